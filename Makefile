@@ -1,0 +1,42 @@
+# Two commands from a bare clone: `make demo`, `make test`. Both need python3 (3.11 or newer) and a package registry.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DISK_GB := 8
+
+.PHONY: help demo test lab notebooks data clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: $(INSTALLED)  ## make the demo data, train with and without TAM, test, run all notebooks
+	$(BIN)/python -m tanet.demo
+
+test: $(INSTALLED)  ## run the tests, then the notebooks against their stored outputs
+	$(BIN)/python -m pytest -q --durations=10 --nbval
+
+lab: $(INSTALLED)  ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+notebooks: $(INSTALLED)  ## run the notebooks in place and store their outputs, after changing them
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+
+data: $(INSTALLED)  ## make the demo data only
+	$(BIN)/python -m data_scripts.make_demo
+
+clean:  ## remove demo data and demo runs; the environment stays
+	rm -rf data/demo_kinetics data/demo_something runs/demo
+
+# What can be told before installing is told in one line.
+$(INSTALLED): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found: install Python 3.11 or newer, or pass PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "make: $$($(PYTHON) --version) is too old: Python 3.11 or newer is needed; pass it as PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "make: $(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	@test -d $(VENV)/lib || df -Pk . | awk 'NR == 2 && $$4 < $(DISK_GB) * 1048576 \
+	  { print "make: " int($$4 / 1048576) " GB free here, $(DISK_GB) GB are needed for the environment"; exit 1 }'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,test]'
+	@touch $@

@@ -1,0 +1,15 @@
+"""TANet: video recognition with the temporal adaptive module (TAM, ICCV 2021).
+
+    from tanet import TAM, tanet50
+    logits = tanet50(num_classes=400)(clips)  # uint8 [N, 8, 3, H, W] -> [N, 400]
+"""
+
+from tanet.aggregate import aggregate
+from tanet.checkpoint import load_model, load_weights
+from tanet.model import TANet, tanet50, tanet101, tanet152, tanet_tiny
+from tanet.tam import TAM
+
+__all__ = [
+    "TAM", "TANet", "aggregate", "load_model", "load_weights", "tanet50", "tanet101", "tanet152", "tanet_tiny"
+]  # fmt: skip
+__version__ = "0.1.0"

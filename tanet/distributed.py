@@ -1,0 +1,96 @@
+"""One process or several: what a process knows of the others, and how a notebook starts them.
+
+Under torchrun, or started by `launch`, every process calls the same function and `process_group` tells it its place;
+alone it is rank 0 of 1. NCCL between GPUs, Gloo between CPU processes.
+"""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+
+@dataclass(frozen=True)
+class Process:
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def gather(self, value) -> list:
+        """Every process's `value` (anything that pickles), in rank order, on every process."""
+        if self.world_size == 1:
+            return [value]
+        values = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
+
+@contextmanager
+def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
+    """Joins the group that the environment describes (torchrun's variables), or stands alone.
+
+    On CPUs each process computes with its share of the cores less the `workers` that load its data: threads that
+    compete with loading cost a third of the speed.
+    """
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    if use_gpu:
+        require_gpus(local_rank + 1)
+        torch.cuda.set_device(local_rank)
+    device = torch.device("cuda", local_rank) if use_gpu else torch.device("cpu")
+    threads = torch.get_num_threads()
+    if not use_gpu:
+        share = os.cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        torch.set_num_threads(max(1, min(threads, share - workers)))
+    try:
+        if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+            yield Process(0, 1, device)
+        else:
+            dist.init_process_group("nccl" if use_gpu else "gloo")
+            try:
+                yield Process(dist.get_rank(), dist.get_world_size(), device)
+            finally:
+                dist.destroy_process_group()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def require_gpus(count: int) -> None:
+    """RuntimeError if this machine has fewer than `count` CUDA GPUs."""
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found < count:
+        raise RuntimeError(f"{count} GPU(s) asked for, {found} found on this machine; pass gpus=0 to run on the CPU")
+
+
+def launch(function: Callable, arguments: tuple, gpus: int = 0, processes: int = 1):
+    """Calls `function(*arguments)` on `gpus` GPUs, one process each, or in `processes` CPU processes if gpus is 0.
+
+    Returns what rank 0 returns. One process runs right here. Several are spawned, so the function must live in a module:
+    one defined in a notebook's cell cannot be found by them.
+    """
+    if gpus < 0 or processes < 1:
+        raise ValueError(f"gpus must be at least 0 and processes at least 1, got {gpus} and {processes}")
+    if gpus:
+        require_gpus(gpus)
+    count = gpus or processes
+    if count == 1:
+        return function(*arguments)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        run_id=uuid.uuid4().hex,
+        max_restarts=0,
+        start_method="spawn",
+    )
+    return elastic_launch(config, function)(*arguments)[0]

@@ -1,0 +1,246 @@
+"""Recipes: everything that decides what a training run computes, as data.
+
+`get("k400_8f")` returns one; `dataclasses.replace(recipe, epochs=10)` or `recipe.with_changes({"epochs": 10})` varies
+it. A recipe is stored in the run's folder and in every checkpoint. Where a value comes from is said beside it:
+[M] MMAction2's TANet configurations, [O] the authors' repository, [P] the paper; nothing beside it: this project.
+"""
+
+import dataclasses
+import json
+import typing
+from dataclasses import dataclass
+from typing import Literal
+
+from tanet.model import ARCHITECTURES, TEMPORAL_MODULES
+from tanet.sampling import STYLES, WINDOW
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training recipe. Frozen; every field is checked for its type and range when it is made."""
+
+    name: str
+    # data
+    dataset: Literal["kinetics", "something_v1", "something_v2"]
+    num_classes: int
+    # network
+    arch: str = "tanet50"
+    temporal: str = "tam"
+    num_frames: int = 8
+    dropout: float = 0.5
+    init: str = "imagenet"  # "imagenet", "none", or the path of a checkpoint to start from
+    # frames and pixels
+    sampling: Literal["dense", "uniform"] = "dense"
+    style: str = "mmaction2"  # whose habits where the two code bases differ (sampling, resize, averaging)
+    short_side: int = 256  # pixels; frames are resized to it before cropping
+    crop_size: int = 224  # pixels, training and validation
+    test_size: int = 256  # pixels, side of a test crop
+    crop_scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
+    flip: Literal["none", "plain", "swap"] = "plain"  # "swap" exchanges the labels of mirrored classes
+    protocols: tuple[str, ...] = ("k400-dense",)  # the tests that belong to it, see tanet.evaluate
+    # optimisation
+    epochs: int = 100
+    lr: float = 0.01  # at a total batch of lr_batch clips; scaled linearly with the actual one
+    lr_batch: int = 64
+    lr_steps: tuple[int, ...] = (50, 75, 90)  # epochs after which the rate is divided by 10
+    warmup_epochs: float = 0.0  # the rate rises linearly from 0 over this many epochs
+    clips_per_process: int = 8  # batch of one GPU
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    clip_grad_norm: float = 20.0
+    classifier_lr: float = 5.0  # multiplier of the rate for the classifier's weight; its bias gets twice that
+    param_groups: str = "mmaction2"  # "official" also multiplies the rate of TAM's linear layers by 5
+    # running it
+    seed: int = 0
+    workers: int = 8  # data-loading processes of each training process
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # "auto" measures on the device and keeps the fastest
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+
+    def __post_init__(self):
+        hints = typing.get_type_hints(Recipe)
+        for field in dataclasses.fields(self):
+            value = _checked(field.name, getattr(self, field.name), hints[field.name])
+            object.__setattr__(self, field.name, value)
+        self._check_ranges()
+
+    def _check_ranges(self):
+        _check_one_of("arch", self.arch, ARCHITECTURES)
+        _check_one_of("temporal", self.temporal, TEMPORAL_MODULES)
+        _check_one_of("style", self.style, STYLES)
+        _check_one_of("param_groups", self.param_groups, STYLES)
+        positive = ("num_classes", "num_frames", "short_side", "crop_size", "test_size", "epochs", "lr", "lr_batch")
+        for name in (*positive, "clips_per_process", "clip_grad_norm", "classifier_lr"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"recipe field {name} must be positive, got {getattr(self, name)}")
+        for name in ("weight_decay", "warmup_epochs", "workers", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"recipe field {name} must not be negative, got {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"recipe field dropout must be in [0, 1), got {self.dropout}")
+        if self.sampling == "dense" and WINDOW % self.num_frames:
+            raise ValueError(f"recipe field num_frames must divide the {WINDOW}-frame window, got {self.num_frames}")
+        if max(self.crop_size, self.test_size) > self.short_side:
+            raise ValueError(
+                f"recipe field short_side ({self.short_side}) must be at least crop_size ({self.crop_size}) and "
+                f"test_size ({self.test_size})"
+            )
+        if list(self.lr_steps) != sorted(self.lr_steps):
+            raise ValueError(f"recipe field lr_steps must ascend, got {self.lr_steps}")
+
+    def with_changes(self, changes: dict) -> "Recipe":
+        """A copy with these fields changed; an unknown name raises."""
+        return from_dict(dataclasses.asdict(self) | _known(changes))
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+
+def from_dict(values: dict) -> Recipe:
+    """A recipe from `dataclasses.asdict` or parsed JSON; unknown, missing or ill-typed fields raise ValueError."""
+    missing = [f.name for f in dataclasses.fields(Recipe) if f.default is dataclasses.MISSING and f.name not in values]
+    if missing:
+        raise ValueError(f"recipe lacks the field(s) {', '.join(missing)}")
+    return Recipe(**_known(values))
+
+
+def from_json(text: str) -> Recipe:
+    return from_dict(json.loads(text))
+
+
+def _known(values: dict) -> dict:
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise ValueError(f"unknown recipe field(s) {', '.join(unknown)}; there are: {', '.join(names)}")
+    return values
+
+
+def _checked(name: str, value, hint):
+    """`value` as the field's type: ints pass as floats and JSON's lists as tuples, nothing else is converted."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        _check_one_of(name, value, arguments)
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"recipe field {name} must be a list of {arguments[0].__name__}, got {value!r}")
+        return tuple(_checked(name, item, arguments[0]) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or isinstance(value, bool):
+        raise ValueError(f"recipe field {name} must be {hint.__name__}, got {value!r} ({type(value).__name__})")
+    return value
+
+
+def _check_one_of(name: str, value, choices):
+    if value not in tuple(choices):
+        raise ValueError(f"recipe field {name} must be one of {', '.join(choices)}; got {value!r}")
+
+
+def demo_kinetics() -> Recipe:
+    """Demo Kinetics on a 2-core CPU in under a minute; dense sampling, frames of 48 x 48."""
+    return Recipe(
+        name="demo_kinetics",
+        dataset="kinetics",
+        num_classes=8,
+        arch="tanet_tiny",
+        init="none",
+        dropout=0.2,
+        short_side=56,
+        crop_size=48,
+        test_size=56,
+        crop_scales=(1.0, 0.875),
+        flip="swap",
+        epochs=7,
+        lr=0.05,
+        lr_batch=8,
+        lr_steps=(5,),
+        warmup_epochs=0.5,
+        clips_per_process=8,
+        classifier_lr=0.1,  # from random weights the classifier must not outrun its features
+        workers=1,
+        precision="float32",
+        memory_format="channels_last",
+    )
+
+
+def demo_something() -> Recipe:
+    """Demo Something on a 2-core CPU in under a minute; uniform sampling, the rest as demo_kinetics."""
+    return dataclasses.replace(
+        demo_kinetics(),
+        name="demo_something",
+        dataset="something_v1",
+        sampling="uniform",
+        epochs=8,
+        lr_steps=(6,),
+        protocols=("sth-efficient", "sth-accurate"),
+    )
+
+
+def k400_8f() -> Recipe:
+    """TANet-R50, 8 frames 8 apart [M]: 76.28 top-1 published."""
+    return Recipe(name="k400_8f", dataset="kinetics", num_classes=400)
+
+
+def k400_16f() -> Recipe:
+    """TANet-R50, 16 frames 4 apart [O]: 76.9 top-1 published. Batch halved for memory, the rate follows."""
+    return dataclasses.replace(k400_8f(), name="k400_16f", num_frames=16, clips_per_process=4)
+
+
+def sthv1_8f() -> Recipe:
+    """Something-Something V1, 8 frames [M]: 47.34 / 49.58 top-1 published, efficient / accurate."""
+    return Recipe(
+        name="sthv1_8f",
+        dataset="something_v1",
+        num_classes=174,
+        sampling="uniform",
+        flip="swap",
+        protocols=("sth-efficient", "sth-accurate"),
+        dropout=0.6,
+        epochs=50,
+        lr_steps=(30, 40, 45),
+        weight_decay=1e-3,
+    )
+
+
+def sthv1_16f() -> Recipe:
+    """Something-Something V1, 16 frames [M]: 49.05 / 50.91 top-1 published, efficient / accurate."""
+    return dataclasses.replace(
+        sthv1_8f(), name="sthv1_16f", num_frames=16, lr=0.0075, lr_batch=48, clips_per_process=6
+    )
+
+
+def sthv2_8f() -> Recipe:
+    """Something-Something V2, 8 frames [O]: 62.7 top-1 published, 3 crops x 2 clips."""
+    return dataclasses.replace(
+        sthv1_8f(),
+        name="sthv2_8f",
+        dataset="something_v2",
+        style="official",
+        param_groups="official",
+        dropout=0.5,
+        lr=0.02,
+        lr_batch=128,
+        clips_per_process=16,
+        weight_decay=5e-4,
+    )
+
+
+def sthv2_16f() -> Recipe:
+    """Something-Something V2, 16 frames [O]: 64.6 top-1 published. The rate of sthv2_8f, batch halved for memory."""
+    return dataclasses.replace(sthv2_8f(), name="sthv2_16f", num_frames=16, clips_per_process=8)
+
+
+RECIPES = {
+    recipe.__name__: recipe
+    for recipe in (
+        demo_kinetics, demo_something, k400_8f, k400_16f, sthv1_8f, sthv1_16f, sthv2_8f, sthv2_16f
+    )
+}  # fmt: skip
+
+
+def get(name: str) -> Recipe:
+    """The recipe of that name; ValueError lists the names there are."""
+    if name not in RECIPES:
+        raise ValueError(f"no recipe {name!r}; there are: {', '.join(RECIPES)}")
+    return RECIPES[name]()

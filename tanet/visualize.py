@@ -1,0 +1,162 @@
+"""Figures of clips, maps, kernels and results: tensors and numbers in, matplotlib figures out; nothing is computed here
+that the network does not compute itself.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+# Figures are made without pyplot, so no state is kept; a notebook shows one by naming it on a cell's last line.
+
+
+def filmstrip(clips: Mapping[str, torch.Tensor], titles: Sequence[str] | None = None) -> Figure:
+    """Clips as rows of frames: {row label: uint8 [T, 3, H, W]}; `titles` go above the columns."""
+    num_frames = max(len(clip) for clip in clips.values())
+    figure = Figure(figsize=(1.25 * num_frames + 1.2, 1.3 * len(clips) + 0.4), layout="constrained")
+    axes = figure.subplots(len(clips), num_frames, squeeze=False)
+    for row, (label, clip) in zip(axes, clips.items()):
+        for axis in row:
+            axis.set_axis_off()
+        for axis, frame in zip(row, clip):
+            axis.imshow(frame.permute(1, 2, 0).numpy())
+        row[0].text(-0.08, 0.5, label, transform=row[0].transAxes, ha="right", va="center", fontsize=9)
+    for index, axis in enumerate(axes[0]):
+        axis.set_title(titles[index] if titles is not None else f"frame {index}", fontsize=8)
+    return figure
+
+
+def importance_maps(maps: Mapping[str, torch.Tensor], title: str) -> Figure:
+    """Importance maps {name: [C, T]} side by side, channels sorted by the frame where they peak; one colour scale."""
+    figure = Figure(figsize=(2.4 * len(maps) + 1, 3.6), layout="constrained")
+    axes = figure.subplots(1, len(maps), squeeze=False)[0]
+    for axis, (name, values) in zip(axes, maps.items()):
+        values = values[values.argmax(1).argsort(stable=True)]
+        image = axis.imshow(values.numpy(), aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("frame t")
+    axes[0].set_ylabel("channel, sorted by its peak")
+    figure.colorbar(image, ax=list(axes), label="importance V (sigmoid, 0 to 1)")
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def importance_over_time(curves: Mapping[str, Mapping[str, torch.Tensor]], title: str) -> Figure:
+    """One panel a block, one line a clip: {block: {clip: [T]}}, for example the mean importance over channels."""
+    figure = Figure(figsize=(2.9 * len(curves) + 0.6, 2.9), layout="constrained")
+    axes = figure.subplots(1, len(curves), squeeze=False)[0]
+    for axis, (block, lines) in zip(axes, curves.items()):
+        for label, values in lines.items():
+            axis.plot(values.numpy(), marker="o", markersize=3, label=label)
+        axis.set_title(block, fontsize=10)
+        axis.set_xlabel("frame t")
+    axes[0].set_ylabel("importance V, mean over channels")
+    axes[-1].legend(fontsize=8)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def aggregation_kernels(kernels: Mapping[str, torch.Tensor], title: str) -> Figure:
+    """Kernels {name: [C, K]}: above, every channel's weights, sorted; below, the mean over channels. Weights sum to 1."""
+    figure = Figure(figsize=(2.1 * len(kernels) + 1, 4.6), layout="constrained")
+    axes = figure.subplots(2, len(kernels), squeeze=False, height_ratios=(3, 1.2))
+    for (upper, lower), (name, values) in zip(axes.T, kernels.items()):
+        taps = values.shape[1]
+        offsets = [f"{k - taps // 2:+d}" if k != taps // 2 else "0" for k in range(taps)]
+        ordered = values[(values[:, -1] - values[:, 0]).argsort()].numpy()
+        image = upper.imshow(ordered, aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+        upper.set_title(name, fontsize=10)
+        lower.bar(range(taps), values.mean(0).numpy(), color="tab:gray")
+        lower.set_ylim(0, 1)
+        lower.set_xlabel("frame offset")
+        for axis in (upper, lower):
+            axis.set_xticks(range(taps), offsets)
+    axes[0][0].set_ylabel("channel, past to future")
+    axes[1][0].set_ylabel("mean weight")
+    figure.colorbar(image, ax=list(axes[0]), label="weight W (softmax)")
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def temporal_operator(matrix: torch.Tensor, title: str) -> Figure:
+    """The T x T matrix by which TAM maps one channel's frames to its output frames; blank off the band."""
+    figure = Figure(figsize=(4.2, 3.6), layout="constrained")
+    axis = figure.subplots()
+    banded = np.ma.masked_equal(matrix.numpy(), 0)
+    image = axis.imshow(banded, cmap="viridis", vmin=0)
+    axis.set_xlabel("input frame")
+    axis.set_ylabel("output frame t")
+    axis.set_title(title, fontsize=10)
+    figure.colorbar(image, label="weight W[k] V[t + k - 1]")
+    return figure
+
+
+def frame_choices(choices: Mapping[str, np.ndarray], total_frames: int) -> Figure:
+    """Which of a video's frames each way of sampling takes: {label: indices [clips, T]}, a row of dots a clip."""
+    rows = [(label, clip) for label, clips in choices.items() for clip in clips]
+    figure = Figure(figsize=(9, 0.24 * len(rows) + 0.9), layout="constrained")
+    axis = figure.subplots()
+    colors = {label: f"C{i}" for i, label in enumerate(choices)}
+    for y, (label, clip) in enumerate(rows):
+        axis.plot(clip, np.full(len(clip), y), "o-", color=colors[label], markersize=4, linewidth=0.6)
+    first = {label: y for y, (label, _) in reversed(list(enumerate(rows)))}
+    axis.set_yticks(list(first.values()), list(first))
+    axis.set_xlim(-1, total_frames)
+    axis.invert_yaxis()
+    axis.set_xlabel(f"frame of the video (it has {total_frames})")
+    return figure
+
+
+def crop_boxes(frame: torch.Tensor, boxes: Mapping[str, Sequence[tuple[int, int, int, int]]]) -> Figure:
+    """Crop boxes (top, left, height, width) drawn on a frame uint8 [3, H, W], one panel a label."""
+    figure = Figure(figsize=(3.4 * len(boxes), 3.2), layout="constrained")
+    for axis, (label, group) in zip(figure.subplots(1, len(boxes), squeeze=False)[0], boxes.items()):
+        axis.imshow(frame.permute(1, 2, 0).numpy())
+        for index, (top, left, height, width) in enumerate(group):
+            color = f"C{index % 10}"
+            axis.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=color, linewidth=1.5))
+        axis.set_title(label, fontsize=10)
+        axis.set_xlabel("x, pixels")
+        axis.set_ylabel("y, pixels")
+    return figure
+
+
+def learning_curves(runs: Mapping[str, Sequence[dict]]) -> Figure:
+    """Loss and top-1 over the epochs: {run: rows of metrics.jsonl}; training dashed, validation solid."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for index, (name, rows) in enumerate(runs.items()):
+        epochs, color = [row["epoch"] for row in rows], f"C{index}"
+        for axis, train, val in ((left, "loss", "val_loss"), (right, "top1", "val_top1")):
+            axis.plot(epochs, [row[train] for row in rows], "--", color=color, label=f"{name}, training")
+            axis.plot(epochs, [row[val] for row in rows], "-o", markersize=4, color=color, label=f"{name}, validation")
+    left.set_ylabel("cross-entropy loss")
+    right.set_ylabel("top-1, per cent")
+    right.set_ylim(0, 101)
+    for axis in (left, right):
+        axis.set_xlabel("epoch")
+        axis.grid(alpha=0.3)
+    right.legend(fontsize=8)
+    return figure
+
+
+def confusion_matrix(confusion: Sequence[Sequence[int]], names: Sequence[str], title: str) -> Figure:
+    """Shares of each true class (row) taken for each class (column), in per cent; numbers up to 20 classes."""
+    counts = np.asarray(confusion, float)
+    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure = Figure(figsize=(7.2, 5.6), layout="constrained")
+    axis = figure.subplots()
+    image = axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    if len(names) <= 20:
+        axis.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
+        axis.set_yticks(range(len(names)), names, fontsize=8)
+        for (i, j), value in np.ndenumerate(share):
+            if value >= 0.5:
+                axis.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color="w" if value > 50 else "k")
+    axis.set_xlabel("taken for")
+    axis.set_ylabel("true class")
+    axis.set_title(title, fontsize=11)
+    figure.colorbar(image, label="per cent of the true class's videos")
+    return figure
