@@ -198,9 +198,11 @@ def _write_kinetics_video(folder: Path, split: str, index: int, seed: int):
 
 
 def write_video(path: str | os.PathLike, frames: np.ndarray, fps: Fraction, **options: str):
-    """Writes uint8 RGB [T, H, W, 3], even sides, as H.264; `options` go to x264. One thread, so bytes are repeatable."""
+    """Writes uint8 RGB [T, H, W, 3], even sides, as H.264; `options` go to x264. The same frames give the same file."""
+    # Several threads, or the macroblock tree of small frames, make x264's output differ from call to call.
+    repeatable = {"preset": "veryfast", "crf": "23", "g": "16", "x264-params": "mbtree=0"}
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "23", "g": "16"} | options)
+        stream = container.add_stream("libx264", rate=fps, options=repeatable | options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1

@@ -1,8 +1,10 @@
 """Checkpoints: written whole or not at all, read without running code from them."""
 
 import os
-import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
@@ -16,15 +18,25 @@ class CheckpointError(ValueError):
     """A file that is no checkpoint of this package, or does not fit the network; the message begins with the path."""
 
 
-def save(path: str | os.PathLike, state: dict) -> None:
-    """Writes `state` (tensors and plain values) through a temporary file, so that `path` is never half-written."""
+@contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """A binary file that becomes `path` when the block ends well; otherwise what was there stays and nothing else does."""
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "wb") as file:
+    try:
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save(path: str | os.PathLike, state: dict) -> None:
+    """Writes `state` (tensors and plain values) so that `path` is never half-written."""
+    with atomic_write(path) as file:
         torch.save({"format": FORMAT} | state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def load(path: str | os.PathLike) -> dict:
@@ -33,7 +45,7 @@ def load(path: str | os.PathLike) -> dict:
         raise FileNotFoundError(f"{path}: no such checkpoint")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a file that is no checkpoint can fail the unpickler in any way
         raise CheckpointError(f"{path}: not readable as a checkpoint; it is damaged or holds more than weights") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint written by tanet.train")

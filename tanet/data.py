@@ -122,7 +122,7 @@ def _something_v1(root: Path, split: str) -> VideoList:
 
 def _something_v2(root: Path, split: str) -> VideoList:
     prefix = root / "something-something-v2"
-    names = {name: int(index) for name, index in _load_json(Path(f"{prefix}-labels.json")).items()}
+    names = _class_index_json(Path(f"{prefix}-labels.json"))
     annotations = Path(f"{prefix}-{'train' if split == 'train' else 'validation'}.json")
     samples = []
     for number, entry in enumerate(_load_json(annotations), 1):
@@ -158,6 +158,14 @@ def _class_index(path: Path) -> dict[str, int]:
     if len(set(names)) != len(names):
         raise DataError(f"{path}: a class name stands there twice")
     return {name: index for index, name in enumerate(names)}
+
+
+def _class_index_json(path: Path) -> dict[str, int]:
+    """{"name": "index", ...} -> index by name."""
+    index = {name: str(number) for name, number in _load_json(path).items()}
+    if set(index.values()) != {str(number) for number in range(len(index))}:
+        raise DataError(f"{path}: the classes must be numbered from 0 to {len(index) - 1}, each number once")
+    return {name: int(number) for name, number in index.items()}
 
 
 def _columns(path: Path, line: int, row: list[str], count: int) -> list[str]:

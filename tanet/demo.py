@@ -54,9 +54,10 @@ def execute(notebook: str) -> None:
     source = next((ROOT / "notebooks").glob(f"{notebook}*.ipynb"))
     target = RUNS / "notebooks" / source.name
     target.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{source.relative_to(ROOT)}: running", flush=True)
     started = time.monotonic()
     papermill.execute_notebook(source, target, cwd=source.parent, progress_bar=False)
-    print(f"{source.relative_to(ROOT)}: ran in {time.monotonic() - started:.0f} s -> {target.relative_to(ROOT)}", flush=True)
+    print(f"{target.relative_to(ROOT)}: done in {time.monotonic() - started:.0f} s", flush=True)
 
 
 def summary() -> dict:

@@ -5,14 +5,19 @@ alone it is rank 0 of 1. NCCL between GPUs, Gloo between CPU processes.
 """
 
 import os
+import time
+import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch.distributed as dist
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,12 @@ class Process:
         values = [None] * self.world_size
         dist.all_gather_object(values, value)
         return values
+
+    def share_buffers(self, model: torch.nn.Module) -> None:
+        """Gives every process rank 0's buffers (BatchNorm's running statistics)."""
+        if self.world_size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
 
 
 @contextmanager
@@ -55,10 +66,8 @@ def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
             yield Process(0, 1, device)
         else:
             dist.init_process_group("nccl" if use_gpu else "gloo")
-            try:
-                yield Process(dist.get_rank(), dist.get_world_size(), device)
-            finally:
-                dist.destroy_process_group()
+            yield Process(dist.get_rank(), dist.get_world_size(), device)
+            dist.destroy_process_group()  # not after a failure: the others would fail before its cause is recorded
     finally:
         torch.set_num_threads(threads)
 
@@ -93,4 +102,24 @@ def launch(function: Callable, arguments: tuple, gpus: int = 0, processes: int =
         max_restarts=0,
         start_method="spawn",
     )
-    return elastic_launch(config, function)(*arguments)[0]
+    with TemporaryDirectory(prefix="tanet-") as failures:
+        try:
+            return elastic_launch(config, _keep_failure)(failures, function, arguments)[0]
+        except ChildFailedError as error:
+            raise RuntimeError(_first_failure(Path(failures)) or str(error)) from None
+
+
+def _keep_failure(folder: str, function: Callable, arguments: tuple):
+    """Runs in each process. When one raises, the others fail in its wake, and torch reports whichever it sees first."""
+    try:
+        return function(*arguments)
+    except BaseException:
+        Path(folder, f"{time.time_ns()}-{os.environ['RANK']}").write_text(traceback.format_exc())
+        raise
+
+
+def _first_failure(folder: Path) -> str | None:
+    for path in sorted(folder.iterdir()):
+        lines = path.read_text().strip().splitlines()
+        return "\n".join([f"the process of rank {path.name.split('-')[1]} failed: {lines[-1]}", "", *lines])
+    return None

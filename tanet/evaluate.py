@@ -94,18 +94,18 @@ def score_views(model: TANet, views: torch.Tensor, style: str = "mmaction2", bat
 def metrics(scores: np.ndarray, labels: Sequence[int]) -> dict:
     """Scores [M, classes] and labels [M] -> top1, top5, mean_class_accuracy in per cent, and the confusion matrix.
 
-    NaN ranks last, so a broken network cannot score. The mean is over the classes that occur; confusion[i][j] counts
-    videos of class i taken for class j.
+    NaN ranks last and ties count against the label, so a broken network cannot score. The mean is over the classes that
+    occur; confusion[i][j] counts videos of class i taken for class j, those without any number left out. `predicted` is the
+    class each video is taken for, or None.
     """
     labels, (count, classes) = np.asarray(labels), scores.shape
-    scores = np.where(np.isnan(scores), -np.inf, scores)
-    own = scores[np.arange(count), labels][:, None]
-    # The label's rank counts ties against it; a row without a number ranks nothing.
-    rank = (scores >= own).sum(1) - 1
-    rank[~np.isfinite(own[:, 0])] = classes
-    predicted = scores.argmax(1)
+    rank = label_ranks(scores, labels)
+    others = np.where(np.isnan(scores), -np.inf, scores)
+    blank = np.isneginf(others).all(1)
+    others[np.arange(count), labels] = -np.inf
+    predicted = np.where(rank == 0, labels, others.argmax(1))
     confusion = np.zeros((classes, classes), int)
-    np.add.at(confusion, (labels, predicted), 1)
+    np.add.at(confusion, (labels[~blank], predicted[~blank]), 1)
     occurring = np.unique(labels)
     per_class = [float(100 * np.mean(rank[labels == label] == 0)) for label in occurring]
     return {
@@ -114,7 +114,18 @@ def metrics(scores: np.ndarray, labels: Sequence[int]) -> dict:
         "mean_class_accuracy": float(np.mean(per_class)),
         "class_accuracy": dict(zip(occurring.tolist(), per_class)),
         "confusion": confusion.tolist(),
+        "predicted": [None if nothing else int(index) for nothing, index in zip(blank, predicted)],
     }
+
+
+def label_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many classes score at least as much as each row's label [M]: 0 is right. A label scored NaN ranks nowhere."""
+    own = scores[np.arange(len(labels)), labels][:, None]
+    rank = (scores >= own).sum(1) - 1  # comparisons with NaN are false
+    return np.where(np.isnan(own[:, 0]), UNRANKED, rank)
+
+
+UNRANKED = np.iinfo(np.int64).max
 
 
 def run(
@@ -135,7 +146,9 @@ def run(
     protocol = get_protocol(protocol or recipe.protocols[0]).name
     result = launch(_run, (checkpoint_path, data_root, protocol, gpus > 0, missing), gpus, processes)
     if out is not None:
-        _write_json(Path(out), result)
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        with checkpoint.atomic_write(out) as file:
+            file.write(json.dumps(result, indent=1).encode())
     return result
 
 
@@ -190,7 +203,7 @@ def summarize(scores: np.ndarray, videos: VideoList) -> dict:
     """Metrics with class names, and one row per video: path, label, prediction, probability of its label."""
     labels = [sample.label for sample in videos.samples]
     result = metrics(scores, labels)
-    accuracy = result.pop("class_accuracy")
+    accuracy, predicted = result.pop("class_accuracy"), result.pop("predicted")
     return {
         "videos": f"{len(videos)} of {len(videos) + len(videos.missing)}",
         **result,
@@ -203,19 +216,12 @@ def summarize(scores: np.ndarray, videos: VideoList) -> dict:
             {
                 "path": str(sample.path),
                 "label": sample.label,
-                "predicted": int(np.nanargmax(row)) if not np.isnan(row).all() else None,
+                "predicted": taken_for,
                 "probability": float(row[sample.label]),
             }
-            for sample, row in zip(videos.samples, scores)
+            for sample, taken_for, row in zip(videos.samples, predicted, scores)
         ],
     }
-
-
-def _write_json(path: Path, result: dict):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(result, indent=1) + "\n")
-    os.replace(partial, path)
 
 
 def main(arguments: list[str] | None = None):

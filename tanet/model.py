@@ -6,6 +6,7 @@ torchvision's, plus `layerS.B.temporal.*`, so ImageNet weights load by name.
 N clips, T frames, C channels, H x W pixels.
 """
 
+from functools import partial
 from urllib.error import URLError
 
 import torch
@@ -153,20 +154,24 @@ class TANet(nn.Module):
 
         Runs the network as it is: call `eval()` first for the maps that testing uses.
         """
-        maps, hooks = {}, []
-        for name, module in self.named_modules():
-            if isinstance(module, TAM):
-
-                def record(module, inputs, _, block=name.removesuffix(".temporal")):
-                    maps[block] = module.importance_map(*inputs), module.aggregation_kernel(*inputs)
-
-                hooks.append(module.register_forward_hook(record))
+        modules = {name: module for name, module in self.named_modules() if isinstance(module, TAM)}
+        importance, kernels, hooks = {}, {}, []
+        for name, module in modules.items():
+            for branch, found in ((module.local_branch, importance), (module.global_branch, kernels)):
+                hooks.append(branch.register_forward_hook(partial(_keep_output, found, name)))
         try:
             self(clips)
         finally:
             for hook in hooks:
                 hook.remove()
-        return maps
+        return {
+            name.removesuffix(".temporal"): (importance[name], kernels[name].unflatten(0, (-1, module.channels)))
+            for name, module in modules.items()
+        }
+
+
+def _keep_output(found: dict, name: str, module, inputs, output) -> None:
+    found[name] = output
 
 
 def tanet50(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None) -> TANet:

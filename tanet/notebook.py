@@ -2,6 +2,7 @@
 
 import ast
 import platform
+import typing
 from importlib.metadata import version
 
 INJECTED = "# Parameters"  # papermill begins the cell it injects with this line
@@ -18,8 +19,8 @@ def check_parameters(namespace: dict, **types) -> None:
         raise ValueError(f"unknown parameter(s) {', '.join(unknown)}; this notebook has: {', '.join(types)}")
     for name, expected in types.items():
         value = namespace[name]
-        is_bool = isinstance(value, bool) and expected is not bool
-        if is_bool or not isinstance(value, expected):
+        bool_for_int = isinstance(value, bool) and bool not in (expected, *typing.get_args(expected))
+        if bool_for_int or not isinstance(value, expected):
             wanted = getattr(expected, "__name__", expected)
             raise TypeError(f"parameter {name} must be {wanted}, got {value!r} ({type(value).__name__})")
 

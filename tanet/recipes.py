@@ -7,6 +7,7 @@ it. A recipe is stored in the run's folder and in every checkpoint. Where a valu
 
 import dataclasses
 import json
+import math
 import typing
 from dataclasses import dataclass
 from typing import Literal
@@ -72,11 +73,19 @@ class Recipe:
         for name in (*positive, "clips_per_process", "clip_grad_norm", "classifier_lr"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"recipe field {name} must be positive, got {getattr(self, name)}")
+        for name, value in dataclasses.asdict(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"recipe field {name} must be a finite number, got {value}")
         for name in ("weight_decay", "warmup_epochs", "workers", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"recipe field {name} must not be negative, got {getattr(self, name)}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"recipe field dropout must be in [0, 1), got {self.dropout}")
+        for name in ("dropout", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"recipe field {name} must be in [0, 1), got {getattr(self, name)}")
+        if not self.crop_scales or not all(0 < scale <= 1 for scale in self.crop_scales):
+            raise ValueError(f"recipe field crop_scales must be numbers in (0, 1], got {self.crop_scales}")
+        if not self.protocols:
+            raise ValueError("recipe field protocols must name at least one protocol")
         if self.sampling == "dense" and WINDOW % self.num_frames:
             raise ValueError(f"recipe field num_frames must divide the {WINDOW}-frame window, got {self.num_frames}")
         if max(self.crop_size, self.test_size) > self.short_side:
@@ -237,6 +246,52 @@ RECIPES = {
         demo_kinetics, demo_something, k400_8f, k400_16f, sthv1_8f, sthv1_16f, sthv2_8f, sthv2_16f
     )
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published result, in per cent, with where it was published."""
+
+    recipe: str
+    data: str
+    protocol: str
+    top1: float
+    top5: float
+    source: str
+
+
+def published() -> tuple[Published, ...]:
+    """The results that these recipes are to reproduce. MMAction2 0.x and 1.x: its model zoo; official: the authors' table."""
+    k400, v1, v2 = "Kinetics-400", "Something-Something V1", "Something-Something V2"
+    thirty = "10 clips x 3 crops of 256"
+    return (
+        Published("k400_8f", k400, thirty, 76.28, 92.60, "MMAction2 0.x"),
+        Published("k400_8f", k400, thirty, 76.25, 92.41, "MMAction2 1.x"),
+        Published("k400_8f", k400, thirty, 76.1, 92.3, "official"),
+        Published("k400_16f", k400, thirty, 76.9, 92.9, "official"),
+        Published("sthv1_8f", v1, "sth-efficient", 47.34, 75.72, "MMAction2 0.x"),
+        Published("sthv1_8f", v1, "sth-accurate", 49.58, 77.31, "MMAction2 0.x"),
+        Published("sthv1_8f", v1, "sth-efficient", 46.98, 75.75, "MMAction2 1.x"),
+        Published("sthv1_8f", v1, "sth-accurate", 49.71, 77.43, "MMAction2 1.x"),
+        Published("sthv1_8f", v1, "1 clip x 1 crop of 224", 46.5, 75.8, "official"),
+        Published("sthv1_16f", v1, "sth-efficient", 49.05, 77.90, "MMAction2 0.x"),
+        Published("sthv1_16f", v1, "sth-accurate", 50.91, 79.13, "MMAction2 0.x"),
+        Published("sthv1_16f", v1, "sth-efficient", 48.24, 78.16, "MMAction2 1.x"),
+        Published("sthv1_16f", v1, "sth-accurate", 50.95, 79.28, "MMAction2 1.x"),
+        Published("sthv1_16f", v1, "1 clip x 1 crop of 224", 47.6, 77.7, "official"),
+        Published("sthv2_8f", v2, "2 clips x 3 crops of 256", 62.7, 88.0, "official"),
+        Published("sthv2_16f", v2, "2 clips x 3 crops of 256", 64.6, 89.5, "official"),
+    )
+
+
+def published_table() -> str:
+    """`published()` as a Markdown table, with a column for what was measured with this code."""
+    rows = ["| recipe | data | test | top-1 | top-5 | published by | measured here |", "|---|---|---|---|---|---|---|"]
+    rows += [
+        f"| `{row.recipe}` | {row.data} | {row.protocol} | {row.top1:g} | {row.top5:g} | {row.source} | not run |"
+        for row in published()
+    ]
+    return "\n".join(rows)
 
 
 def get(name: str) -> Recipe:

@@ -7,6 +7,8 @@ published weights map onto it name by name.
 N clips, T frames, C channels, H x W pixels, K taps of the aggregation kernel.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import nn
 
@@ -49,11 +51,9 @@ class TAM(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [N*T, C, H, W], the frames of a clip one after another -> the same shape, type and memory format."""
-        with torch.autocast(x.device.type, enabled=False):  # the branches stay in float32: they are tiny and sensitive
-            theta = self.theta(x)
-            importance, kernel = self._importance(theta), self._kernel(theta)
-            clips = x.unflatten(0, (-1, self.num_frames))  # [N, T, C, H, W]
-            return aggregate(clips, importance, kernel).flatten(0, 1)
+        theta = self.theta(x)
+        clips = x.unflatten(0, (-1, self.num_frames))  # [N, T, C, H, W]
+        return aggregate(clips, self._importance(theta), self._kernel(theta)).flatten(0, 1)
 
     def theta(self, x: torch.Tensor) -> torch.Tensor:
         """x [N*T, C, H, W] -> its mean over H and W, [N, C, T], in the parameters' type."""
@@ -73,11 +73,19 @@ class TAM(nn.Module):
         return self._kernel(self.theta(x))
 
     def _importance(self, theta):
-        return self.local_branch(theta)
+        with _without_autocast(theta.device.type):
+            return self.local_branch(theta)
 
     def _kernel(self, theta):
         n, c, t = theta.shape
-        return self.global_branch(theta.reshape(n * c, t)).view(n, c, self.kernel_size)
+        with _without_autocast(theta.device.type):
+            return self.global_branch(theta.reshape(n * c, t)).view(n, c, self.kernel_size)
 
     def extra_repr(self) -> str:
         return f"channels={self.channels}, num_frames={self.num_frames}, kernel_size={self.kernel_size}"
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager:
+    """The branches stay in float32 under autocast: they are tiny, and everything after them depends on their result."""
+    available = torch.amp.is_autocast_available(device_type)  # not on "meta"
+    return torch.autocast(device_type, enabled=False) if available else nullcontext()

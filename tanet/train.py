@@ -20,12 +20,16 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tanet import checkpoint, recipes
-from tanet.data import load_list, training_loader, validation_loader
+from tanet.data import VideoList, load_list, training_loader, validation_loader
 from tanet.distributed import Process, process_group
 from tanet.distributed import launch as launch_processes
+from tanet.evaluate import label_ranks
 from tanet.model import TANet, build
 from tanet.progress import track
 from tanet.recipes import Recipe
+
+
+LAST = Path("checkpoints") / "last.pth"
 
 
 def launch(
@@ -62,28 +66,35 @@ def fit(
         if train_videos.class_names != val_videos.class_names:
             raise ValueError(f"{data_root}: train and val lists disagree on the classes")
         _check_run_dir(run_dir, recipe)
-        train_loader = training_loader(train_videos, recipe, process.rank, process.world_size)
-        val_loader = validation_loader(val_videos, recipe, process.rank, process.world_size)
+        # In a function of its own, so that the distributed network is gone before the group it talks through: the other
+        # order can deadlock.
+        return _run_epochs(recipe, train_videos, val_videos, run_dir, process)
 
-        torch.manual_seed(recipe.seed)
-        model = _initial_model(recipe).to(process.device)
-        precision, memory_format = _numerics(model, recipe, process)
-        model = model.to(memory_format=memory_format)
-        optimizer = torch.optim.SGD(parameter_groups(model, recipe), lr=recipe.lr, momentum=recipe.momentum)
-        history = _resume(run_dir, recipe, model, optimizer)
+
+def _run_epochs(
+    recipe: Recipe, train_videos: VideoList, val_videos: VideoList, run_dir: Path, process: Process
+) -> list[dict]:
+    train_loader = training_loader(train_videos, recipe, process.rank, process.world_size)
+    val_loader = validation_loader(val_videos, recipe, process.rank, process.world_size)
+    torch.manual_seed(recipe.seed)
+    model = _initial_model(recipe, resumes=(run_dir / LAST).exists()).to(process.device)
+    precision, memory_format = _numerics(model, recipe, process)
+    model = model.to(memory_format=memory_format)
+    optimizer = torch.optim.SGD(parameter_groups(model, recipe), lr=recipe.lr, momentum=recipe.momentum)
+    history = _resume(run_dir, recipe, model, optimizer)
+    if process.is_main:
+        _prepare_run_dir(run_dir, recipe, history, train_videos.missing + val_videos.missing)
+    network = _distributed(model, process)
+    for epoch in range(len(history), recipe.epochs):
+        row = {"epoch": epoch + 1}
+        row |= train_epoch(network, optimizer, train_loader, recipe, epoch, process, precision)
+        process.share_buffers(model)  # each process has seen other clips, and has its own running statistics
+        row |= validate(model, val_loader, recipe, epoch, process, precision)
+        row["peak_memory_mib"] = _peak_memory_mib(process.device)
+        history.append(row)
         if process.is_main:
-            _prepare_run_dir(run_dir, recipe, history, train_videos.missing + val_videos.missing)
-        network = _distributed(model, process)
-
-        for epoch in range(len(history), recipe.epochs):
-            row = {"epoch": epoch + 1}
-            row |= train_epoch(network, optimizer, train_loader, recipe, epoch, process, precision)
-            row |= validate(model, val_loader, recipe, epoch, process, precision)
-            row["peak_memory_mib"] = _peak_memory_mib(process.device)
-            history.append(row)
-            if process.is_main:
-                _record(run_dir, recipe, model, optimizer, history, train_videos.class_names)
-        return history
+            _record(run_dir, recipe, model, optimizer, history, train_videos.class_names)
+    return history
 
 
 def parameter_groups(model: TANet, recipe: Recipe) -> list[dict]:
@@ -135,7 +146,7 @@ def train_epoch(network, optimizer, loader, recipe: Recipe, epoch: int, process:
         clips, labels, _ = next(batches)
         waited += time.perf_counter() - asked
         clips, labels = clips.to(process.device, non_blocking=True), labels.to(process.device, non_blocking=True)
-        rate = learning_rate(recipe, epoch + (step + 1) / steps if epoch < recipe.warmup_epochs else epoch, total_batch)
+        rate = learning_rate(recipe, epoch + step / steps, total_batch)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
         with _autocast(process.device, precision):
@@ -172,9 +183,9 @@ def validate(model: TANet, loader, recipe: Recipe, epoch: int, process: Process,
     for clips, labels, _ in track(loader, len(loader), label, quiet=not process.is_main):
         with _autocast(process.device, precision):
             logits = model(clips.to(process.device, non_blocking=True)).float().cpu()
-        ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-        loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-        totals += torch.stack([loss, ranked[:, 0].sum(), ranked.sum(), torch.tensor(len(labels))]).double()
+        rank = label_ranks(logits.numpy(), labels.numpy())
+        loss = nn.functional.cross_entropy(logits, labels, reduction="sum").item()
+        totals += torch.tensor([loss, (rank < 1).sum(), (rank < 5).sum(), len(rank)], dtype=torch.float64)
     loss, top1, top5, count = torch.stack(process.gather(totals)).sum(0).tolist()
     return {"val_loss": loss / count, "val_top1": 100 * top1 / count, "val_top5": 100 * top5 / count}
 
@@ -185,9 +196,11 @@ def read_metrics(run_dir: str | os.PathLike) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _initial_model(recipe: Recipe) -> TANet:
-    if recipe.init in ("imagenet", "none"):
-        return build(recipe, None if recipe.init == "none" else recipe.init)
+def _initial_model(recipe: Recipe, resumes: bool) -> TANet:
+    if resumes or recipe.init == "none":
+        return build(recipe)
+    if recipe.init == "imagenet":
+        return build(recipe, recipe.init)
     model = build(recipe)
     checkpoint.load_weights(model, recipe.init)
     return model
@@ -280,16 +293,15 @@ def _prepare_run_dir(run_dir: Path, recipe: Recipe, history: list[dict], missing
         (run_dir / "missing.txt").write_text("".join(f"{name}\n" for name in missing))
         print(f"{len(missing)} listed videos are not there and left out: {run_dir / 'missing.txt'}", flush=True)
     if history:
-        print(f"{run_dir}: {len(history)} of {recipe.epochs} epochs are done", flush=True)
+        print(f"run {run_dir.name}: {len(history)} of {recipe.epochs} epochs are done", flush=True)
     # Rows of an epoch whose checkpoint was never finished go.
     (run_dir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
 
 
 def _resume(run_dir: Path, recipe: Recipe, model: TANet, optimizer) -> list[dict]:
-    last = run_dir / "checkpoints" / "last.pth"
-    if not last.exists():
+    if not (run_dir / LAST).exists():
         return []
-    state = checkpoint.load_weights(model, last)
+    state = checkpoint.load_weights(model, run_dir / LAST)
     optimizer.load_state_dict(state["optimizer"])
     return state["history"]
 
@@ -303,9 +315,9 @@ def _record(run_dir: Path, recipe: Recipe, model: TANet, optimizer, history: lis
         "recipe": recipe.to_json(),
         "class_names": list(class_names),
     }
-    checkpoint.save(run_dir / "checkpoints" / "last.pth", state)
     if row["val_top1"] >= max(past["val_top1"] for past in history):
         checkpoint.save(run_dir / "checkpoints" / "best.pth", state)
+    checkpoint.save(run_dir / LAST, state)  # after the best: a run that resumes from here has both
     with open(run_dir / "metrics.jsonl", "a") as file:
         file.write(json.dumps(row) + "\n")
     print(

@@ -33,10 +33,11 @@ def multi_scale_crop(
 ) -> Box:
     """A random training crop: sides are scales of the short side, at most one step apart, at one of 13 positions.
 
-    A side within 2 pixels of `size` becomes `size`, so that no resize is needed.
+    A side within 2 pixels of `size` becomes `size` where the frame is that large, so that no resize is needed.
     """
-    sides = [int(min(height, width) * scale) for scale in scales]
-    sides = [size if abs(side - size) <= 2 else side for side in sides]
+    short = min(height, width)
+    sides = [int(short * scale) for scale in scales]
+    sides = [size if abs(side - size) <= 2 and size <= short else side for side in sides]
     levels = range(len(sides))
     pairs = [(sides[i], sides[j]) for i in levels for j in levels if abs(i - j) <= 1]
     crop_height, crop_width = pairs[rng.integers(len(pairs))]
@@ -67,9 +68,10 @@ def mirrored_classes(names: list[str]) -> list[int]:
     >>> mirrored_classes(["Pushing from left to right", "Dropping", "Pushing from right to left"])
     [2, 1, 0]
     """
-    other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+    other = {"left": "right", "Left": "Right", "LEFT": "RIGHT"}
+    other |= {right: left for left, right in other.items()}
     index = {name: i for i, name in enumerate(names)}
-    swapped = [re.sub(r"\b(left|right)\b", lambda m: other[m[0]], name, flags=re.IGNORECASE) for name in names]
+    swapped = [re.sub(rf"\b({'|'.join(other)})\b", lambda match: other[match[0]], name) for name in names]
     return [index.get(mirror, i) for i, mirror in enumerate(swapped)]
 
 

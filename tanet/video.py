@@ -41,7 +41,7 @@ class _Video:
         if wanted[0] < 0 or wanted[-1] >= len(self):
             raise IndexError(f"{self.path}: frames {wanted[0]}..{wanted[-1]} asked for, it has 0..{len(self) - 1}")
         frames = self._decode(wanted.tolist())  # [unique, 3, H, W]
-        return frames[torch.from_numpy(where.reshape(-1))].unflatten(0, indices.shape)
+        return frames[torch.from_numpy(where).view(indices.shape)]
 
     def close(self):
         """Frees the decoder."""

@@ -31,29 +31,35 @@ def filmstrip(clips: Mapping[str, torch.Tensor], titles: Sequence[str] | None = 
 def importance_maps(maps: Mapping[str, torch.Tensor], title: str) -> Figure:
     """Importance maps {name: [C, T]} side by side, channels sorted by the frame where they peak; one colour scale."""
     figure = Figure(figsize=(2.4 * len(maps) + 1, 3.6), layout="constrained")
-    axes = figure.subplots(1, len(maps), squeeze=False)[0]
-    for axis, (name, values) in zip(axes, maps.items()):
-        values = values[values.argmax(1).argsort(stable=True)]
-        image = axis.imshow(values.numpy(), aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
-        axis.set_title(name, fontsize=10)
-        axis.set_xlabel("frame t")
-    axes[0].set_ylabel("channel, sorted by its peak")
-    figure.colorbar(image, ax=list(axes), label="importance V (sigmoid, 0 to 1)")
+    _draw_maps(figure, maps)
     figure.suptitle(title, fontsize=11)
     return figure
 
 
-def importance_over_time(curves: Mapping[str, Mapping[str, torch.Tensor]], title: str) -> Figure:
-    """One panel a block, one line a clip: {block: {clip: [T]}}, for example the mean importance over channels."""
-    figure = Figure(figsize=(2.9 * len(curves) + 0.6, 2.9), layout="constrained")
+def clip_and_maps(clip: torch.Tensor, maps: Mapping[str, torch.Tensor], title: str) -> Figure:
+    """A clip uint8 [T, 3, H, W] above its importance maps {block: [C, T]}: the whole story on one page."""
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 2.6))
+    for index, (axis, frame) in enumerate(zip(above.subplots(1, len(clip)), clip)):
+        axis.imshow(frame.permute(1, 2, 0).numpy())
+        axis.set_title(f"t = {index}", fontsize=9)
+        axis.set_axis_off()
+    above.suptitle(title, fontsize=11)
+    _draw_maps(below, maps)
+    return figure
+
+
+def importance_over_time(curves: Mapping[str, Mapping[str, torch.Tensor]], title: str, ylabel: str) -> Figure:
+    """One panel a name, one line a clip or class: {panel: {line: [T]}}; panels have scales of their own."""
+    figure = Figure(figsize=(2.9 * len(curves) + 0.6, 3.2), layout="constrained")
     axes = figure.subplots(1, len(curves), squeeze=False)[0]
     for axis, (block, lines) in zip(axes, curves.items()):
         for label, values in lines.items():
             axis.plot(values.numpy(), marker="o", markersize=3, label=label)
         axis.set_title(block, fontsize=10)
         axis.set_xlabel("frame t")
-    axes[0].set_ylabel("importance V, mean over channels")
-    axes[-1].legend(fontsize=8)
+    axes[0].set_ylabel(ylabel)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -82,14 +88,14 @@ def aggregation_kernels(kernels: Mapping[str, torch.Tensor], title: str) -> Figu
 
 def temporal_operator(matrix: torch.Tensor, title: str) -> Figure:
     """The T x T matrix by which TAM maps one channel's frames to its output frames; blank off the band."""
-    figure = Figure(figsize=(4.2, 3.6), layout="constrained")
+    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
     axis = figure.subplots()
     banded = np.ma.masked_equal(matrix.numpy(), 0)
     image = axis.imshow(banded, cmap="viridis", vmin=0)
-    axis.set_xlabel("input frame")
+    axis.set_xlabel("input frame s")
     axis.set_ylabel("output frame t")
     axis.set_title(title, fontsize=10)
-    figure.colorbar(image, label="weight W[k] V[t + k - 1]")
+    figure.colorbar(image, label="weight W[s - t + p] V[s]")
     return figure
 
 
@@ -110,13 +116,14 @@ def frame_choices(choices: Mapping[str, np.ndarray], total_frames: int) -> Figur
 
 
 def crop_boxes(frame: torch.Tensor, boxes: Mapping[str, Sequence[tuple[int, int, int, int]]]) -> Figure:
-    """Crop boxes (top, left, height, width) drawn on a frame uint8 [3, H, W], one panel a label."""
+    """Crop boxes (top, left, height, width) and their centres on a frame uint8 [3, H, W], one panel a label."""
     figure = Figure(figsize=(3.4 * len(boxes), 3.2), layout="constrained")
     for axis, (label, group) in zip(figure.subplots(1, len(boxes), squeeze=False)[0], boxes.items()):
         axis.imshow(frame.permute(1, 2, 0).numpy())
         for index, (top, left, height, width) in enumerate(group):
             color = f"C{index % 10}"
             axis.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=color, linewidth=1.5))
+            axis.plot(left + width / 2 - 0.5, top + height / 2 - 0.5, "o", color=color, markersize=4)
         axis.set_title(label, fontsize=10)
         axis.set_xlabel("x, pixels")
         axis.set_ylabel("y, pixels")
@@ -125,7 +132,8 @@ def crop_boxes(frame: torch.Tensor, boxes: Mapping[str, Sequence[tuple[int, int,
 
 def learning_curves(runs: Mapping[str, Sequence[dict]]) -> Figure:
     """Loss and top-1 over the epochs: {run: rows of metrics.jsonl}; training dashed, validation solid."""
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure.suptitle("Training (dashed) and validation", fontsize=11)
     left, right = figure.subplots(1, 2)
     for index, (name, rows) in enumerate(runs.items()):
         epochs, color = [row["epoch"] for row in rows], f"C{index}"
@@ -160,3 +168,14 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], names: Sequence[str], t
     axis.set_title(title, fontsize=11)
     figure.colorbar(image, label="per cent of the true class's videos")
     return figure
+
+
+def _draw_maps(figure, maps: Mapping[str, torch.Tensor]):
+    axes = figure.subplots(1, len(maps), squeeze=False)[0]
+    for axis, (name, values) in zip(axes, maps.items()):
+        values = values[values.argmax(1).argsort(stable=True)]
+        image = axis.imshow(values.numpy(), aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("frame t")
+    axes[0].set_ylabel("channel, sorted by its peak")
+    figure.colorbar(image, ax=list(axes), label="importance V (sigmoid, 0 to 1)")

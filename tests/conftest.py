@@ -1,0 +1,64 @@
+"""What the tests share: devices, small demo data sets, small recipes, a short training."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from data_scripts.make_demo import make_demo_kinetics, make_demo_something
+from tanet import recipes, train
+
+DATA = Path(__file__).parent / "data"
+LAST = ("test_notebook", "test_evaluate", "test_train", "test_distributed")  # the slow ones, quickest first
+
+
+def pytest_collection_modifyitems(items):
+    names = [Path(item.path).stem for item in items]
+    place = {id(item): LAST.index(name) if name in LAST else -1 for item, name in zip(items, names)}
+    items.sort(key=lambda item: place[id(item)])
+
+
+@pytest.fixture(
+    params=["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"))]
+)
+def device(request) -> str:
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def full_float32():
+    """GPUs otherwise round float32 convolutions to TF32, which the tolerances here do not allow for."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@pytest.fixture(scope="session")
+def kinetics_root(tmp_path_factory) -> Path:
+    return make_demo_kinetics(tmp_path_factory.mktemp("kinetics"), train=32, val=16)
+
+
+@pytest.fixture(scope="session")
+def something_root(tmp_path_factory) -> Path:
+    return make_demo_something(tmp_path_factory.mktemp("something"), train=32, val=16)
+
+
+@pytest.fixture(scope="session")
+def kinetics_recipe() -> recipes.Recipe:
+    """Two epochs of four steps."""
+    return dataclasses.replace(recipes.demo_kinetics(), epochs=2, lr_steps=(1,), workers=0)
+
+
+@pytest.fixture(scope="session")
+def something_recipe() -> recipes.Recipe:
+    return dataclasses.replace(recipes.demo_something(), epochs=2, lr_steps=(1,), workers=0)
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory, something_root, something_recipe) -> Path:
+    """The folder of a finished, undisturbed run; tests leave it as it is."""
+    run_dir = tmp_path_factory.mktemp("runs") / "undisturbed"
+    train.fit(something_recipe, something_root, run_dir)
+    return run_dir

@@ -1,0 +1,111 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tanet import checkpoint, evaluate, train
+from tanet.data import load_list, validation_loader
+from tanet.distributed import Process, launch, process_group
+
+ONE_GPU_TOO_MANY = (torch.cuda.device_count() if torch.cuda.is_available() else 0) + 1
+
+
+def place(scale):
+    """What a process knows of itself and of the others, with a computation that needs them all."""
+    with process_group(use_gpu=False) as process:
+        return process.rank, process.world_size, process.gather(scale * process.rank), process.is_main
+
+
+def fail_on_rank_1():
+    with process_group(use_gpu=False) as process:
+        if process.rank == 1:
+            raise ValueError("the cause, on rank 1")
+        process.gather(0)
+
+
+def test_alone_there_is_one_process_and_it_runs_right_here():
+    assert launch(place, (3,)) == (0, 1, [0], True)
+    assert launch(os.getpid, ()) == os.getpid()
+
+
+def test_processes_know_their_place_and_share_values():
+    assert launch(place, (3,), processes=2) == (0, 2, [0, 3], True)
+
+
+def test_what_a_process_raises_reaches_the_caller():
+    with pytest.raises(Exception, match="the cause, on rank 1"):
+        launch(fail_on_rank_1, (), processes=2)
+
+
+def test_gpus_that_are_not_there_are_an_error():
+    with pytest.raises(RuntimeError, match=f"{ONE_GPU_TOO_MANY} GPU.*gpus=0"):
+        launch(place, (3,), gpus=ONE_GPU_TOO_MANY)
+
+
+@pytest.mark.parametrize("how", [{"processes": 0}, {"gpus": -1}])
+def test_impossible_numbers_are_refused(how):
+    with pytest.raises(ValueError, match="at least"):
+        launch(place, (3,), **how)
+
+
+def test_number_of_threads_is_given_back():
+    before = torch.get_num_threads()
+    with process_group(use_gpu=False, workers=100):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+
+
+@pytest.fixture(scope="module")
+def two_process_run(tmp_path_factory, something_root, something_recipe):
+    run_dir = tmp_path_factory.mktemp("runs") / "two"
+    recipe = something_recipe.with_changes({"clips_per_process": 4})
+    return run_dir, train.launch(recipe, something_root, run_dir, processes=2)
+
+
+def test_two_processes_finish_a_run(two_process_run):
+    run_dir, history = two_process_run
+    assert train.read_metrics(run_dir) == history and len(history) == 2
+    assert sorted(p.name for p in run_dir.rglob("*") if p.is_file()) == [
+        "best.pth",
+        "last.pth",
+        "metrics.jsonl",
+        "recipe.json",
+    ]
+    assert [row["lr"] for row in history] == pytest.approx([0.05, 0.005])  # of the total batch: 2 x 4 clips
+
+
+def test_validation_by_two_processes_counts_every_video_once_with_the_stored_network(two_process_run, something_root):
+    """Loss and accuracies in metrics.jsonl are those of one process that validates last.pth on all videos."""
+    run_dir, history = two_process_run
+    model, recipe, _ = checkpoint.load_model(run_dir / "checkpoints/last.pth")
+    loader = validation_loader(load_list(recipe, something_root, "val"), recipe)
+    alone = train.validate(model, loader, recipe, 0, Process(0, 1, torch.device("cpu")), "float32")
+    assert {key: history[-1][key] for key in alone} == pytest.approx(alone, rel=1e-4)
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_test_results_do_not_depend_on_the_number_of_processes(trained_run, something_root, processes):
+    weights = trained_run / "checkpoints/last.pth"
+    alone = evaluate.run(weights, something_root)
+    together = evaluate.run(weights, something_root, processes=processes)
+    assert len(together["per_video"]) == 16
+    for one, other in zip(alone.pop("per_video"), together.pop("per_video")):
+        # The processes compute with other numbers of threads, and so round differently.
+        assert other.pop("probability") == pytest.approx(one.pop("probability"), rel=1e-5)
+        assert other == one
+    assert together == alone
+
+
+def test_torchrun_trains(tmp_path, something_root):
+    run_dir = tmp_path / "run"
+    changes = ["epochs=1", "lr_steps=[]", "workers=0", "clips_per_process=4"]
+    flags = [flag for change in changes for flag in ("--set", change)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tanet.train"]
+    command += ["--recipe=demo_something", f"--data-root={something_root}", f"--run-dir={run_dir}", *flags]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    assert [json.loads(line)["epoch"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()] == [1]
+    assert finished.stdout.count("epoch 1/1: loss") == 1
