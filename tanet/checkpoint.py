@@ -58,7 +58,7 @@ def load_weights(model: TANet, path: str | os.PathLike) -> dict:
     Every key must be there with its shape; otherwise CheckpointError lists what is not, and the model is untouched.
     """
     state = load(path)
-    weights, own = state.pop("model"), model.state_dict()
+    weights, own = _entry(state, "model", path), model.state_dict()
     problems = [f"missing {key}" for key in own.keys() - weights.keys()]
     problems += [f"unexpected {key}" for key in weights.keys() - own.keys()]
     problems += [
@@ -70,12 +70,19 @@ def load_weights(model: TANet, path: str | os.PathLike) -> dict:
         listed = "; ".join(sorted(problems)[:8])
         raise CheckpointError(f"{path}: {len(problems)} keys do not fit this network: {listed}")
     model.load_state_dict(weights)
+    del state["model"]
     return state
+
+
+def _entry(state: dict, key: str, path):
+    if key not in state:
+        raise CheckpointError(f"{path}: holds no {key}")
+    return state[key]
 
 
 def load_recipe(path: str | os.PathLike) -> recipes.Recipe:
     """The recipe that a checkpoint was trained by."""
-    return recipes.from_json(load(path)["recipe"])
+    return recipes.from_json(_entry(load(path), "recipe", path))
 
 
 def load_model(path: str | os.PathLike) -> tuple[TANet, recipes.Recipe, tuple[str, ...]]:
@@ -83,4 +90,4 @@ def load_model(path: str | os.PathLike) -> tuple[TANet, recipes.Recipe, tuple[st
     recipe = load_recipe(path)
     model = build(recipe)
     state = load_weights(model, path)
-    return model.eval(), recipe, tuple(state["class_names"])
+    return model.eval(), recipe, tuple(_entry(state, "class_names", path))

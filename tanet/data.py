@@ -114,7 +114,7 @@ def _something_v1(root: Path, split: str) -> VideoList:
     samples = []
     with _open_text(annotations) as file:
         for number, line in enumerate(file, 1):
-            video_id, label = _columns(annotations, number, line.rstrip("\n").split(";"), 2)
+            video_id, label = _columns(annotations, number, line.rstrip("\r\n").split(";"), 2)
             path = root / "20bn-something-something-v1" / video_id
             samples.append(Sample(path, _label_index(annotations, number, label, names)))
     return _video_list(annotations, samples, names)

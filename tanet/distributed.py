@@ -4,6 +4,7 @@ Under torchrun, or started by `launch`, every process calls the same function an
 alone it is rank 0 of 1. NCCL between GPUs, Gloo between CPU processes.
 """
 
+import gc
 import os
 import time
 import traceback
@@ -16,8 +17,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 import torch.distributed as dist
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 
 @dataclass(frozen=True)
@@ -52,21 +53,23 @@ def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
     On CPUs each process computes with its share of the cores less the `workers` that load its data: threads that
     compete with loading cost a third of the speed.
     """
-    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if use_gpu:
         require_gpus(local_rank + 1)
         torch.cuda.set_device(local_rank)
     device = torch.device("cuda", local_rank) if use_gpu else torch.device("cpu")
     threads = torch.get_num_threads()
     if not use_gpu:
-        share = os.cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        share = os.cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         torch.set_num_threads(max(1, min(threads, share - workers)))
     try:
-        if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             yield Process(0, 1, device)
         else:
             dist.init_process_group("nccl" if use_gpu else "gloo")
             yield Process(dist.get_rank(), dist.get_world_size(), device)
+            # A network that still holds the group when it is torn down can deadlock; some die in cycles only.
+            gc.collect()
             dist.destroy_process_group()  # not after a failure: the others would fail before its cause is recorded
     finally:
         torch.set_num_threads(threads)

@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,38 +19,11 @@ from tanet.data import VideoList, load_list
 from tanet.distributed import Process, launch, process_group
 from tanet.model import TANet
 from tanet.progress import track
+from tanet.protocols import PROTOCOLS, Protocol, get_protocol
 from tanet.recipes import Recipe
 from tanet.recipes import get as get_recipe
 from tanet.transforms import center_crop, resize_short_side, three_crops
 from tanet.video import open_video
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """Views of a video: clips x crops. One crop is the centre at the recipe's crop_size, three are at its test_size."""
-
-    name: str
-    sampling: str  # "dense" or "uniform"
-    clips: int
-    crops: int
-    recipe: str  # the published recipe it belongs to
-
-
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol("k400-dense", "dense", clips=10, crops=3, recipe="k400_8f"),
-        Protocol("sth-efficient", "uniform", clips=1, crops=1, recipe="sthv1_8f"),
-        Protocol("sth-accurate", "uniform", clips=2, crops=3, recipe="sthv1_8f"),
-    )
-}
-
-
-def get_protocol(name: str) -> Protocol:
-    """The protocol of that name; ValueError lists the names there are."""
-    if name not in PROTOCOLS:
-        raise ValueError(f"no protocol {name!r}; there are: {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
 
 
 def test_views(path: str | os.PathLike, protocol: str, recipe: Recipe | None = None) -> torch.Tensor:

@@ -19,8 +19,10 @@ def check_parameters(namespace: dict, **types) -> None:
         raise ValueError(f"unknown parameter(s) {', '.join(unknown)}; this notebook has: {', '.join(types)}")
     for name, expected in types.items():
         value = namespace[name]
-        bool_for_int = isinstance(value, bool) and bool not in (expected, *typing.get_args(expected))
-        if bool_for_int or not isinstance(value, expected):
+        accepted = typing.get_args(expected) or (expected,)
+        if type(value) is int and float in accepted:
+            continue
+        if type(value) not in accepted:
             wanted = getattr(expected, "__name__", expected)
             raise TypeError(f"parameter {name} must be {wanted}, got {value!r} ({type(value).__name__})")
 

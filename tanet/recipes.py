@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tanet.model import ARCHITECTURES, TEMPORAL_MODULES
+from tanet.protocols import PROTOCOLS
 from tanet.sampling import STYLES, WINDOW
 
 
@@ -38,7 +39,7 @@ class Recipe:
     test_size: int = 256  # pixels, side of a test crop
     crop_scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
     flip: Literal["none", "plain", "swap"] = "plain"  # "swap" exchanges the labels of mirrored classes
-    protocols: tuple[str, ...] = ("k400-dense",)  # the tests that belong to it, see tanet.evaluate
+    protocols: tuple[str, ...] = ("k400-dense",)  # the tests that belong to it, see tanet.protocols
     # optimisation
     epochs: int = 100
     lr: float = 0.01  # at a total batch of lr_batch clips; scaled linearly with the actual one
@@ -86,6 +87,8 @@ class Recipe:
             raise ValueError(f"recipe field crop_scales must be numbers in (0, 1], got {self.crop_scales}")
         if not self.protocols:
             raise ValueError("recipe field protocols must name at least one protocol")
+        for protocol in self.protocols:
+            _check_one_of("protocols", protocol, PROTOCOLS)
         if self.sampling == "dense" and WINDOW % self.num_frames:
             raise ValueError(f"recipe field num_frames must divide the {WINDOW}-frame window, got {self.num_frames}")
         if max(self.crop_size, self.test_size) > self.short_side:

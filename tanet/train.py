@@ -10,9 +10,7 @@ import os
 import resource
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
@@ -25,9 +23,9 @@ from tanet.distributed import Process, process_group
 from tanet.distributed import launch as launch_processes
 from tanet.evaluate import label_ranks
 from tanet.model import TANet, build
+from tanet.numerics import FORMATS, autocast, choose
 from tanet.progress import track
 from tanet.recipes import Recipe
-
 
 LAST = Path("checkpoints") / "last.pth"
 
@@ -77,11 +75,17 @@ def _run_epochs(
     train_loader = training_loader(train_videos, recipe, process.rank, process.world_size)
     val_loader = validation_loader(val_videos, recipe, process.rank, process.world_size)
     torch.manual_seed(recipe.seed)
-    model = _initial_model(recipe, resumes=(run_dir / LAST).exists()).to(process.device)
-    precision, memory_format = _numerics(model, recipe, process)
-    model = model.to(memory_format=memory_format)
+    resumes = (run_dir / LAST).exists()
+    model = _initial_model(recipe, resumes).to(process.device)
     optimizer = torch.optim.SGD(parameter_groups(model, recipe), lr=recipe.lr, momentum=recipe.momentum)
-    history = _resume(run_dir, recipe, model, optimizer)
+    if resumes:
+        state = checkpoint.load_weights(model, run_dir / LAST)
+        optimizer.load_state_dict(state["optimizer"])
+        history, numerics = state["history"], state["numerics"]
+    else:
+        history, numerics = [], choose(model, recipe, process)
+    precision = numerics["precision"]
+    model.to(memory_format=FORMATS[numerics["memory_format"]])
     if process.is_main:
         _prepare_run_dir(run_dir, recipe, history, train_videos.missing + val_videos.missing)
     network = _distributed(model, process)
@@ -93,7 +97,15 @@ def _run_epochs(
         row["peak_memory_mib"] = _peak_memory_mib(process.device)
         history.append(row)
         if process.is_main:
-            _record(run_dir, recipe, model, optimizer, history, train_videos.class_names)
+            state = {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "history": history,
+                "numerics": numerics,
+                "recipe": recipe.to_json(),
+                "class_names": list(train_videos.class_names),
+            }
+            _record(run_dir, recipe, state)
     return history
 
 
@@ -149,7 +161,7 @@ def train_epoch(network, optimizer, loader, recipe: Recipe, epoch: int, process:
         rate = learning_rate(recipe, epoch + step / steps, total_batch)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
-        with _autocast(process.device, precision):
+        with autocast(process.device, precision):
             logits = network(clips)
         loss = nn.functional.cross_entropy(logits.float(), labels)
         optimizer.zero_grad(set_to_none=True)
@@ -181,7 +193,7 @@ def validate(model: TANet, loader, recipe: Recipe, epoch: int, process: Process,
     totals = torch.zeros(4, dtype=torch.float64)  # loss, top-1, top-5, clips
     label = f"epoch {epoch + 1}/{recipe.epochs}, validation batches"
     for clips, labels, _ in track(loader, len(loader), label, quiet=not process.is_main):
-        with _autocast(process.device, precision):
+        with autocast(process.device, precision):
             logits = model(clips.to(process.device, non_blocking=True)).float().cpu()
         rank = label_ranks(logits.numpy(), labels.numpy())
         loss = nn.functional.cross_entropy(logits, labels, reduction="sum").item()
@@ -212,60 +224,6 @@ def _distributed(model: TANet, process: Process):
     return DistributedDataParallel(model, [process.device.index] if process.device.type == "cuda" else None)
 
 
-def _autocast(device: torch.device, precision: str):
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
-
-
-_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-
-
-def _numerics(model: TANet, recipe: Recipe, process: Process) -> tuple[str, torch.memory_format]:
-    """The recipe's precision and memory format; "auto" takes what trains fastest here, by interleaved trial steps."""
-    precisions = ("float32", "bfloat16") if recipe.precision == "auto" else (recipe.precision,)
-    formats = tuple(_FORMATS) if recipe.memory_format == "auto" else (recipe.memory_format,)
-    candidates = [(p, f) for p in precisions for f in formats]
-    if len(candidates) == 1:
-        chosen = candidates[0]
-    else:
-        times = _trial_times(model, recipe, process.device, candidates) if process.is_main else None
-        chosen = process.gather(times and min(times, key=times.get))[0]
-        if process.is_main:
-            listed = ", ".join(f"{p} {f} {1e3 * seconds:.0f} ms" for (p, f), seconds in times.items())
-            print(f"training step by precision and memory format: {listed}; taking {' '.join(chosen)}", flush=True)
-    return chosen[0], _FORMATS[chosen[1]]
-
-
-def _trial_times(model: TANet, recipe: Recipe, device: torch.device, candidates, rounds: int = 4) -> dict:
-    """Median seconds of a forward and backward pass per (precision, format), A B C D, A B C D, ...; the first is warm-up.
-
-    Leaves weights, running statistics and random state as they were.
-    """
-    size = recipe.crop_size
-    clips = torch.zeros(recipe.clips_per_process, recipe.num_frames, 3, size, size, dtype=torch.uint8, device=device)
-    weights = {key: value.clone() for key, value in model.state_dict().items()}
-    random_state = torch.get_rng_state()
-    times = {candidate: [] for candidate in candidates}
-    for _ in range(rounds):
-        for precision, memory_format in candidates:
-            model.to(memory_format=_FORMATS[memory_format])
-            _synchronize(device)
-            started = time.perf_counter()
-            with _autocast(device, precision):
-                loss = model(clips).float().sum()
-            loss.backward()
-            _synchronize(device)
-            times[precision, memory_format].append(time.perf_counter() - started)
-            model.zero_grad(set_to_none=True)
-    model.load_state_dict(weights)
-    torch.set_rng_state(random_state)
-    return {candidate: median(seconds[1:]) for candidate, seconds in times.items()}
-
-
-def _synchronize(device: torch.device):
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def _peak_memory_mib(device: torch.device) -> float:
     """GPU memory the allocator ever held, or this process's largest resident size."""
     if device.type == "cuda":
@@ -288,7 +246,8 @@ def _check_run_dir(run_dir: Path, recipe: Recipe):
 
 def _prepare_run_dir(run_dir: Path, recipe: Recipe, history: list[dict], missing: tuple[str, ...]):
     (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
-    (run_dir / "recipe.json").write_text(recipe.to_json())
+    with checkpoint.atomic_write(run_dir / "recipe.json") as file:  # other processes may be reading it
+        file.write(recipe.to_json().encode())
     if missing:
         (run_dir / "missing.txt").write_text("".join(f"{name}\n" for name in missing))
         print(f"{len(missing)} listed videos are not there and left out: {run_dir / 'missing.txt'}", flush=True)
@@ -298,24 +257,9 @@ def _prepare_run_dir(run_dir: Path, recipe: Recipe, history: list[dict], missing
     (run_dir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
 
 
-def _resume(run_dir: Path, recipe: Recipe, model: TANet, optimizer) -> list[dict]:
-    if not (run_dir / LAST).exists():
-        return []
-    state = checkpoint.load_weights(model, run_dir / LAST)
-    optimizer.load_state_dict(state["optimizer"])
-    return state["history"]
-
-
-def _record(run_dir: Path, recipe: Recipe, model: TANet, optimizer, history: list[dict], class_names: tuple[str, ...]):
-    row = history[-1]
-    state = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "history": history,
-        "recipe": recipe.to_json(),
-        "class_names": list(class_names),
-    }
-    if row["val_top1"] >= max(past["val_top1"] for past in history):
+def _record(run_dir: Path, recipe: Recipe, state: dict):
+    row = state["history"][-1]
+    if row["val_top1"] >= max(past["val_top1"] for past in state["history"]):
         checkpoint.save(run_dir / "checkpoints" / "best.pth", state)
     checkpoint.save(run_dir / LAST, state)  # after the best: a run that resumes from here has both
     with open(run_dir / "metrics.jsonl", "a") as file:
