@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +38,7 @@ def launch(
 
     For notebooks and scripts. Returns the run's metrics, one dict an epoch.
     """
-    return launch_processes(_fit, (recipe, data_root, run_dir, gpus > 0, options), gpus, processes)
-
-
-def _fit(recipe, data_root, run_dir, use_gpu, options):
-    return fit(recipe, data_root, run_dir, use_gpu, **options)
+    return launch_processes(partial(fit, use_gpu=gpus > 0, **options), (recipe, data_root, run_dir), gpus, processes)
 
 
 def fit(

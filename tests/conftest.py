@@ -14,9 +14,15 @@ LAST = ("test_notebook", "test_evaluate", "test_train", "test_distributed")  # t
 
 
 def pytest_collection_modifyitems(items):
-    names = [Path(item.path).stem for item in items]
-    place = {id(item): LAST.index(name) if name in LAST else -1 for item, name in zip(items, names)}
-    items.sort(key=lambda item: place[id(item)])
+    """Quick tests first, notebooks last."""
+
+    def place(item):
+        path = Path(item.path)
+        if path.suffix == ".ipynb":
+            return len(LAST)
+        return LAST.index(path.stem) if path.stem in LAST else -1
+
+    items.sort(key=place)
 
 
 @pytest.fixture(

@@ -74,7 +74,7 @@ def test_two_processes_finish_a_run(two_process_run):
         "metrics.jsonl",
         "recipe.json",
     ]
-    assert [row["lr"] for row in history] == pytest.approx([0.05, 0.005])  # of the total batch: 2 x 4 clips
+    assert [row["lr"] for row in history] == pytest.approx([0.1, 0.01])  # of the total batch: 2 x 4 clips
 
 
 def test_validation_by_two_processes_counts_every_video_once_with_the_stored_network(two_process_run, something_root):
