@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import torch
+from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
@@ -105,7 +106,12 @@ def three_crops(frames: torch.Tensor, size: int, style: str = "mmaction2") -> to
 def _resize(frames: torch.Tensor, size: tuple[int, int], style: str) -> torch.Tensor:
     if frames.shape[-2:] == size:
         return frames
-    return F.resize(frames, list(size), InterpolationMode.BILINEAR, antialias=style == "official")
+    if style == "mmaction2":
+        return F.resize(frames, list(size), InterpolationMode.BILINEAR, antialias=False)
+    # Pillow itself: torchvision's antialiased resize differs from it by one grey level here and there.
+    images = frames.reshape(-1, *frames.shape[-3:]).permute(0, 2, 3, 1).contiguous().numpy()  # [n, H, W, 3]
+    resized = [np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)) for image in images]
+    return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).reshape(*frames.shape[:-2], *size)
 
 
 def _check_fits(frames: torch.Tensor, size: int):
