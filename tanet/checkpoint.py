@@ -1,93 +1,204 @@
-"""Checkpoints: written whole or not at all, read without running code from them."""
+"""Checkpoints: ours and those published by others, read without running code from them, written whole or not at all.
 
+    python -m tanet.checkpoint inspect FILE
+    python -m tanet.checkpoint convert FILE OUT.safetensors [--to mmaction2|official]
+
+`read` recognises the layouts of tanet.layouts by their keys. What a file does not say itself follows from its layout:
+whose style of testing it wants, and in which order its classifier has the classes.
+"""
+
+import dataclasses
+import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 
-from tanet import recipes
-from tanet.model import TANet, build
+from tanet import layouts, recipes
+from tanet.files import CheckpointError, atomic_write, read_file
+from tanet.model import DEPTHS, TANet, build, count_classes, count_frames, load_state
+from tanet.recipes import Recipe
 
 FORMAT = "tanet-1"
 
 
-class CheckpointError(ValueError):
-    """A file that is no checkpoint of this package, or does not fit the network; the message begins with the path."""
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds, its weights by this package's names."""
+
+    path: Path
+    layout: str  # one of tanet.layouts.LAYOUTS
+    weights: dict[str, torch.Tensor] = field(repr=False)
+    recipe: Recipe | None = None
+    class_names: tuple[str, ...] | None = None  # in the order of the classifier, where the file says it
+    class_order: str = "listed"  # "listed": as in the data's label file; "sorted": by name, as the official code does
+    source: str = ""  # where the weights come from, for files converted from others
+    rest: dict = field(default_factory=dict, repr=False)  # whatever else it holds: optimizer, epoch, ...
+
+    @property
+    def arch(self) -> str | None:
+        """ "tanet50", ... by the number of bottlenecks of each stage; None for another network."""
+        blocks = {tuple(key.split(".")[:2]) for key in self.weights if key.startswith("layer")}
+        stages = sorted({stage for stage, _ in blocks})
+        depths = tuple(sum(stage == block[0] for block in blocks) for stage in stages)
+        return next((arch for arch, known in DEPTHS.items() if known == depths), None)
+
+    @property
+    def num_classes(self) -> int | None:
+        return count_classes(self.weights)
+
+    @property
+    def num_frames(self) -> int | None:
+        return count_frames(self.weights)
+
+    @property
+    def style(self) -> str:
+        """Whose way of testing belongs to these weights."""
+        return self.recipe.style if self.recipe else "official" if self.layout == "official" else "mmaction2"
+
+    def reordered(self, class_names: tuple[str, ...]) -> "Checkpoint":
+        """The same network with its classifier's rows in the order of `class_names`, a permutation of its own."""
+        rows = torch.tensor([self.class_names.index(name) for name in class_names])
+        classifier = {key: value[rows] for key, value in self.weights.items() if key.startswith("fc.")}
+        return dataclasses.replace(self, weights=self.weights | classifier, class_names=class_names)
 
 
-@contextmanager
-def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """A binary file that becomes `path` when the block ends well; otherwise what was there stays and nothing else does."""
+def read(path: str | os.PathLike) -> Checkpoint:
+    """Any file in one of the layouts, on the CPU. Raises FileNotFoundError or CheckpointError; runs no code from it."""
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
+    content, metadata = read_file(path)
+    own = content.get("format") == FORMAT or metadata.get("format") == FORMAT
+    weights, rest = _split(content, path)
+    layout = "tanet" if own else layouts.recognise(weights)
+    if layout is None:
+        listed = ", ".join(sorted(weights)[:4])
+        raise CheckpointError(f"{path}: weights of another kind of network ({listed}, ...)")
     try:
-        with open(partial, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        weights = layouts.to_ours(weights, layout)
+        said = _metadata(metadata or rest.pop("tanet", None) or rest)
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    order = "sorted" if layout == "official" else "listed"
+    stored = Checkpoint(path, layout, weights, **{"class_order": order} | said, rest=rest)
+    if stored.class_names is not None and stored.num_classes not in (None, len(stored.class_names)):
+        raise CheckpointError(
+            f"{path}: names {len(stored.class_names)} classes, its classifier has {stored.num_classes}"
+        )
+    if layout == "official" and stored.class_names is not None:  # written by `convert`: back to our order
+        return dataclasses.replace(stored, class_names=tuple(sorted(stored.class_names))).reordered(stored.class_names)
+    return stored
+
+
+def _split(content: dict, path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """The weights of a file, and what else is in it."""
+    for key in ("model", "state_dict"):
+        if isinstance(content.get(key), dict):
+            weights, rest = content[key], {name: value for name, value in content.items() if name != key}
+            break
+    else:
+        weights, rest = content, {}
+    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        optimizer = {"optimizer", "param_groups"} & content.keys()
+        what = "an optimizer's state" if optimizer else "no weights"
+        raise CheckpointError(
+            f"{path}: holds {what} and no network (its keys: {', '.join(map(str, list(content)[:6]))})"
+        )
+    return weights, rest
+
+
+def _metadata(said: dict) -> dict:
+    """Fields of a Checkpoint from a file's metadata; a safetensors header has strings only."""
+    found = {}
+    if said.get("recipe") is not None:
+        found["recipe"] = recipes.from_json(said["recipe"])
+    names = said.get("class_names")
+    if names is not None:
+        found["class_names"] = tuple(json.loads(names) if isinstance(names, str) else names)
+    return found | {key: said[key] for key in ("class_order", "source") if key in said}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What `load_weights` did."""
+
+    layout: str
+    copied: int  # tensors
+    kept: tuple[str, ...]  # names of the network's own tensors that were left as they were
+
+    def __str__(self) -> str:
+        left = f"; {len(self.kept)} of the network left as they were" if self.kept else ""
+        return f"layout {self.layout}: {self.copied} tensors copied, all of the file's{left}"
+
+
+def load_weights(model: TANet, source: str | os.PathLike | Checkpoint, classifier: bool = True) -> Loaded:
+    """Copies a checkpoint's weights, in any layout of tanet.layouts, into `model`; says what matched.
+
+    Every key must be there with its shape; otherwise CheckpointError lists what is not, and the model is untouched. Two
+    kinds of keys may be left as they are: TAM and classifier where the file is a torchvision ResNet, and the classifier
+    with `classifier=False`, to go on with other classes.
+    """
+    stored = source if isinstance(source, Checkpoint) else read(source)
+    keep = ("temporal", "fc") if stored.layout == "resnet" else () if classifier else ("fc",)
+    weights = {key: value for key, value in stored.weights.items() if "fc" not in keep or not key.startswith("fc.")}
+    try:
+        kept = load_state(model, weights, keep)
+    except ValueError as error:
+        raise CheckpointError(f"{stored.path}: {error}") from error
+    return Loaded(stored.layout, len(weights), tuple(kept))
+
+
+def load_model(
+    source: str | os.PathLike | Checkpoint, recipe: Recipe | None = None
+) -> tuple[TANet, Recipe, tuple[str, ...] | None]:
+    """The network of a checkpoint, ready for testing, its recipe, and its class names in index order, None if unknown.
+
+    `recipe` is needed where the file does not say its own and its sizes fit several, or none.
+    """
+    stored = source if isinstance(source, Checkpoint) else read(source)
+    recipe = recipe_of(stored, recipe)
+    model = build(recipe)
+    load_weights(model, stored)
+    return model.eval(), recipe, stored.class_names
+
+
+def recipe_of(stored: Checkpoint, given: Recipe | None = None, datasets: tuple[str, ...] | None = None) -> Recipe:
+    """The recipe that a checkpoint is tested by, in the style that belongs to its weights.
+
+    `given`, or the file's own, or the one whose network this is; `datasets` narrows these. CheckpointError if none or
+    several fit.
+    """
+    if given is not None:
+        return given if stored.recipe else recipes.in_style(given, stored.style)
+    if stored.recipe is not None:
+        return stored.recipe
+    if stored.num_classes is None or stored.layout == "resnet":
+        raise CheckpointError(
+            f"{stored.path}: the weights of an image network; they can start a training, not be tested"
+        )
+    found = [
+        recipe
+        for recipe in map(recipes.get, recipes.RECIPES)
+        if (recipe.arch, recipe.num_classes, recipe.num_frames) == (stored.arch, stored.num_classes, stored.num_frames)
+        and (datasets is None or recipe.dataset in datasets)
+    ]
+    if len(found) == 1:
+        return recipes.in_style(found[0], stored.style)
+    frames = f"{stored.num_frames} frames" if stored.num_frames else "no TAM (the weights of TSN and TSM look alike)"
+    names = ", ".join(recipe.name for recipe in found) or "none"
+    raise CheckpointError(
+        f"{stored.path}: {stored.arch or 'another ResNet'}, {stored.num_classes} classes, {frames}. Recipes that fit: {names}; "
+        "say which to use with recipe= (--recipe on a command line)"
+    )
 
 
 def save(path: str | os.PathLike, state: dict) -> None:
-    """Writes `state` (tensors and plain values) so that `path` is never half-written."""
+    """Writes a training's `state` (tensors and plain values) so that `path` is never half-written."""
     with atomic_write(path) as file:
         torch.save({"format": FORMAT} | state, file)
 
 
-def load(path: str | os.PathLike) -> dict:
-    """What `save` wrote, on the CPU. Raises FileNotFoundError or CheckpointError; never runs code from the file."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file that is no checkpoint can fail the unpickler in any way
-        raise CheckpointError(f"{path}: not readable as a checkpoint; it is damaged or holds more than weights") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not a checkpoint written by tanet.train")
-    return state
+if __name__ == "__main__":
+    from tanet.convert import main
 
-
-def load_weights(model: TANet, path: str | os.PathLike) -> dict:
-    """Loads a checkpoint's weights into `model` and returns what else it holds.
-
-    Every key must be there with its shape; otherwise CheckpointError lists what is not, and the model is untouched.
-    """
-    state = load(path)
-    weights, own = _entry(state, "model", path), model.state_dict()
-    problems = [f"missing {key}" for key in own.keys() - weights.keys()]
-    problems += [f"unexpected {key}" for key in weights.keys() - own.keys()]
-    problems += [
-        f"{key} is {tuple(weights[key].shape)}, the network has {tuple(own[key].shape)}"
-        for key in own.keys() & weights.keys()
-        if own[key].shape != weights[key].shape
-    ]
-    if problems:
-        listed = "; ".join(sorted(problems)[:8])
-        raise CheckpointError(f"{path}: {len(problems)} keys do not fit this network: {listed}")
-    model.load_state_dict(weights)
-    del state["model"]
-    return state
-
-
-def _entry(state: dict, key: str, path):
-    if key not in state:
-        raise CheckpointError(f"{path}: holds no {key}")
-    return state[key]
-
-
-def load_recipe(path: str | os.PathLike) -> recipes.Recipe:
-    """The recipe that a checkpoint was trained by."""
-    return recipes.from_json(_entry(load(path), "recipe", path))
-
-
-def load_model(path: str | os.PathLike) -> tuple[TANet, recipes.Recipe, tuple[str, ...]]:
-    """The network of a checkpoint, ready for testing, with its recipe and its class names in index order."""
-    recipe = load_recipe(path)
-    model = build(recipe)
-    state = load_weights(model, path)
-    return model.eval(), recipe, tuple(_entry(state, "class_names", path))
+    main()

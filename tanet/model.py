@@ -6,6 +6,7 @@ torchvision's, plus `layerS.B.temporal.*`, so ImageNet weights load by name.
 N clips, T frames, C channels, H x W pixels.
 """
 
+import argparse
 from functools import partial
 from urllib.error import URLError
 
@@ -174,26 +175,29 @@ def _keep_output(found: dict, name: str, module, inputs, output) -> None:
     found[name] = output
 
 
+DEPTHS = {"tanet50": (3, 4, 6, 3), "tanet101": (3, 4, 23, 3), "tanet152": (3, 8, 36, 3), "tanet_tiny": (1, 1, 1, 1)}
+
+
 def tanet50(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None) -> TANet:
     """TANet on ResNet-50. `weights="imagenet"` starts from torchvision's ResNet weights, as the published runs do."""
-    return _load_imagenet(TANet((3, 4, 6, 3), num_classes, num_frames, temporal, dropout), "resnet50", weights)
+    return _load_imagenet(TANet(DEPTHS["tanet50"], num_classes, num_frames, temporal, dropout), "resnet50", weights)
 
 
 def tanet101(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None) -> TANet:
     """TANet on ResNet-101; arguments as `tanet50`."""
-    return _load_imagenet(TANet((3, 4, 23, 3), num_classes, num_frames, temporal, dropout), "resnet101", weights)
+    return _load_imagenet(TANet(DEPTHS["tanet101"], num_classes, num_frames, temporal, dropout), "resnet101", weights)
 
 
 def tanet152(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None) -> TANet:
     """TANet on ResNet-152; arguments as `tanet50`."""
-    return _load_imagenet(TANet((3, 8, 36, 3), num_classes, num_frames, temporal, dropout), "resnet152", weights)
+    return _load_imagenet(TANet(DEPTHS["tanet152"], num_classes, num_frames, temporal, dropout), "resnet152", weights)
 
 
 def tanet_tiny(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None) -> TANet:
     """One bottleneck a stage, widths 16 to 128, for frames of about 48 x 48: trains on a laptop's CPU in a minute."""
     if weights is not None:
         raise ValueError("tanet_tiny has no published weights; use weights=None")
-    return TANet((1, 1, 1, 1), num_classes, num_frames, temporal, dropout, width=16)
+    return TANet(DEPTHS["tanet_tiny"], num_classes, num_frames, temporal, dropout, width=16)
 
 
 ARCHITECTURES = {"tanet50": tanet50, "tanet101": tanet101, "tanet152": tanet152, "tanet_tiny": tanet_tiny}
@@ -224,11 +228,73 @@ def _load_imagenet(model: TANet, resnet: str, weights: str | None) -> TANet:
 
 def load_resnet(model: TANet, state: dict[str, torch.Tensor]) -> TANet:
     """Copies a torchvision ResNet's weights, its 1000-class head left out, into `model`; every other key must fit."""
-    backbone = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    expected = {key for key in model.state_dict() if ".temporal." not in key and not key.startswith("fc.")}
-    missing = sorted(expected - backbone.keys())
-    unexpected = sorted(backbone.keys() - expected)
-    if missing or unexpected:
-        raise ValueError(f"not this ResNet's weights: missing {missing[:5]}, unexpected {unexpected[:5]}")
-    model.load_state_dict(backbone, strict=False)
+    load_state(model, {key: value for key, value in state.items() if not key.startswith("fc.")}, keep=("temporal", "fc"))
     return model
+
+
+def load_state(model: TANet, weights: dict[str, torch.Tensor], keep: tuple[str, ...] = ()) -> list[str]:
+    """Copies `weights` into `model` and returns the keys of the network that were left as they are.
+
+    Only parts named in `keep` ("temporal", "fc") may be left. Any other key that is missing, unexpected or of another
+    shape is listed in a ValueError, and the network is untouched.
+    """
+    own = model.state_dict()
+    kept = sorted(key for key in own.keys() - weights.keys() if set(key.split(".")) & set(keep))
+    problems = [f"missing {key}" for key in sorted(own.keys() - weights.keys() - set(kept))]
+    problems += [f"unexpected {key}" for key in sorted(weights.keys() - own.keys())]
+    problems += [
+        f"{key} is {tuple(weights[key].shape)}, the network has {tuple(own[key].shape)}"
+        for key in sorted(own.keys() & weights.keys())
+        if own[key].shape != weights[key].shape
+    ]
+    if problems:
+        more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
+        listed = "; ".join(problems[:8]) + more
+        raise ValueError(f"{_in_words(model, weights)}{len(problems)} keys do not fit this network: {listed}")
+    model.load_state_dict(own | weights)
+    return kept
+
+
+def _in_words(model: TANet, weights: dict[str, torch.Tensor]) -> str:
+    """The two misfits that have a name, ahead of the list of keys."""
+    classes, frames = count_classes(weights), count_frames(weights)
+    words = ""
+    if classes not in (None, model.num_classes):
+        words += f"the weights are for {classes} classes, the network for {model.num_classes}; "
+    if frames not in (None, model.num_frames) and isinstance(model.layer1[0].temporal, TAM):
+        words += f"the weights are for {frames} frames, the network for {model.num_frames}; "
+    return words
+
+
+def count_classes(weights: dict[str, torch.Tensor]) -> int | None:
+    """How many classes these weights tell apart; None without a classifier among them."""
+    return len(weights["fc.weight"]) if "fc.weight" in weights else None
+
+
+def count_frames(weights: dict[str, torch.Tensor]) -> int | None:
+    """How many frames a clip has for these weights; None without TAM among them."""
+    first = weights.get("layer1.0.temporal.global_branch.0.weight")  # [2T, T]
+    return None if first is None else first.shape[-1]
+
+
+def main(arguments: list[str] | None = None):
+    from tanet import complexity, recipes  # here: they import this module
+
+    parser = argparse.ArgumentParser(prog="python -m tanet.model", description="Sizes of the recipes' networks.")
+    commands = parser.add_subparsers(required=True, metavar="summary")
+    summary = commands.add_parser("summary", help="parameters, multiply-accumulates and activation memory")
+    summary.add_argument("recipe", nargs="*", help="default: the published recipes")
+    summary.add_argument("--size", type=int, default=256, help="pixels, side of the frames (default: 256, as published)")
+    chosen = parser.parse_args(arguments)
+    names = chosen.recipe or [name for name, recipe in recipes.RECIPES.items() if recipe().init == "imagenet"]
+    try:
+        chosen_recipes = [recipes.get(name) for name in names]
+    except ValueError as error:
+        parser.error(str(error))
+    print(complexity.summary_table(chosen_recipes, chosen.size))
+
+
+if __name__ == "__main__":
+    from tanet.model import main  # the module that others import, not its copy under the name __main__
+
+    main()

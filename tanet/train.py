@@ -22,7 +22,8 @@ from tanet import checkpoint, recipes
 from tanet.data import VideoList, load_list, training_loader, validation_loader
 from tanet.distributed import Process, process_group
 from tanet.distributed import launch as launch_processes
-from tanet.evaluate import label_ranks
+from tanet.files import atomic_write
+from tanet.metrics import label_ranks
 from tanet.model import TANet, build
 from tanet.numerics import FORMATS, autocast, choose
 from tanet.progress import track
@@ -73,12 +74,13 @@ def _run_epochs(
     val_loader = validation_loader(val_videos, recipe, process.rank, process.world_size)
     torch.manual_seed(recipe.seed)
     resumes = (run_dir / LAST).exists()
-    model = _initial_model(recipe, resumes).to(process.device)
+    model = _initial_model(recipe, train_videos.class_names, resumes, process).to(process.device)
     optimizer = torch.optim.SGD(parameter_groups(model, recipe), lr=recipe.lr, momentum=recipe.momentum)
     if resumes:
-        state = checkpoint.load_weights(model, run_dir / LAST)
-        optimizer.load_state_dict(state["optimizer"])
-        history, numerics = state["history"], state["numerics"]
+        stored = checkpoint.read(run_dir / LAST)
+        checkpoint.load_weights(model, stored)
+        optimizer.load_state_dict(stored.rest["optimizer"])
+        history, numerics = stored.rest["history"], stored.rest["numerics"]
     else:
         history, numerics = [], choose(model, recipe, process)
     precision = numerics["precision"]
@@ -205,13 +207,16 @@ def read_metrics(run_dir: str | os.PathLike) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _initial_model(recipe: Recipe, resumes: bool) -> TANet:
+def _initial_model(recipe: Recipe, class_names: tuple[str, ...], resumes: bool, process: Process) -> TANet:
     if resumes or recipe.init == "none":
         return build(recipe)
     if recipe.init == "imagenet":
         return build(recipe, recipe.init)
-    model = build(recipe)
-    checkpoint.load_weights(model, recipe.init)
+    model, stored = build(recipe), checkpoint.read(recipe.init)
+    # A classifier of other classes, or of classes nobody knows, would only be in the way.
+    loaded = checkpoint.load_weights(model, stored, classifier=stored.class_names == class_names)
+    if process.is_main:
+        print(f"starting from {recipe.init}: {loaded}", flush=True)
     return model
 
 
@@ -243,7 +248,7 @@ def _check_run_dir(run_dir: Path, recipe: Recipe):
 
 def _prepare_run_dir(run_dir: Path, recipe: Recipe, history: list[dict], missing: tuple[str, ...]):
     (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
-    with checkpoint.atomic_write(run_dir / "recipe.json") as file:  # other processes may be reading it
+    with atomic_write(run_dir / "recipe.json") as file:  # other processes may be reading it
         file.write(recipe.to_json().encode())
     if missing:
         (run_dir / "missing.txt").write_text("".join(f"{name}\n" for name in missing))
@@ -278,24 +283,11 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--missing", choices=("raise", "skip"), default="raise", help="about listed videos not there")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="change a recipe field")
     chosen = parser.parse_args(arguments)
-    recipe = recipes.get(chosen.recipe).with_changes(_parse_changes(chosen.set))
+    recipe = recipes.get(chosen.recipe).with_changes(recipes.parse_changes(chosen.set))
     if "TORCHELASTIC_RUN_ID" in os.environ:  # under torchrun, which has started the processes
         fit(recipe, chosen.data_root, chosen.run_dir, chosen.gpus > 0, chosen.missing)
     else:
         launch(recipe, chosen.data_root, chosen.run_dir, chosen.gpus, chosen.processes, missing=chosen.missing)
-
-
-def _parse_changes(items: list[str]) -> dict:
-    changes = {}
-    for item in items:
-        name, separator, value = item.partition("=")
-        if not separator:
-            raise SystemExit(f"--set {item}: expected FIELD=VALUE")
-        try:
-            changes[name] = json.loads(value)
-        except json.JSONDecodeError:
-            changes[name] = value  # a plain word is a string
-    return changes
 
 
 if __name__ == "__main__":

@@ -1,35 +1,30 @@
+import dataclasses
 import os
-import pickle
-from pathlib import Path
 
-import numpy as np
 import pytest
+import safetensors.torch
 import torch
+import torchvision
+from published import gold, gold_clips, gold_weights
 
-from tanet import checkpoint, recipes, tanet_tiny
-from tanet.checkpoint import CheckpointError
+from tanet import checkpoint, layouts, load_weights, recipes, tanet50, tanet_tiny
+from tanet.files import CheckpointError
 from tanet.model import build
 
 RECIPE = recipes.get("demo_something")
+NAMES = [f"class {i}" for i in range(8)]
 
 
-def network(seed=0, **options):
+def network(seed=0, classes=8, **options):
     torch.manual_seed(seed)
-    return tanet_tiny(8, **options)
+    return tanet_tiny(classes, **options)
 
 
 def full_state(model, **more):
-    names = [f"class {i}" for i in range(8)]
-    return {
-        "model": model.state_dict(),
-        "recipe": RECIPE.to_json(),
-        "class_names": names,
-        "history": [{"epoch": 1}],
-        **more,
-    }
+    return {"model": model.state_dict(), "recipe": RECIPE.to_json(), "class_names": NAMES, "history": [{"epoch": 1}], **more}
 
 
-def weights(model):
+def copied(model):
     return {key: value.clone() for key, value in model.state_dict().items()}
 
 
@@ -45,10 +40,11 @@ def stored(tmp_path):
 
 def test_what_was_saved_is_loaded(stored):
     model = network(seed=1)
-    rest = checkpoint.load_weights(model, stored)
+    loaded = load_weights(model, stored)
     assert equal(model.state_dict(), network().state_dict())
-    assert rest["history"] == [{"epoch": 1}] and "model" not in rest
-    assert checkpoint.load_recipe(stored) == RECIPE
+    assert (loaded.layout, loaded.copied, loaded.kept) == ("tanet", len(model.state_dict()), ())
+    found = checkpoint.read(stored)
+    assert found.recipe == RECIPE and found.class_names == tuple(NAMES) and found.rest["history"] == [{"epoch": 1}]
 
 
 def test_optimizer_state_survives(tmp_path):
@@ -57,7 +53,7 @@ def test_optimizer_state_survives(tmp_path):
     model(torch.zeros(2, 8, 3, 32, 32)).sum().backward()
     optimizer.step()
     checkpoint.save(tmp_path / "a.pth", full_state(model, optimizer=optimizer.state_dict()))
-    state, wanted = checkpoint.load(tmp_path / "a.pth")["optimizer"], optimizer.state_dict()
+    state, wanted = checkpoint.read(tmp_path / "a.pth").rest["optimizer"], optimizer.state_dict()
     assert state["param_groups"] == wanted["param_groups"]
     assert all(
         torch.equal(s["momentum_buffer"], wanted["state"][i]["momentum_buffer"]) for i, s in state["state"].items()
@@ -70,7 +66,7 @@ def test_load_model_gives_the_network_ready_for_testing(stored):
     clips = torch.randn(1, 8, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     original = build(RECIPE)
     original.load_state_dict(network().state_dict())
-    assert not model.training and recipe == RECIPE and class_names == tuple(f"class {i}" for i in range(8))
+    assert not model.training and recipe == RECIPE and class_names == tuple(NAMES)
     assert torch.equal(model(clips), original.eval()(clips))
 
 
@@ -89,81 +85,174 @@ def test_failed_save_leaves_the_old_file_and_nothing_else(stored):
 
 def test_save_replaces_the_old_file_and_leaves_nothing_else(stored):
     checkpoint.save(stored, full_state(network(seed=1)))
-    assert equal(checkpoint.load(stored)["model"], network(seed=1).state_dict())
+    assert equal(checkpoint.read(stored).weights, network(seed=1).state_dict())
     assert os.listdir(stored.parent) == ["last.pth"]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layout", ["mmaction2", "official"])
+def test_a_published_file_gives_the_logits_of_the_published_code(tmp_path, device, layout):
+    path = tmp_path / "published.pth"
+    torch.save({"state_dict": gold_weights(layout), "epoch": 100}, path)
+    model = tanet50(400)
+    loaded = load_weights(model, path)
+    assert loaded.layout == layout and loaded.copied == len(gold(layout)["keys"]) and not loaded.kept
+    logits, wanted = model.eval().to(device)(gold_clips(layout).to(device)).cpu(), torch.tensor(gold(layout)["logits"])
+    assert (logits - wanted).abs().max() < 1e-4 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("wrap", [lambda w: {"state_dict": w}, lambda w: w, lambda w: {"state_dict": w, "meta": {"epoch": 3}}])
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("layout", ["tanet", "mmaction2", "official"])
+def test_every_layout_is_read_bare_and_wrapped(tmp_path, layout, prefix, wrap):
+    weights = network().state_dict()
+    theirs = weights if layout == "tanet" else layouts.from_ours(weights, layout)
+    theirs = {prefix + key.removeprefix("module."): value for key, value in theirs.items()}
+    torch.save(wrap(theirs), tmp_path / "a.pth")
+    found = checkpoint.read(tmp_path / "a.pth")
+    assert found.layout == layout and equal(found.weights, weights)
+    assert (found.arch, found.num_frames, found.num_classes) == ("tanet_tiny", 8, 8)
+    assert found.class_names is None and found.recipe is None
+    assert found.style == ("official" if layout == "official" else "mmaction2")
+    assert found.class_order == ("sorted" if layout == "official" else "listed")
+
+
+def test_bare_safetensors_are_read(tmp_path):
+    safetensors.torch.save_file(network().state_dict(), tmp_path / "a.safetensors")
+    model = network(seed=1)
+    load_weights(model, tmp_path / "a.safetensors")
+    assert equal(model.state_dict(), network().state_dict())
+
+
+def test_imagenet_weights_leave_tam_and_classifier_as_they_are(tmp_path):
+    torch.manual_seed(0)
+    resnet = torchvision.models.resnet50().state_dict()
+    torch.save(resnet, tmp_path / "resnet50-0676ba61.pth")
+    model = tanet50(10, num_frames=2)
+    before = copied(model)
+    loaded = load_weights(model, tmp_path / "resnet50-0676ba61.pth")
+    assert loaded.layout == "resnet" and loaded.copied == len(resnet) - 2
+    assert set(loaded.kept) == {key for key in before if ".temporal." in key or key.startswith("fc.")}
+    after = model.state_dict()
+    assert all(torch.equal(after[key], before[key] if key in loaded.kept else resnet[key]) for key in after)
+    with pytest.raises(CheckpointError, match="image network"):
+        checkpoint.load_model(tmp_path / "resnet50-0676ba61.pth")
+
+
+def test_without_its_classifier_a_checkpoint_starts_a_network_of_other_classes(stored):
+    model = network(seed=1, classes=5)
+    before = copied(model)
+    loaded = load_weights(model, stored, classifier=False)
+    assert loaded.kept == ("fc.bias", "fc.weight") and "2 of the network left" in str(loaded)
+    after, weights = model.state_dict(), network().state_dict()
+    assert all(torch.equal(after[key], before[key] if key in loaded.kept else weights[key]) for key in after)
 
 
 @pytest.mark.parametrize(
     "other, parts",
     [
-        (lambda: tanet_tiny(5), [r"2 keys", r"fc\.weight is \(8, 512\), the network has \(5, 512\)"]),
+        (
+            lambda: tanet_tiny(5),
+            [r"2 keys", r"fc\.weight is \(8, 512\), the network has \(5, 512\)", "for 8 classes, the network for 5"],
+        ),
         (lambda: tanet_tiny(8, temporal="none"), [r"unexpected layer1\.0\.temporal"]),
-        (lambda: tanet_tiny(8, num_frames=16), [r"layer1\.0\.temporal\.global_branch\.0\.weight is \(16, 8\)"]),
+        (
+            lambda: tanet_tiny(8, num_frames=16),
+            [r"layer1\.0\.temporal\.global_branch\.0\.weight is \(16, 8\)", "for 8 frames, the network for 16"],
+        ),
+        (lambda: tanet50(8), ["missing layer1.1.bn1.weight", r"and \d+ more"]),
     ],
 )
-def test_weights_that_do_not_fit_are_listed_and_the_network_is_untouched(stored, other, parts):
+@pytest.mark.parametrize("layout", ["tanet", "mmaction2", "official"])
+def test_weights_that_do_not_fit_are_listed_and_the_network_is_untouched(tmp_path, other, parts, layout):
+    path = tmp_path / "a.pth"
+    weights = network().state_dict()
+    torch.save({"state_dict": weights if layout == "tanet" else layouts.from_ours(weights, layout)}, path)
     model = other()
-    before = weights(model)
+    before = copied(model)
     for part in parts:
         with pytest.raises(CheckpointError, match=part) as failure:
-            checkpoint.load_weights(model, stored)
-        assert str(failure.value).startswith(str(stored))
+            load_weights(model, path)
+        assert str(failure.value).startswith(str(path))
     assert equal(model.state_dict(), before)
 
 
-def test_missing_weights_are_listed_and_the_network_is_untouched(tmp_path):
-    state = full_state(tanet_tiny(8, temporal="none"))
-    checkpoint.save(tmp_path / "tsn.pth", state)
-    model = network()
-    with pytest.raises(CheckpointError, match=r"missing layer1\.0\.temporal"):
-        checkpoint.load_weights(model, tmp_path / "tsn.pth")
-    assert equal(model.state_dict(), network().state_dict())
+@pytest.mark.parametrize("key", ["backbone.layer2.0.tam.G.3.weight", "backbone.conv1.bn.running_var", "cls_head.fc_cls.bias"])
+def test_a_missing_and_an_unexpected_key_are_named(tmp_path, key):
+    weights = layouts.from_ours(network().state_dict(), "mmaction2")
+    weights["backbone.extra.weight"] = weights.pop(key)
+    torch.save({"state_dict": weights}, tmp_path / "a.pth")
+    model = network(seed=1)
+    with pytest.raises(CheckpointError, match=f"missing {next(iter(layouts.to_ours({key: 0}, 'mmaction2')))}; unexpected extra.weight"):
+        load_weights(model, tmp_path / "a.pth")
+    assert equal(model.state_dict(), network(seed=1).state_dict())
 
 
-class Malicious:
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return Path.touch, (self.marker,)
-
-
-@pytest.mark.parametrize("write", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state))])
-def test_code_in_a_file_is_refused_and_not_run(tmp_path, write):
-    marker, path = tmp_path / "marker", tmp_path / "trojan.pth"
-    write({"format": checkpoint.FORMAT, "model": {}, "extra": Malicious(marker)}, path)
-    for load in (checkpoint.load, checkpoint.load_model, checkpoint.load_recipe):
-        with pytest.raises(CheckpointError, match="trojan.pth"):
-            load(path)
-    assert not marker.exists()
-    pickle.loads(pickle.dumps(Malicious(marker)))
-    assert marker.exists()  # it would have worked
-
-
-@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99])
-def test_truncated_file_is_refused_by_name(stored, keep):
-    content = stored.read_bytes()
-    stored.write_bytes(content[: int(keep if keep > 1 else keep * len(content))])
-    with pytest.raises(CheckpointError, match=str(stored)):
-        checkpoint.load(stored)
-
-
-def test_any_other_file_is_refused_by_name(tmp_path):
-    rng = np.random.default_rng(0)
-    contents = [b"", b"text\n", b"\x89PNG\r\n", b"PK\x03\x04" + bytes(100), *(rng.bytes(200) for _ in range(200))]
-    for content in contents:
-        (tmp_path / "other.pth").write_bytes(content)
-        with pytest.raises(CheckpointError, match="other.pth"):
-            checkpoint.load(tmp_path / "other.pth")
-
-
-@pytest.mark.parametrize("state", [{"model": {}}, {"format": "else", "model": {}}, [1, 2], torch.zeros(3)])
-def test_torch_files_of_others_are_refused_by_name(tmp_path, state):
+@pytest.mark.parametrize(
+    "state, message",
+    [
+        ({"optimizer": {"state": {}, "param_groups": []}, "epoch": 3}, "an optimizer's state and no network"),
+        (torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1).state_dict(), "an optimizer's state and no network"),
+        ({"format": checkpoint.FORMAT, "model": {}}, "no weights"),
+        ({"epoch": 1}, "no weights"),
+        ({}, "no weights"),
+        ({"state_dict": {"features.0.weight": torch.zeros(3)}}, "another kind of network"),
+        ([1, 2], "not a checkpoint but a list"),
+        (torch.zeros(3), "not a checkpoint but a Tensor"),
+    ],
+)
+def test_files_without_a_network_are_refused_by_name(tmp_path, state, message):
     torch.save(state, tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match="other.pth.*not a checkpoint"):
-        checkpoint.load(tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=f"other.pth.*{message}"):
+        checkpoint.read(tmp_path / "other.pth")
 
 
-def test_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none.pth"):
-        checkpoint.load(tmp_path / "none.pth")
+@pytest.mark.parametrize("change", [{"recipe": "{"}, {"recipe": '{"name": "x"}'}, {"class_names": ["a", "b"]}])
+def test_metadata_that_contradict_themselves_are_refused_by_name(tmp_path, change):
+    checkpoint.save(tmp_path / "last.pth", full_state(network()) | change)
+    with pytest.raises(CheckpointError, match="last.pth"):
+        checkpoint.read(tmp_path / "last.pth")
+
+
+def published(arch="tanet50", layout="mmaction2", classes=174, frames=8, temporal="tam"):
+    """What a published file says by its weights alone, without making them."""
+    with torch.device("meta"):
+        recipe = recipes.k400_8f().with_changes(
+            {"arch": arch, "num_classes": classes, "num_frames": frames, "temporal": temporal, "sampling": "uniform"}
+        )
+        weights = build(recipe).state_dict()
+    return checkpoint.Checkpoint("published.pth", layout, weights)
+
+
+def test_the_recipe_follows_from_the_weights_and_the_style_from_the_layout():
+    for layout in ("mmaction2", "official"):
+        for frames, name in ((8, "k400_8f"), (16, "k400_16f")):
+            found = checkpoint.recipe_of(published(layout=layout, classes=400, frames=frames))
+            assert (found.name, found.style, found.param_groups) == (name, layout, layout)
+
+
+def test_which_something_something_follows_from_the_data_or_is_asked_for():
+    with pytest.raises(CheckpointError, match="sthv1_8f, sthv2_8f.*--recipe"):
+        checkpoint.recipe_of(published())
+    v1 = checkpoint.recipe_of(published(), datasets=("something_v1",))
+    assert (v1.name, v1.style, v1.flip) == ("sthv1_8f", "mmaction2", "swap")
+    v2 = checkpoint.recipe_of(published(layout="official"), recipes.get("sthv2_8f"))
+    assert (v2.name, v2.style, v2.flip) == ("sthv2_8f", "official", "swap")
+    v1 = checkpoint.recipe_of(published(layout="official"), recipes.get("sthv1_8f"))
+    assert (v1.name, v1.style, v1.flip) == ("sthv1_8f", "official", "none")
+
+
+def test_networks_that_no_recipe_has_are_described():
+    for file, words in (
+        (published(classes=10), "tanet50, 10 classes, 8 frames. Recipes that fit: none"),
+        (published(arch="tanet101", classes=400), "tanet101, 400 classes"),
+        (published(classes=400, temporal="none"), "TSN and TSM look alike"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            checkpoint.recipe_of(file)
+
+
+def test_the_files_own_recipe_comes_before_any_rule(stored):
+    found = checkpoint.read(stored)
+    official = dataclasses.replace(RECIPE, style="official")
+    assert checkpoint.recipe_of(dataclasses.replace(found, recipe=official)).style == "official"

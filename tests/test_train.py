@@ -7,6 +7,7 @@ import torch
 from tanet import checkpoint, tanet_tiny, train
 from tanet.data import load_list, validation_loader
 from tanet.distributed import Process
+from tanet.layouts import from_ours
 
 ALONE = Process(0, 1, torch.device("cpu"))
 SPEED = {"clips_per_second", "data_wait", "peak_memory_mib"}  # what differs from run to run
@@ -18,7 +19,7 @@ def computed(history):
 
 
 def same_weights(one, other):
-    one, other = (checkpoint.load(run / "checkpoints/last.pth")["model"] for run in (one, other))
+    one, other = (checkpoint.read(run / "checkpoints/last.pth").weights for run in (one, other))
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
@@ -92,7 +93,7 @@ def test_a_run_leaves_its_recipe_its_metrics_and_its_checkpoints(trained_run, so
 
 
 def test_the_best_checkpoint_is_of_the_epoch_with_the_best_validation(trained_run):
-    history = checkpoint.load(trained_run / "checkpoints/best.pth")["history"]
+    history = checkpoint.read(trained_run / "checkpoints/best.pth").rest["history"]
     assert history[-1]["val_top1"] == max(row["val_top1"] for row in train.read_metrics(trained_run))
 
 
@@ -135,7 +136,7 @@ def test_an_interrupted_run_goes_on_bit_identically(
     history = train.fit(something_recipe, something_root, run_dir)
     assert computed(history) == computed(train.read_metrics(trained_run)) == computed(train.read_metrics(run_dir))
     assert same_weights(run_dir, trained_run)
-    one, other = (checkpoint.load(r / "checkpoints/last.pth")["optimizer"]["state"] for r in (run_dir, trained_run))
+    one, other = (checkpoint.read(r / "checkpoints/last.pth").rest["optimizer"]["state"] for r in (run_dir, trained_run))
     assert all(torch.equal(one[i]["momentum_buffer"], other[i]["momentum_buffer"]) for i in other)
 
 
@@ -240,10 +241,24 @@ def test_training_starts_from_a_checkpoint_and_resumes_without_it(
     start.write_bytes((trained_run / "checkpoints/last.pth").read_bytes())
     recipe = something_recipe.with_changes({"init": str(start), "epochs": 1, "lr": 1e-12, "lr_steps": []})
     history = train.fit(recipe, something_root, tmp_path / "run")
-    begun, ended = (checkpoint.load(path)["model"] for path in (start, tmp_path / "run/checkpoints/last.pth"))
+    begun, ended = (checkpoint.read(path).weights for path in (start, tmp_path / "run/checkpoints/last.pth"))
     torch.testing.assert_close(ended["fc.weight"], begun["fc.weight"])
     start.unlink()
     assert train.fit(recipe, something_root, tmp_path / "run") == history
+
+
+def test_training_starts_from_a_published_file_without_its_classifier(
+    tmp_path, capsys, trained_run, something_root, something_recipe
+):
+    """Its classes are not known to be these: the classifier starts anew, the rest is taken over, and it is said."""
+    weights = checkpoint.read(trained_run / "checkpoints/last.pth").weights
+    torch.save({"state_dict": from_ours(weights, "mmaction2")}, tmp_path / "published.pth")
+    changes = {"init": str(tmp_path / "published.pth"), "epochs": 1, "lr": 1e-12, "lr_steps": []}
+    train.fit(something_recipe.with_changes(changes), something_root, tmp_path / "run")
+    ended = checkpoint.read(tmp_path / "run/checkpoints/last.pth").weights
+    torch.testing.assert_close(ended["layer4.0.conv3.weight"], weights["layer4.0.conv3.weight"])
+    assert (ended["fc.weight"] - weights["fc.weight"]).abs().max() > 1e-3
+    assert "published.pth: layout mmaction2" in capsys.readouterr().out
 
 
 def test_an_epoch_on_every_device_and_kind_of_data(tmp_path, device, kinetics_root, kinetics_recipe):
@@ -294,7 +309,7 @@ def test_command_line_trains_with_changed_fields(tmp_path, capsys, something_roo
     [
         ("epoch=1", ValueError, "epoch.*there are"),
         ("epochs=many", ValueError, "epochs"),
-        ("epochs", SystemExit, "FIELD=VALUE"),
+        ("epochs", ValueError, "FIELD=VALUE"),
     ],
 )
 def test_command_line_refuses_bad_changes_before_anything_is_written(tmp_path, something_root, change, error, message):

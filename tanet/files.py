@@ -1,0 +1,138 @@
+"""Files with weights: what is in them, read without running code; writing that leaves no half-written file."""
+
+import hashlib
+import os
+import pickle
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+
+
+class CheckpointError(ValueError):
+    """A file that is no checkpoint, or does not fit the network; the message begins with the path."""
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """A binary file that becomes `path` when the block ends well; otherwise what was there stays and nothing else does."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """The file's SHA-256 in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_file(path: str | os.PathLike) -> tuple[dict, dict[str, str]]:
+    """A file of torch.save or safetensors, told apart by content -> (what it holds, safetensors metadata), on the CPU.
+
+    Of a pickle, tensors, plain values and numpy's numbers are read and nothing else. Raises FileNotFoundError or
+    CheckpointError.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint")
+    with open(path, "rb") as file:
+        start = file.read(512)
+    _refuse_other_files(path, start)
+    content, metadata = (_read_torch(path), {}) if start[:2] in _TORCH else _read_safetensors(path)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: not a checkpoint but a {type(content).__name__}")
+    return content, metadata
+
+
+_TORCH = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # zip archive, or pickle as torch wrote before 1.6
+
+
+def _refuse_other_files(path: Path, start: bytes):
+    if not start:
+        raise CheckpointError(f"{path}: empty; get the file again")
+    if start.startswith(b"version https://git-lfs"):
+        raise CheckpointError(f"{path}: a git-lfs pointer, not the file it stands for; fetch that with `git lfs pull`")
+    if start.lstrip()[:1] == b"<":
+        raise CheckpointError(
+            f"{path}: a web page, not a checkpoint: the download led to a login or confirmation page; fetch it in a browser"
+        )
+
+
+def _read_safetensors(path: Path) -> tuple[dict, dict[str, str]]:
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: neither a file of torch.save nor of safetensors, or cut short ({error}); get the file again"
+        ) from error
+
+
+def _read_torch(path: Path):
+    try:
+        with torch.serialization.safe_globals(_NUMPY_NUMBERS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can fail the unpickler in any way
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    text = str(error)
+    code = re.search(r"GLOBAL (\w+\.[\w.]+)", text)
+    if code:
+        return CheckpointError(
+            f"{path}: holds {code[1]}, which is code and not weights; it was not run. If you trust where the file comes from, "
+            'store its weights alone: torch.save({"state_dict": torch.load(PATH, weights_only=False)["state_dict"]}, NEW_PATH)'
+        )
+    reason = text.rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0] or type(error).__name__
+    return CheckpointError(
+        f"{path}: not weights as torch.save writes them, or damaged or cut short ({path.stat().st_size} bytes; {reason[:120]}); "
+        "get the file again"
+    )
+
+
+class _NumberType:
+    """Stands in for numpy.dtype when a pickle asks for it: a number's type, and nothing else."""
+
+    def __init__(self, code: str, align: bool = False, copy: bool = False):
+        if not re.fullmatch(r"[biuf][1248]", str(code)):
+            raise pickle.UnpicklingError(f"a numpy value of type {code!r}, which is no plain number")
+        self.code = code
+
+    def __setstate__(self, state: tuple):
+        if state[1] == ">":
+            raise pickle.UnpicklingError("a numpy value written on a big-endian machine")
+
+
+def _number(kind: _NumberType, data: bytes) -> float | int | bool:
+    """Stands in for numpy's scalar constructor, which the authors' files call for their best accuracy."""
+    return np.frombuffer(data, f"<{kind.code}", 1).item()
+
+
+# Names that pickles of plain numpy numbers call, and what is called instead: numpy's own could build arbitrary objects.
+_NUMPY_NUMBERS = [
+    (_NumberType, "numpy.dtype"),
+    (_number, "numpy.core.multiarray.scalar"),
+    (_number, "numpy._core.multiarray.scalar"),
+]
+
+
+def write_safetensors(path: str | os.PathLike, weights: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Writes a safetensors file whole or not at all."""
+    content = safetensors.torch.save({key: value.contiguous() for key, value in weights.items()}, metadata)
+    with atomic_write(path) as file:
+        file.write(content)

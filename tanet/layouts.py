@@ -1,0 +1,96 @@
+"""Names of a network's weights in the checkpoints that circulate, translated to this package's and back.
+
+| layout      | a bottleneck's convolution and its BatchNorm           | TAM                             | classifier        |
+|-------------|--------------------------------------------------------|---------------------------------|-------------------|
+| "tanet"     | layer1.0.conv1.weight, layer1.0.bn1.weight             | layer1.0.temporal.local_branch  | fc                |
+| "mmaction2" | backbone.layer1.0.block.conv1.conv.weight, ...bn.weight | backbone.layer1.0.tam.L         | cls_head.fc_cls   |
+| "official"  | base_model.layer1.0.net.conv1.weight, ...net.bn1.weight | base_model.layer1.0.tam.L       | new_fc            |
+| "resnet"    | layer1.0.conv1.weight, layer1.0.bn1.weight (torchvision) | none                            | fc, ImageNet's    |
+
+"mmaction2" is MMAction2 0.x and 1.x, which agree; "official" the authors' release. Files of either may carry "module."
+before every name.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+LAYOUTS = ("tanet", "mmaction2", "official", "resnet")
+
+# (pattern, replacement), applied in this order, to a name without "module.".
+_TO_OURS = {
+    "mmaction2": (
+        (r"^backbone\.", ""),
+        (r"^cls_head\.fc_cls\.", "fc."),
+        (r"\.block\.", "."),
+        (r"\bconv(\d)\.conv\.", r"conv\1."),
+        (r"\bconv(\d)\.bn\.", r"bn\1."),
+        (r"\bdownsample\.conv\.", "downsample.0."),
+        (r"\bdownsample\.bn\.", "downsample.1."),
+        (r"\.tam\.L\.", ".temporal.local_branch."),
+        (r"\.tam\.G\.", ".temporal.global_branch."),
+    ),
+    "official": (
+        (r"^base_model\.", ""),
+        (r"^new_fc\.", "fc."),
+        (r"\.net\.", "."),
+        (r"\.tam\.L\.", ".temporal.local_branch."),
+        (r"\.tam\.G\.", ".temporal.global_branch."),
+    ),
+}
+_FROM_OURS = {
+    "mmaction2": (
+        (r"^(?!fc\.)", "backbone."),
+        (r"^fc\.", "cls_head.fc_cls."),
+        (r"\bconv(\d)\.", r"conv\1.conv."),
+        (r"\bbn(\d)\.", r"conv\1.bn."),
+        (r"\bdownsample\.0\.", "downsample.conv."),
+        (r"\bdownsample\.1\.", "downsample.bn."),
+        (r"(layer\d\.\d+)\.(conv|downsample)", r"\1.block.\2"),
+        (r"\.temporal\.local_branch\.", ".tam.L."),
+        (r"\.temporal\.global_branch\.", ".tam.G."),
+    ),
+    "official": (
+        (r"^(?!fc\.)", "base_model."),
+        (r"^fc\.", "new_fc."),
+        (r"(layer\d\.\d+)\.(conv|bn|downsample)", r"\1.net.\2"),
+        (r"\.temporal\.local_branch\.", ".tam.L."),
+        (r"\.temporal\.global_branch\.", ".tam.G."),
+        (r"^", "module."),
+    ),
+}
+
+
+def recognise(names: Iterable[str]) -> str | None:
+    """The layout that a file's names are in, None if it is none of these."""
+    names = {name.removeprefix("module.") for name in names}
+    if any(name.startswith("base_model.") for name in names):
+        return "official"
+    if any(name.startswith("backbone.") for name in names):
+        return "mmaction2"
+    if not {"conv1.weight", "layer1.0.conv1.weight"} <= names:
+        return None
+    return "tanet" if any(".temporal." in name for name in names) else "resnet"
+
+
+def to_ours(weights: Mapping[str, object], layout: str) -> dict[str, object]:
+    """The same weights by this package's names. ValueError if two names become one."""
+    renamed = {}
+    for name, value in weights.items():
+        ours = _substitute(name.removeprefix("module."), _TO_OURS.get(layout, ()))
+        if ours in renamed:
+            raise ValueError(f"{name} and another key both stand for {ours}")
+        renamed[ours] = value
+    return renamed
+
+
+def from_ours(weights: Mapping[str, object], layout: str) -> dict[str, object]:
+    """Weights by this package's names -> by those of "mmaction2" or "official"."""
+    if layout not in _FROM_OURS:
+        raise ValueError(f"layout must be one of {', '.join(_FROM_OURS)}; got {layout!r}")
+    return {_substitute(name, _FROM_OURS[layout]): value for name, value in weights.items()}
+
+
+def _substitute(name: str, rules) -> str:
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
