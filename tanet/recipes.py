@@ -14,6 +14,7 @@ from typing import Literal
 
 from tanet.model import ARCHITECTURES, TEMPORAL_MODULES
 from tanet.protocols import PROTOCOLS
+from tanet.published import published  # noqa: F401, recipes.published() stands beside recipes.get()
 from tanet.sampling import STYLES, WINDOW
 
 
@@ -252,50 +253,27 @@ RECIPES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Published:
-    """One published result, in per cent, with where it was published."""
-
-    recipe: str
-    data: str
-    protocol: str
-    top1: float
-    top5: float
-    source: str
+def in_style(recipe: Recipe, style: str) -> Recipe:
+    """The recipe as that code base ("mmaction2" or "official") runs it: frames, resize, crops, averaging of the views,
+    parameter groups, and Something-Something V1's flip, which the official code leaves out."""
+    changes = {"style": style, "param_groups": style}
+    if recipe.dataset == "something_v1":
+        changes["flip"] = "none" if style == "official" else "swap"
+    return recipe.with_changes(changes)
 
 
-def published() -> tuple[Published, ...]:
-    """The results that these recipes are to reproduce. MMAction2 0.x and 1.x: its model zoo; official: the authors' table."""
-    k400, v1, v2 = "Kinetics-400", "Something-Something V1", "Something-Something V2"
-    thirty = "10 clips x 3 crops of 256"
-    return (
-        Published("k400_8f", k400, thirty, 76.28, 92.60, "MMAction2 0.x"),
-        Published("k400_8f", k400, thirty, 76.25, 92.41, "MMAction2 1.x"),
-        Published("k400_8f", k400, thirty, 76.1, 92.3, "official"),
-        Published("k400_16f", k400, thirty, 76.9, 92.9, "official"),
-        Published("sthv1_8f", v1, "sth-efficient", 47.34, 75.72, "MMAction2 0.x"),
-        Published("sthv1_8f", v1, "sth-accurate", 49.58, 77.31, "MMAction2 0.x"),
-        Published("sthv1_8f", v1, "sth-efficient", 46.98, 75.75, "MMAction2 1.x"),
-        Published("sthv1_8f", v1, "sth-accurate", 49.71, 77.43, "MMAction2 1.x"),
-        Published("sthv1_8f", v1, "1 clip x 1 crop of 224", 46.5, 75.8, "official"),
-        Published("sthv1_16f", v1, "sth-efficient", 49.05, 77.90, "MMAction2 0.x"),
-        Published("sthv1_16f", v1, "sth-accurate", 50.91, 79.13, "MMAction2 0.x"),
-        Published("sthv1_16f", v1, "sth-efficient", 48.24, 78.16, "MMAction2 1.x"),
-        Published("sthv1_16f", v1, "sth-accurate", 50.95, 79.28, "MMAction2 1.x"),
-        Published("sthv1_16f", v1, "1 clip x 1 crop of 224", 47.6, 77.7, "official"),
-        Published("sthv2_8f", v2, "2 clips x 3 crops of 256", 62.7, 88.0, "official"),
-        Published("sthv2_16f", v2, "2 clips x 3 crops of 256", 64.6, 89.5, "official"),
-    )
-
-
-def published_table() -> str:
-    """`published()` as a Markdown table, with a column for what was measured with this code."""
-    rows = ["| recipe | data | test | top-1 | top-5 | published by | measured here |", "|---|---|---|---|---|---|---|"]
-    rows += [
-        f"| `{row.recipe}` | {row.data} | {row.protocol} | {row.top1:g} | {row.top5:g} | {row.source} | not run |"
-        for row in published()
-    ]
-    return "\n".join(rows)
+def parse_changes(items: list[str]) -> dict:
+    """["lr=0.1", "lr_steps=[3]", "style=official"], as a command line has them -> {field: value} for `with_changes`."""
+    changes = {}
+    for item in items:
+        name, separator, value = item.partition("=")
+        if not separator:
+            raise ValueError(f"{item}: expected FIELD=VALUE")
+        try:
+            changes[name] = json.loads(value)
+        except json.JSONDecodeError:
+            changes[name] = value  # a plain word is a string
+    return changes
 
 
 def get(name: str) -> Recipe:

@@ -206,3 +206,51 @@ def test_uniform_sampling_allows_any_number_of_frames():
 
 def test_defaults_are_checked_as_well_as_given_values():
     assert isinstance(Recipe(name="x", dataset="kinetics", num_classes=2, crop_scales=[1]).crop_scales[0], float)
+
+
+def test_published_figures_are_those_of_their_sources():
+    """Each row of the published tables: recipe, protocol, style, top-1, top-5."""
+    rows = [(row.recipe, row.protocol, row.style, row.top1, row.top5) for row in recipes.published()]
+    assert rows == [
+        ("k400_8f", "k400-dense", "mmaction2", 76.28, 92.60),
+        ("k400_8f", "k400-dense", "mmaction2", 76.22, 92.53),
+        ("k400_8f", "k400-dense", "mmaction2", 76.25, 92.41),
+        ("k400_8f", "k400-dense", "official", 76.1, 92.3),
+        ("k400_16f", "k400-dense", "official", 76.9, 92.9),
+        ("sthv1_8f", "sth-efficient", "mmaction2", 47.34, 75.72),
+        ("sthv1_8f", "sth-accurate", "mmaction2", 49.58, 77.31),
+        ("sthv1_8f", "sth-efficient", "mmaction2", 46.98, 75.75),
+        ("sthv1_8f", "sth-accurate", "mmaction2", 49.71, 77.43),
+        ("sthv1_8f", "sth-efficient", "official", 46.5, 75.8),
+        ("sthv1_16f", "sth-efficient", "mmaction2", 49.05, 77.90),
+        ("sthv1_16f", "sth-accurate", "mmaction2", 50.91, 79.13),
+        ("sthv1_16f", "sth-efficient", "mmaction2", 48.24, 78.16),
+        ("sthv1_16f", "sth-accurate", "mmaction2", 50.95, 79.28),
+        ("sthv1_16f", "sth-efficient", "official", 47.6, 77.7),
+        ("sthv2_8f", "sth-accurate", "official", 62.7, 88.0),
+        ("sthv2_16f", "sth-accurate", "official", 64.6, 89.5),
+    ]
+    assert all(row.url.startswith("https://github.com/") for row in recipes.published())
+    assert [row.top1 for row in recipes.published("sthv1_8f", "sth-accurate", "mmaction2")] == [49.58, 49.71]
+
+
+def test_every_published_row_is_of_a_recipe_and_a_protocol_there_is():
+    for row in recipes.published():
+        assert row.protocol in recipes.get(row.recipe).protocols
+
+
+def test_a_style_is_changed_as_a_whole():
+    v1, v2, k400 = (recipes.get(name) for name in ("sthv1_8f", "sthv2_8f", "k400_8f"))
+    official = recipes.in_style(v1, "official")
+    assert (official.style, official.param_groups, official.flip) == ("official", "official", "none")
+    assert recipes.in_style(official, "mmaction2") == v1
+    assert recipes.in_style(v2, "official") == v2 and recipes.in_style(v2, "mmaction2").flip == "swap"
+    assert recipes.in_style(k400, "official").flip == "plain"
+
+
+def test_changes_on_a_command_line_are_json_or_words():
+    assert recipes.parse_changes(["lr=0.1", "lr_steps=[3, 4]", "style=official", "init=a=b.pth"]) == {
+        "lr": 0.1, "lr_steps": [3, 4], "style": "official", "init": "a=b.pth"
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="lr: expected FIELD=VALUE"):
+        recipes.parse_changes(["lr"])
