@@ -26,6 +26,11 @@ from tanet.transforms import center_crop, mirrored_classes, resize_short_side, t
 from tanet.video import open_video
 
 SPLITS = ("train", "val")
+LABEL_FILES = {
+    "kinetics": "labels.txt",
+    "something_v1": "something-something-v1-labels.csv",
+    "something_v2": "something-something-v2-labels.json",
+}
 
 
 class DataError(ValueError):
@@ -72,6 +77,17 @@ def load_list(recipe: Recipe, root: str | os.PathLike, split: str, missing: str 
     return _set_missing_aside(videos, missing)
 
 
+def datasets_at(root: str | os.PathLike) -> tuple[str, ...]:
+    """The data sets whose label file is in the folder `root`."""
+    return tuple(name for name, file in LABEL_FILES.items() if (Path(root) / file).is_file())
+
+
+def class_names_at(dataset: str, root: str | os.PathLike) -> tuple[str, ...]:
+    """The class names of a data set's label file below `root`, in its order."""
+    index = _class_index(Path(root) / LABEL_FILES[dataset])
+    return tuple(sorted(index, key=index.get))
+
+
 def _set_missing_aside(videos: VideoList, missing: str) -> VideoList:
     there = [sample.path.exists() for sample in videos.samples]
     if all(there):
@@ -89,7 +105,7 @@ def _set_missing_aside(videos: VideoList, missing: str) -> VideoList:
 
 
 def _kinetics(root: Path, split: str) -> VideoList:
-    names = _class_index(root / "labels.txt")
+    names = _class_index(root / LABEL_FILES["kinetics"])
     annotations = root / "annotations" / f"{split}.csv"
     on_disk = {path.stem: path for path in (root / split).rglob("*.mp4") if not path.name.startswith("._")}
     samples = []
@@ -108,9 +124,8 @@ def _kinetics(root: Path, split: str) -> VideoList:
 
 
 def _something_v1(root: Path, split: str) -> VideoList:
-    prefix = root / "something-something-v1"
-    names = _class_index(Path(f"{prefix}-labels.csv"))
-    annotations = Path(f"{prefix}-{'train' if split == 'train' else 'validation'}.csv")
+    names = _class_index(root / LABEL_FILES["something_v1"])
+    annotations = root / f"something-something-v1-{'train' if split == 'train' else 'validation'}.csv"
     samples = []
     with _open_text(annotations) as file:
         for number, line in enumerate(file, 1):
@@ -121,9 +136,8 @@ def _something_v1(root: Path, split: str) -> VideoList:
 
 
 def _something_v2(root: Path, split: str) -> VideoList:
-    prefix = root / "something-something-v2"
-    names = _class_index_json(Path(f"{prefix}-labels.json"))
-    annotations = Path(f"{prefix}-{'train' if split == 'train' else 'validation'}.json")
+    names = _class_index(root / LABEL_FILES["something_v2"])
+    annotations = root / f"something-something-v2-{'train' if split == 'train' else 'validation'}.json"
     samples = []
     for number, entry in enumerate(_load_json(annotations), 1):
         if "id" not in entry or "template" not in entry:
@@ -152,20 +166,17 @@ def _load_json(path: Path):
 
 
 def _class_index(path: Path) -> dict[str, int]:
-    """One class name a line -> its index by name."""
+    """A label file's classes -> their indices: one name a line, or {"name": "index", ...} in a .json file."""
+    if path.suffix == ".json":
+        index = {name: str(number) for name, number in _load_json(path).items()}
+        if set(index.values()) != {str(number) for number in range(len(index))}:
+            raise DataError(f"{path}: the classes must be numbered from 0 to {len(index) - 1}, each number once")
+        return {name: int(number) for name, number in index.items()}
     with _open_text(path) as file:
         names = [line.strip() for line in file if line.strip()]
     if len(set(names)) != len(names):
         raise DataError(f"{path}: a class name stands there twice")
     return {name: index for index, name in enumerate(names)}
-
-
-def _class_index_json(path: Path) -> dict[str, int]:
-    """{"name": "index", ...} -> index by name."""
-    index = {name: str(number) for name, number in _load_json(path).items()}
-    if set(index.values()) != {str(number) for number in range(len(index))}:
-        raise DataError(f"{path}: the classes must be numbered from 0 to {len(index) - 1}, each number once")
-    return {name: int(number) for name, number in index.items()}
 
 
 def _columns(path: Path, line: int, row: list[str], count: int) -> list[str]:

@@ -1,0 +1,148 @@
+"""Looking into a checkpoint, and writing it in another layout; the commands of `python -m tanet.checkpoint`."""
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+
+import torch
+
+from tanet import layouts, recipes
+from tanet.checkpoint import FORMAT, Checkpoint, load_model, read, recipe_of
+from tanet.classes import classifier_names
+from tanet.data import DataError, class_names_at
+from tanet.files import CheckpointError, atomic_write, sha256, write_safetensors
+from tanet.recipes import Recipe
+
+CLASS_ORDERS = {"mmaction2": "listed", "official": "sorted"}
+AVERAGING = {"mmaction2": "mean of the views' probabilities", "official": "mean of the views' logits"}
+RESIZE = {"mmaction2": "bilinear as OpenCV, no antialias", "official": "bilinear as Pillow, antialias"}
+
+
+def convert(
+    source: str | os.PathLike | Checkpoint,
+    target: str | os.PathLike,
+    to: str = "tanet",
+    recipe: Recipe | None = None,
+    listed: tuple[str, ...] | None = None,
+) -> Checkpoint:
+    """Writes a checkpoint to `target` in another layout; returns what was written, read back.
+
+    "tanet": safetensors with the metadata that testing needs. "mmaction2", "official": a file that their code loads,
+    the classifier's rows in the order their code expects. `recipe` is needed where the file fits several, `listed`, the
+    class names in the order of the data's label file, where the file does not name them and rows must be moved.
+    """
+    if to not in ("tanet", *CLASS_ORDERS):
+        raise ValueError(f"to must be tanet, mmaction2 or official; got {to!r}")
+    stored = source if isinstance(source, Checkpoint) else read(source)
+    _, recipe, names = load_model(stored, recipe)  # so that nothing is written that does not fit its recipe
+    if listed is not None:
+        if len(listed) != recipe.num_classes:
+            raise CheckpointError(
+                f"{stored.path}: {len(listed)} class names for a network of {recipe.num_classes} classes"
+            )
+        names = classifier_names(stored, recipe, listed)
+    said = f"{stored.path.name}, layout {stored.layout}, sha256 {sha256(stored.path)}"
+    stored = dataclasses.replace(stored, recipe=recipe, class_names=names, source=stored.source or said)
+    if to == "tanet":
+        write_safetensors(target, stored.weights, header(stored))
+    else:
+        _write_theirs(stored, target, to, listed)
+    return read(target)
+
+
+def header(stored: Checkpoint) -> dict[str, str]:
+    """The metadata of a safetensors file: what testing reads, and in words, for whoever reads it without this package."""
+    recipe, names = stored.recipe, stored.class_names
+    said = {
+        "format": FORMAT,
+        "recipe": recipe.to_json(),
+        "class_order": stored.class_order,
+        "source": stored.source,
+        "num_frames": str(recipe.num_frames),
+        "num_classes": str(recipe.num_classes),
+        "resize": RESIZE[recipe.style],
+        "view_averaging": AVERAGING[recipe.style],
+    }
+    return said if names is None else said | {"class_names": json.dumps(names)}
+
+
+def _write_theirs(stored: Checkpoint, target: str | os.PathLike, layout: str, listed: tuple[str, ...] | None):
+    if stored.recipe.temporal != "tam":
+        raise CheckpointError(f"{stored.path}: has no TAM; networks without it are not written in the {layout} layout")
+    said = header(stored)
+    if stored.class_names is not None:
+        wanted = tuple(sorted(stored.class_names)) if layout == "official" else listed or stored.class_names
+        stored = stored.reordered(wanted)
+        if layout == "mmaction2":
+            said = header(stored)
+    elif stored.class_order != CLASS_ORDERS[layout]:
+        raise CheckpointError(
+            f"{stored.path}: the {layout} code has its classes {CLASS_ORDERS[layout]}, this file has them {stored.class_order} and "
+            "without names; say where the data's label file is (--data-root)"
+        )
+    state = {"state_dict": layouts.from_ours(stored.weights, layout), "tanet": said}
+    # What their loaders look for beside the weights.
+    state |= {"meta": {}} if layout == "mmaction2" else {"epoch": stored.recipe.epochs, "arch": "resnet50"}
+    with atomic_write(target) as file:
+        torch.save(state, file)
+
+
+def describe(stored: Checkpoint) -> str:
+    """What there is to know of a checkpoint, line by line."""
+    digest, named = sha256(stored.path), re.search(r"-([0-9a-f]{8})\.", stored.path.name)
+    if named:  # MMAction2 and torchvision put the first digits into the file's name
+        digest += " (as its name says)" if digest.startswith(named[1]) else f" (ITS NAME SAYS {named[1]}...)"
+    numbers = sum(value.numel() for value in stored.weights.values())
+    lines = {
+        "file": f"{stored.path.name}, {stored.path.stat().st_size / 2**20:.1f} MiB",
+        "sha256": digest,
+        "layout": stored.layout,
+        "network": f"{stored.arch or 'a ResNet of another depth'}, {len(stored.weights)} tensors, {numbers / 1e6:.2f}M numbers",
+        "frames": stored.num_frames or "any: no TAM in it",
+        "classes": f"{stored.num_classes or 'no classifier'}, {_order_in_words(stored)}",
+        "also in it": ", ".join(map(str, stored.rest)) or "nothing",
+    }
+    if stored.source:
+        lines["source"] = stored.source
+    try:
+        _, recipe, _ = load_model(stored)
+        lines["fits"] = f"recipe {recipe.name}: every tensor, none missing"
+        lines["resize"], lines["averaging"] = RESIZE[recipe.style], AVERAGING[recipe.style]
+    except CheckpointError as error:
+        lines["fits"] = str(error).removeprefix(f"{stored.path}: ")
+    return "\n".join(f"{name:11}{text}" for name, text in lines.items())
+
+
+def _order_in_words(stored: Checkpoint) -> str:
+    if stored.class_names is not None:
+        return f"named in the file: {', '.join(stored.class_names[:3])}, ..."
+    return "sorted by name" if stored.class_order == "sorted" else "in the order of the data's label file"
+
+
+def main(arguments: list[str] | None = None):
+    parser = argparse.ArgumentParser(prog="python -m tanet.checkpoint", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    look = commands.add_parser("inspect", help="say what a checkpoint holds and how it is tested")
+    change = commands.add_parser("convert", help="write it in another layout")
+    for command in (look, change):
+        command.add_argument(
+            "path", help="a checkpoint of MMAction2, of the authors, of torchvision's ResNet, or of this package"
+        )
+    change.add_argument("target", help="the file to write")
+    change.add_argument(
+        "--to", choices=("tanet", *CLASS_ORDERS), default="tanet", help="default: tanet, as safetensors"
+    )
+    change.add_argument("--recipe", choices=tuple(recipes.RECIPES), help="where the file fits several")
+    change.add_argument("--data-root", help="take the class names from the label file of the data there")
+    chosen = parser.parse_args(arguments)
+    try:
+        stored = read(chosen.path)
+        if chosen.command == "convert":
+            recipe = recipe_of(stored, recipes.get(chosen.recipe) if chosen.recipe else None)
+            listed = class_names_at(recipe.dataset, chosen.data_root) if chosen.data_root else None
+            stored = convert(stored, chosen.target, chosen.to, recipe, listed)
+    except (CheckpointError, DataError, OSError) as error:
+        parser.exit(1, f"{error}\n")
+    print(describe(stored))
