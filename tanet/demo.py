@@ -13,6 +13,7 @@ from pathlib import Path
 from data_scripts.make_demo import make_demo_kinetics, make_demo_something
 from tanet import checkpoint, evaluate, recipes, train
 from tanet.recipes import Recipe
+from tanet.report import videos_tested
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "runs" / "demo"
@@ -43,7 +44,7 @@ def tested(run: Path, protocol: str) -> dict:
     """The result of a demo run's last checkpoint under `protocol`; tests it if it is not yet tested."""
     stored, weights = run / f"result-{protocol}.json", run / "checkpoints" / "last.pth"
     if not stored.exists() or stored.stat().st_mtime < weights.stat().st_mtime:
-        evaluate.run(weights, data_root(checkpoint.load_recipe(weights)), protocol, stored)
+        evaluate.run(weights, data_root(checkpoint.read(weights).recipe), protocol, stored)
     return json.loads(stored.read_text())
 
 
@@ -69,7 +70,7 @@ def summary() -> dict:
         rows[name] = {"protocol": protocol}
         for temporal in ("tam", "none"):
             result = tested(trained(name, temporal), protocol)
-            rows[name][temporal] = {key: result[key] for key in ("top1", "mean_class_accuracy", "videos")}
+            rows[name][temporal] = {"top1": result["top1"], "videos": videos_tested(result)}
     return rows
 
 

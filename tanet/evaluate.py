@@ -1,45 +1,57 @@
 """Testing: a video's views, their scores, the metrics, result.json; `python -m tanet.evaluate` from a shell.
 
 A protocol says which clips and crops of a video are scored; the recipe says how many frames, at which size, and whose
-style of resizing and averaging.
+style of resizing, cropping and averaging. The style comes from the checkpoint unless another is asked for.
 """
 
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from tanet import checkpoint, sampling
-from tanet.data import VideoList, load_list
+from tanet import checkpoint, files, recipes, sampling
+from tanet.checkpoint import Checkpoint
+from tanet.classes import classifier_names
+from tanet.data import DataError, VideoList, datasets_at, load_list
 from tanet.distributed import Process, launch, process_group
+from tanet.files import CheckpointError
 from tanet.model import TANet
+from tanet.partial import PartialScores
 from tanet.progress import track
 from tanet.protocols import PROTOCOLS, Protocol, get_protocol
+from tanet.published import FULL_SETS, published
 from tanet.recipes import Recipe
-from tanet.recipes import get as get_recipe
+from tanet.report import result_page, summarize, write_result
 from tanet.transforms import center_crop, resize_short_side, three_crops
-from tanet.video import open_video
+from tanet.video import VideoError, open_video
 
 
 def test_views(path: str | os.PathLike, protocol: str, recipe: Recipe | None = None) -> torch.Tensor:
     """A video's views -> uint8 [views, T, 3, S, S], ordered by crop, then clip, as published.
 
-    `recipe` gives T, sizes and style; by default the published recipe of the protocol. The video is decoded once, each
-    frame at most once.
+    `recipe` gives T, sizes and style; by default the published recipe of the protocol. Each frame is decoded, resized and
+    cropped once, however many views share it.
     """
     chosen = get_protocol(protocol)
-    recipe = recipe or get_recipe(chosen.recipe)
+    recipe = recipe or recipes.get(chosen.recipe)
     with open_video(path) as video:
-        frames = video.frames(_test_indices(chosen, recipe, len(video)))  # [clips, T, 3, H, W]
+        indices = _test_indices(chosen, recipe, len(video))  # [clips, T]
+        unique, where = np.unique(indices, return_inverse=True)
+        frames = video.frames(unique)  # [U, 3, H, W]
     frames = resize_short_side(frames, recipe.short_side, recipe.style)
     if chosen.crops == 3:
-        return three_crops(frames, recipe.test_size, recipe.style).flatten(0, 1)
-    return center_crop(frames, recipe.crop_size, recipe.style)
+        crops = three_crops(frames, recipe.test_size, recipe.style)  # [3, U, 3, S, S]
+    else:
+        crops = center_crop(frames, recipe.crop_size, recipe.style)[None]
+    return crops[:, torch.from_numpy(where.reshape(indices.shape))].flatten(0, 1)
 
 
 test_views.__test__ = False  # the name would make pytest collect it
@@ -63,100 +75,176 @@ def score_views(model: TANet, views: torch.Tensor, style: str = "mmaction2", bat
     return probabilities.cpu()
 
 
-def metrics(scores: np.ndarray, labels: Sequence[int]) -> dict:
-    """Scores [M, classes] and labels [M] -> top1, top5, mean_class_accuracy in per cent, and the confusion matrix.
+@dataclass(frozen=True)
+class Test:
+    """A test, planned and checked: everything that decides its result but the device."""
 
-    NaN ranks last and ties count against the label, so a broken network cannot score. The mean is over the classes that
-    occur; confusion[i][j] counts videos of class i taken for class j, those without any number left out. `predicted` is the
-    class each video is taken for, or None.
-    """
-    labels, (count, classes) = np.asarray(labels), scores.shape
-    rank = label_ranks(scores, labels)
-    others = np.where(np.isnan(scores), -np.inf, scores)
-    blank = np.isneginf(others).all(1)
-    others[np.arange(count), labels] = -np.inf
-    predicted = np.where(rank == 0, labels, others.argmax(1))
-    confusion = np.zeros((classes, classes), int)
-    np.add.at(confusion, (labels[~blank], predicted[~blank]), 1)
-    occurring = np.unique(labels)
-    per_class = [float(100 * np.mean(rank[labels == label] == 0)) for label in occurring]
-    return {
-        "top1": float(100 * np.mean(rank < 1)),
-        "top5": float(100 * np.mean(rank < 5)),
-        "mean_class_accuracy": float(np.mean(per_class)),
-        "class_accuracy": dict(zip(occurring.tolist(), per_class)),
-        "confusion": confusion.tolist(),
-        "predicted": [None if nothing else int(index) for nothing, index in zip(blank, predicted)],
-    }
+    __test__ = False
+
+    stored: Checkpoint
+    recipe: Recipe
+    protocol: Protocol
+    videos: VideoList  # those that are tested
+    listed: int  # videos in the annotation list
+    columns: tuple[int, ...]  # of the classifier, for each class of the label file
+    class_order: str
 
 
-def label_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How many classes score at least as much as each row's label [M]: 0 is right. A label scored NaN ranks nowhere."""
-    own = scores[np.arange(len(labels)), labels][:, None]
-    rank = (scores >= own).sum(1) - 1  # comparisons with NaN are false
-    return np.where(np.isnan(own[:, 0]), UNRANKED, rank)
+def plan(
+    source: str | os.PathLike | Checkpoint,
+    data_root: str | os.PathLike,
+    protocol: str | None = None,
+    missing: str = "raise",
+    recipe: Recipe | None = None,
+    style: str | None = None,
+    remap_classes: bool = False,
+    subset: int | None = None,
+) -> Test:
+    """Checks a checkpoint against the data below `data_root` and says how it is tested; arguments as for `run`."""
+    if protocol is not None:
+        get_protocol(protocol)
+    stored = source if isinstance(source, Checkpoint) else checkpoint.read(source)
+    recipe = checkpoint.recipe_of(stored, recipe, datasets_at(data_root))
+    recipe = recipes.in_style(recipe, style) if style else recipe
+    videos = load_list(recipe, data_root, "val", missing)
+    listed = len(videos) + len(videos.missing)
+    names = classifier_names(stored, recipe, videos.class_names)
+    order = "in the order of the label file"
+    if names != videos.class_names:
+        if stored.class_names is not None and not remap_classes:
+            first = next(i for i, pair in enumerate(zip(names, videos.class_names)) if pair[0] != pair[1])
+            raise CheckpointError(
+                f"{stored.path}: has its classes in another order than {data_root} lists them: class {first} is {names[first]!r} "
+                f"there, {videos.class_names[first]!r} in the list. If the names are right, pass remap_classes=True (--remap-classes)"
+            )
+        order = f"{'named in the file' if stored.class_names else 'sorted'} in the checkpoint, remapped to the label file's order"
+    columns = tuple(names.index(name) for name in videos.class_names)
+    return Test(
+        stored, recipe, get_protocol(protocol or recipe.protocols[0]), _subset(videos, subset), listed, columns, order
+    )
 
 
-UNRANKED = np.iinfo(np.int64).max
+def _subset(videos: VideoList, count: int | None) -> VideoList:
+    """`count` videos drawn at random, always the same ones, in list order."""
+    if count is None or count >= len(videos):
+        return videos
+    if count < 1:
+        raise ValueError(f"subset must be at least 1 video, got {count}")
+    drawn = np.sort(np.random.default_rng(0).permutation(len(videos))[:count])
+    return replace(videos, samples=tuple(videos.samples[index] for index in drawn))
 
 
 def run(
-    checkpoint_path: str | os.PathLike,
+    source: str | os.PathLike | Checkpoint,
     data_root: str | os.PathLike,
     protocol: str | None = None,
     out: str | os.PathLike | None = None,
     gpus: int = 0,
     processes: int = 1,
     missing: str = "raise",
+    recipe: Recipe | None = None,
+    style: str | None = None,
+    remap_classes: bool = False,
+    subset: int | None = None,
 ) -> dict:
-    """Tests a checkpoint on the validation videos below `data_root`; returns the result and writes it to `out`.
+    """Tests a checkpoint of any layout on the validation videos below `data_root`; returns the result.
 
-    `protocol`: by default the first that belongs to the checkpoint's recipe. Every video is scored once, whatever the
-    number of processes. The result holds the metrics, a table per class, the confusion matrix and every video's outcome.
+    `protocol`: by default the first that belongs to the recipe. `recipe`: where the checkpoint does not say it and
+    several fit. `style`: to test in another style than the checkpoint's. `remap_classes`: accept class names in another
+    order. `subset`: only so many videos, drawn at random. `missing`: "raise" or "skip" listed videos that are not there.
+
+    Every video is scored once and alike whatever the number of processes. With `out` the result goes to that file, with
+    every video's scores, and a page for reading to `out` with the ending .md; a test that was killed goes on where it
+    was. Raises CheckpointError, DataError, VideoError, FileNotFoundError or ValueError.
     """
-    recipe = checkpoint.load_recipe(checkpoint_path)
-    protocol = get_protocol(protocol or recipe.protocols[0]).name
-    result = launch(_run, (checkpoint_path, data_root, protocol, gpus > 0, missing), gpus, processes)
-    if out is not None:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        with checkpoint.atomic_write(out) as file:
-            file.write(json.dumps(result, indent=1).encode())
+    test = plan(source, data_root, protocol, missing, recipe, style, remap_classes, subset)
+    if gpus > 1 or gpus == 0 and processes > 1:
+        test = replace(test, stored=replace(test.stored, weights={}))  # the processes read them from the file
+    return launch(_run, (test, Path(data_root), out, gpus > 0), gpus, processes)
+
+
+def _run(test: Test, data_root: Path, out: str | os.PathLike | None, use_gpu: bool) -> dict:
+    recipe, stored = test.recipe, test.stored
+    with process_group(use_gpu, recipe.workers) as process, _repeatable(process.device):
+        model, _, _ = checkpoint.load_model(stored if stored.weights else checkpoint.read(stored.path), recipe)
+        model = model.to(process.device, memory_format=torch.channels_last)
+        said = _facts(test, process.device)
+        partial = PartialScores(out, said | {"videos": _digest(test.videos)}) if out is not None else None
+        scores = score_videos(model, test.videos, test.protocol.name, recipe, process, partial)[:, test.columns]
+        result = said | summarize(scores, test.videos, data_root)
+        if out is not None and process.is_main:
+            write_result(result, out)
+            partial.remove()
     return result
 
 
-def _run(checkpoint_path, data_root, protocol: str, use_gpu: bool, missing: str) -> dict:
-    model, recipe, class_names = checkpoint.load_model(checkpoint_path)
-    videos = load_list(recipe, data_root, "val", missing)
-    if videos.class_names != class_names:
-        raise ValueError(f"{data_root} lists other classes, or another order of them, than {checkpoint_path} was trained on")
-    with process_group(use_gpu, recipe.workers) as process:
-        model = model.to(process.device, memory_format=torch.channels_last)
-        scores = score_videos(model, videos, protocol, recipe, process)
+@contextmanager
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """Scores that do not depend on what else runs: one thread to a CPU process, since sums are cut up by threads; on
+    GPUs, full float32 and convolutions that are chosen alike each time."""
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # process_group sets it back
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        yield
+
+
+def _facts(test: Test, device: torch.device) -> dict:
+    stored, recipe, protocol = test.stored, test.recipe, test.protocol
+    size = recipe.test_size if protocol.crops == 3 else recipe.crop_size
     return {
-        "checkpoint": str(checkpoint_path),
+        "checkpoint": stored.path.name,
+        "sha256": files.sha256(stored.path),
+        "layout": stored.layout,
+        "source": stored.source,
         "recipe": recipe.name,
-        "protocol": protocol,
+        "temporal": recipe.temporal,
+        "protocol": protocol.name,
+        "views": f"{protocol.clips} clip(s) x {protocol.crops} crop(s) of {size}",
+        "frames": recipe.num_frames,
         "style": recipe.style,
-        "device": torch.cuda.get_device_name(process.device) if use_gpu else "cpu",
+        "checkpoint_style": stored.style,
+        "class_order": test.class_order,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
-    } | summarize(scores, videos)
+        "precision": "float32",
+        "tested": len(test.videos),
+        "listed": test.listed,
+        "full_set": FULL_SETS[recipe.dataset] if published(recipe.name) else None,
+    }
+
+
+def _digest(videos: VideoList) -> str:
+    return sha256(json.dumps([[str(sample.path), sample.label] for sample in videos.samples]).encode()).hexdigest()
 
 
 def score_videos(
-    model: TANet, videos: VideoList, protocol: str, recipe: Recipe, process: Process | None = None
+    model: TANet,
+    videos: VideoList,
+    protocol: str,
+    recipe: Recipe,
+    process: Process | None = None,
+    partial: PartialScores | None = None,
 ) -> np.ndarray:
-    """Probabilities float32 [M, classes] of every video, in list order; processes share the videos, all get the result."""
+    """Probabilities float32 [M, classes] of every video, in list order; processes share the videos, all get the result.
+
+    With `partial`, videos scored there are not scored again.
+    """
     process = process or Process(0, 1, torch.device("cpu"))
-    share = range(process.rank, len(videos), process.world_size)
+    scored = process.gather(partial.prepare() if partial and process.is_main else {})[0]
+    waiting = [index for index in range(len(videos)) if index not in scored]
+    if process.is_main and scored:
+        print(f"{len(scored)} of {len(videos)} videos are scored already", flush=True)
+    share = waiting[process.rank :: process.world_size]
     loader = DataLoader(
         _TestViews(videos, protocol, recipe), sampler=share, batch_size=None, num_workers=recipe.workers
     )
-    label = f"{protocol}, videos"
-    own = {
-        index: score_views(model, views, recipe.style).numpy()
-        for index, views in track(loader, len(share), label, quiet=not process.is_main)
-    }
-    scored = {index: row for part in process.gather(own) for index, row in part.items()}
+    own = {}
+    for index, views in track(loader, len(share), f"{protocol}, videos", quiet=not process.is_main):
+        own[index] = score_views(model, views, recipe.style).numpy()
+        if partial:
+            partial.add(process.rank, index, own[index])
+    for part in process.gather(own):
+        scored |= part
     return np.stack([scored[index] for index in range(len(videos))])
 
 
@@ -171,48 +259,31 @@ class _TestViews(Dataset):
         return index, test_views(self.videos.samples[index].path, self.protocol, self.recipe)
 
 
-def summarize(scores: np.ndarray, videos: VideoList) -> dict:
-    """Metrics with class names, and one row per video: path, label, prediction, probability of its label."""
-    labels = [sample.label for sample in videos.samples]
-    result = metrics(scores, labels)
-    accuracy, predicted = result.pop("class_accuracy"), result.pop("predicted")
-    return {
-        "videos": f"{len(videos)} of {len(videos) + len(videos.missing)}",
-        **result,
-        "class_names": list(videos.class_names),
-        "per_class": [
-            {"class": videos.class_names[label], "videos": labels.count(label), "accuracy": accuracy[label]}
-            for label in accuracy
-        ],
-        "per_video": [
-            {
-                "path": str(sample.path),
-                "label": sample.label,
-                "predicted": taken_for,
-                "probability": float(row[sample.label]),
-            }
-            for sample, taken_for, row in zip(videos.samples, predicted, scores)
-        ],
-    }
-
-
 def main(arguments: list[str] | None = None):
     parser = argparse.ArgumentParser(prog="python -m tanet.evaluate", description="Test a checkpoint by a protocol.")
-    parser.add_argument("checkpoint", help="checkpoints/best.pth or last.pth of a run")
+    parser.add_argument("checkpoint", help="of MMAction2, of the authors, or of this package")
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--protocol", choices=tuple(PROTOCOLS), help="default: the first of the checkpoint's recipe")
-    parser.add_argument("--out", help="where to write result.json")
+    parser.add_argument("--out", help="where to write result.json; a test that was killed goes on from there")
     parser.add_argument("--gpus", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1, help="CPU processes, with --gpus 0")
-    parser.add_argument("--missing", choices=("raise", "skip"), default="raise")
-    chosen = parser.parse_args(arguments)
-    result = run(
-        chosen.checkpoint, chosen.data_root, chosen.protocol, chosen.out, chosen.gpus, chosen.processes, chosen.missing
-    )
-    print(
-        f"{result['recipe']}, {result['protocol']}, {result['videos']} videos: top-1 {result['top1']:.2f}%, "
-        f"top-5 {result['top5']:.2f}%, mean class accuracy {result['mean_class_accuracy']:.2f}%"
-    )
+    parser.add_argument("--missing", choices=("raise", "skip"), default="raise", help="about listed videos not there")
+    parser.add_argument("--recipe", choices=tuple(recipes.RECIPES), help="where the checkpoint fits several")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="change a field of --recipe")
+    parser.add_argument("--style", choices=sampling.STYLES, help="test in another style than the checkpoint's")
+    parser.add_argument("--remap-classes", action="store_true", help="accept class names in another order")
+    parser.add_argument("--subset", type=int, help="test only so many videos, drawn at random")
+    chosen = vars(parser.parse_args(arguments))
+    source, changes, name = chosen.pop("checkpoint"), chosen.pop("set"), chosen.pop("recipe")
+    try:
+        if changes and not name:
+            raise ValueError("--set changes the recipe given by --recipe, which is missing")
+        recipe = recipes.get(name).with_changes(recipes.parse_changes(changes)) if name else None
+        print(result_page(run(source, recipe=recipe, **chosen)))
+    except (CheckpointError, DataError, VideoError, OSError, ValueError) as error:
+        parser.exit(1, f"{error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, "interrupted; the same command goes on from here\n" if chosen["out"] else "interrupted\n")
 
 
 if __name__ == "__main__":

@@ -1,64 +1,20 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from tanet import evaluate, recipes, tanet_tiny
+from tanet import checkpoint, convert, evaluate, files, recipes, tanet_tiny
+from tanet.files import CheckpointError
+from tanet.report import result_page
 from tanet.sampling import dense_clips, uniform_frames
-
-NAN = float("nan")
-
-
-def test_metrics_by_hand():
-    scores = np.array([[0.7, 0.2, 0.1], [0.4, 0.5, 0.1], [0.1, 0.8, 0.1], [0.1, 0.3, 0.6]])
-    result = evaluate.metrics(scores, [0, 0, 1, 1])
-    assert result["top1"] == 50 and result["top5"] == 100
-    assert result["class_accuracy"] == {0: 50, 1: 50} and result["mean_class_accuracy"] == 50
-    assert result["confusion"] == [[1, 1, 0], [0, 1, 1], [0, 0, 0]]
-
-
-def test_mean_class_accuracy_weighs_classes_alike_and_ignores_those_that_do_not_occur():
-    scores = np.eye(4)[[0, 0, 0, 0, 2]]
-    result = evaluate.metrics(scores, [0, 0, 0, 2, 2])
-    assert result["top1"] == 80
-    assert result["class_accuracy"] == {0: 100, 2: 50} and result["mean_class_accuracy"] == 75
-
-
-@pytest.mark.parametrize("place, top1, top5", [(0, 100, 100), (1, 0, 100), (4, 0, 100), (5, 0, 0), (9, 0, 0)])
-def test_top5_counts_the_first_five_places(place, top1, top5):
-    scores = np.linspace(1, 0, 10)[None]
-    result = evaluate.metrics(scores, [place])
-    assert (result["top1"], result["top5"]) == (top1, top5)
-
-
-@pytest.mark.parametrize("label", [0, 3, 7])
-def test_scores_that_are_all_the_same_score_nothing(label):
-    result = evaluate.metrics(np.full((1, 8), 0.125), [label])
-    assert result["top1"] == 0 and result["top5"] == 0
-
-
-@pytest.mark.parametrize("classes", [4, 8])
-@pytest.mark.parametrize("label", [0, 2])
-def test_nan_never_ranks_first_nor_among_the_first_five(classes, label):
-    everywhere = np.full((1, classes), NAN)
-    own = np.linspace(0, 1, classes)[None].copy()
-    own[0, label] = NAN
-    for scores in (everywhere, own):
-        result = evaluate.metrics(scores, [label])
-        assert (result["top1"], result["top5"], result["mean_class_accuracy"]) == (0, 0, 0)
-
-
-def test_nan_elsewhere_leaves_the_rank_among_numbers():
-    assert evaluate.metrics(np.array([[NAN, 0.4, 0.6]]), [2])["top1"] == 100
-
-
-@pytest.mark.parametrize("scores, label", [([[0.5, 0.5]], 0), ([[NAN, NAN]], 0), ([[NAN, NAN]], 1), ([[0.2, 0.8]], 1)])
-def test_confusion_counts_as_right_exactly_what_top1_counts(scores, label):
-    result = evaluate.metrics(np.array(scores), [label])
-    assert 100 * np.trace(result["confusion"]) == result["top1"]
-
+from tanet.video import FrameFolder
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -137,7 +93,8 @@ def test_result_is_written_and_its_numbers_agree(tmp_path, weights, something_ro
     assert json.loads((tmp_path / "new/result.json").read_text()) == result
     confusion = np.array(result["confusion"])
     rows = result["per_video"]
-    assert result["protocol"] == protocol and result["recipe"] == "demo_something" and result["videos"] == "16 of 16"
+    assert result["protocol"] == protocol and result["recipe"] == "demo_something"
+    assert result["tested"] == result["listed"] == 16
     assert confusion.sum() == len(rows) == 16
     assert result["top1"] == pytest.approx(100 * np.trace(confusion) / 16)
     assert result["top1"] == pytest.approx(100 * np.mean([row["label"] == row["predicted"] for row in rows]))
@@ -156,9 +113,10 @@ def test_probabilities_are_those_of_the_views(weights, something_root):
 
     row = evaluate.run(weights, something_root, "sth-accurate")["per_video"][3]
     model, recipe, _ = load_model(weights)
-    scores = model(evaluate.test_views(row["path"], "sth-accurate", recipe)).softmax(1).mean(0)
+    scores = model(evaluate.test_views(something_root / row["path"], "sth-accurate", recipe)).softmax(1).mean(0)
     assert row["predicted"] == scores.argmax().item()
-    assert row["probability"] == pytest.approx(scores[row["label"]].item(), rel=1e-4)
+    assert row["probability"] == row["scores"][row["label"]]
+    assert row["scores"] == pytest.approx(scores.tolist(), rel=1e-4)
 
 
 def test_the_recipes_first_protocol_is_the_default_and_the_command_line_says_the_numbers(
@@ -168,7 +126,9 @@ def test_the_recipes_first_protocol_is_the_default_and_the_command_line_says_the
     evaluate.main([str(weights), "--data-root", str(something_root), "--out", str(out)])
     result = json.loads(out.read_text())
     assert result["protocol"] == "sth-efficient"
-    assert f"top-1 {result['top1']:.2f}%" in capsys.readouterr().out
+    assert f"| measured here | {result['top1']:.2f} (" in capsys.readouterr().out
+    assert f"| measured here | {result['top1']:.2f} (" in (tmp_path / "result.md").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json", "result.md"]
 
 
 def test_unknown_protocol_and_missing_data_are_refused_before_anything_is_written(tmp_path, weights, something_root):
@@ -195,8 +155,22 @@ def test_another_order_of_classes_is_refused(tmp_path, weights, something_root):
     root = relinked(something_root, tmp_path / "data")
     labels = root / "something-something-v1-labels.csv"
     labels.write_text("\n".join(sorted(labels.read_text().splitlines())))
-    with pytest.raises(ValueError, match="another order.*last.pth"):
+    with pytest.raises(CheckpointError, match=r"last.pth.*another order.*class 0 is.*--remap-classes"):
         evaluate.run(weights, root)
+    remapped, plain = evaluate.run(weights, root, remap_classes=True), evaluate.run(weights, something_root)
+    assert "remapped" in remapped["class_order"] and remapped["class_names"] == sorted(plain["class_names"])
+    assert remapped["top1"] == plain["top1"]
+    for one, other in zip(remapped["per_video"], plain["per_video"]):
+        by_name = dict(zip(plain["class_names"], other["scores"]))
+        assert one["scores"] == [by_name[name] for name in remapped["class_names"]]
+
+
+def test_other_classes_are_refused(tmp_path, weights, something_root):
+    root = relinked(something_root, tmp_path / "data")
+    for path in root.glob("*.csv"):
+        path.write_text(path.read_text().replace("Uncovering something", "Hiding something"))
+    with pytest.raises(CheckpointError, match=r"last.pth.*other classes.*Hiding something, Uncovering something"):
+        evaluate.run(weights, root, remap_classes=True)
 
 
 def test_missing_videos_are_an_error_or_counted(tmp_path, weights, something_root):
@@ -205,4 +179,150 @@ def test_missing_videos_are_an_error_or_counted(tmp_path, weights, something_roo
     with pytest.raises(FileNotFoundError, match="34"):
         evaluate.run(weights, root)
     result = evaluate.run(weights, root, missing="skip")
-    assert result["videos"] == "15 of 16" and len(result["per_video"]) == 15
+    assert (result["tested"], result["listed"], len(result["per_video"])) == (15, 16, 15)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, weights, something_root):
+    """The result of one process that nothing disturbed, as written."""
+    out = tmp_path_factory.mktemp("undisturbed") / "result.json"
+    evaluate.run(weights, something_root, "sth-accurate", out)
+    return out.read_bytes()
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_write_the_same_result(tmp_path, weights, something_root, undisturbed, processes):
+    out = tmp_path / "result.json"
+    evaluate.run(weights, something_root, "sth-accurate", out, processes=processes)
+    assert out.read_bytes() == undisturbed
+
+
+def test_one_video_is_scored_alike_by_any_number_of_processes(tmp_path, weights, something_root):
+    written = []
+    for processes in (1, 2, 3):
+        out = tmp_path / f"{processes}.json"
+        assert evaluate.run(weights, something_root, out=out, processes=processes, subset=1)["tested"] == 1
+        written.append(out.read_bytes())
+    assert written[0] == written[1] == written[2]
+
+
+@pytest.mark.parametrize("before, after", [(1, 2), (2, 1)])
+def test_a_killed_test_goes_on_and_writes_the_same_result(tmp_path, weights, something_root, undisturbed, before, after):
+    out = tmp_path / "result.json"
+    command = [sys.executable, "-m", "tanet.evaluate", weights, "--data-root", something_root, "--out", out]
+    command = [*map(str, command), "--protocol", "sth-accurate", "--processes"]
+    partial = tmp_path / "result.json.partial"
+    with subprocess.Popen([*command, str(before)], start_new_session=True, stdout=subprocess.DEVNULL) as killed:
+        deadline = time.monotonic() + 120
+        while not any(path.stat().st_size for path in partial.glob("scores-?.jsonl")) and time.monotonic() < deadline:
+            time.sleep(0.002)
+        os.killpg(killed.pid, signal.SIGKILL)
+    lines = sum(path.read_text().count("\n") for path in partial.glob("scores-*.jsonl"))
+    assert 1 <= lines < 16 and not out.exists()
+    finished = subprocess.run([*command, str(after)], capture_output=True, text=True, check=True)
+    assert "of 16 videos are scored already" in finished.stdout
+    assert out.read_bytes() == undisturbed
+    assert not partial.exists()
+
+
+def test_a_part_of_another_test_is_refused_with_the_difference(tmp_path, weights, something_root, monkeypatch):
+    out = tmp_path / "result.json"
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluate, "write_result", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate.run(weights, something_root, "sth-efficient", out)
+    kept = sorted((tmp_path / "result.json.partial").iterdir())
+    for change, words in (
+        ({"protocol": "sth-accurate"}, "protocol: 'sth-efficient' there, 'sth-accurate' now"),
+        ({"style": "official"}, "style: 'mmaction2' there, 'official' now"),
+        ({"subset": 5}, "tested: 16 there, 5 now"),
+    ):
+        with pytest.raises(ValueError, match=f"result.json.partial holds a part of another test.*{words}"):
+            evaluate.run(weights, something_root, out=out, **({"protocol": "sth-efficient"} | change))
+    assert sorted((tmp_path / "result.json.partial").iterdir()) == kept and not out.exists()
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_subset_is_drawn_alike_each_time_and_marked(tmp_path, weights, something_root):
+    whole = evaluate.run(weights, something_root)
+    part = evaluate.run(weights, something_root, subset=5)
+    assert part == evaluate.run(weights, something_root, subset=5)
+    rows = {row["path"]: row for row in whole["per_video"]}
+    assert len(part["per_video"]) == 5 and all(rows[row["path"]] == row for row in part["per_video"])
+    assert "5 of 16, a subset" in result_page(part) and "subset" not in result_page(whole)
+    assert evaluate.run(weights, something_root, subset=99)["tested"] == 16
+    with pytest.raises(ValueError, match="at least 1"):
+        evaluate.run(weights, something_root, subset=0)
+
+
+@pytest.mark.parametrize("layout", ["mmaction2", "official", "tanet"])
+def test_a_converted_network_is_tested_alike(tmp_path, weights, something_root, layout):
+    """Through another layout, other names and another order of classes, to the same scores."""
+    own = evaluate.run(weights, something_root)
+    convert.convert(weights, tmp_path / "converted", layout)
+    assert evaluate.run(tmp_path / "converted", something_root)["per_video"] == own["per_video"]
+
+
+def stripped(path, target, layout):
+    """As somebody else would have written it: the weights by their names and nothing else."""
+    content, _ = files.read_file(path)
+    torch.save({"state_dict": content["state_dict"], "epoch": 50}, target)
+    return checkpoint.read(target)
+
+
+def test_a_file_in_the_official_layout_has_its_classes_sorted_and_is_tested_in_official_style(
+    tmp_path, weights, something_root
+):
+    convert.convert(weights, tmp_path / "ours.pth", "official")
+    theirs = stripped(tmp_path / "ours.pth", tmp_path / "theirs.pth", "official")
+    assert theirs.class_names is None
+    result = evaluate.run(theirs, something_root)
+    assert (result["recipe"], result["style"], result["checkpoint_style"]) == ("demo_something", "official", "official")
+    assert result["class_order"] == "sorted in the checkpoint, remapped to the label file's order"
+    own = evaluate.run(weights, something_root, style="official")
+    for one, other in zip(result["per_video"], own["per_video"]):  # the sum of a softmax depends on its order
+        assert one["scores"] == pytest.approx(other["scores"], rel=1e-6)
+    assert "MIXED" in result_page(own) and "MIXED" not in result_page(result)
+
+
+def test_a_file_in_mmaction2s_layout_has_its_classes_as_listed(tmp_path, weights, something_root):
+    convert.convert(weights, tmp_path / "ours.pth", "mmaction2")
+    theirs = stripped(tmp_path / "ours.pth", tmp_path / "theirs.pth", "mmaction2")
+    result = evaluate.run(theirs, something_root)
+    assert (result["style"], result["class_order"]) == ("mmaction2", "in the order of the label file")
+    assert result["per_video"] == evaluate.run(weights, something_root)["per_video"]
+
+
+def test_the_two_styles_score_differently(weights, something_root):
+    one, other = (evaluate.run(weights, something_root, style=style) for style in ("mmaction2", "official"))
+    scores, others = (np.array([row["scores"] for row in result["per_video"]]) for result in (one, other))
+    assert np.abs(scores - others).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["nowhere.pth", "--data-root", "data"], "nowhere.pth"),
+        (["weights", "--data-root", "nowhere"], "nowhere"),
+        (["weights", "--data-root", "data", "--set", "num_frames=16"], "--recipe"),
+        (["weights", "--data-root", "data", "--recipe", "sthv1_8f"], "num_classes = 174"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong_in_a_line(capsys, weights, something_root, arguments, words):
+    places = {"weights": str(weights), "data": str(something_root)}
+    with pytest.raises(SystemExit) as failure:
+        evaluate.main([places.get(argument, argument) for argument in arguments])
+    message = capsys.readouterr().err
+    assert failure.value.code == 1 and words in message and message.count("\n") == 1
+
+
+def test_frames_shared_by_views_are_decoded_once(folder, monkeypatch):
+    asked = []
+    original = FrameFolder._decode
+    monkeypatch.setattr(FrameFolder, "_decode", lambda self, indices: asked.append(indices) or original(self, indices))
+    views = evaluate.test_views(folder, "k400-dense")
+    assert asked == [sorted(set(dense_clips(100, 8).flatten().tolist()))]
+    assert views.shape[0] == 30
