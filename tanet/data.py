@@ -21,6 +21,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tanet import sampling
+from tanet.distributed import worker_count
 from tanet.recipes import Recipe
 from tanet.transforms import center_crop, mirrored_classes, resize_short_side, training_clip
 from tanet.video import open_video
@@ -291,7 +292,7 @@ def validation_loader(videos: VideoList, recipe: Recipe, rank: int = 0, world_si
 def _loader(dataset: Dataset, workers: int, **how) -> DataLoader:
     return DataLoader(
         dataset,
-        num_workers=workers,
+        num_workers=worker_count(workers),
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
         **how,

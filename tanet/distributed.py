@@ -60,8 +60,7 @@ def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
     device = torch.device("cuda", local_rank) if use_gpu else torch.device("cpu")
     threads = torch.get_num_threads()
     if not use_gpu:
-        share = os.cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        torch.set_num_threads(max(1, min(threads, share - workers)))
+        torch.set_num_threads(max(1, min(threads, _share_of_cores() - workers)))
     try:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             yield Process(0, 1, device)
@@ -73,6 +72,17 @@ def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
             dist.destroy_process_group()  # not after a failure: the others would fail before its cause is recorded
     finally:
         torch.set_num_threads(threads)
+
+
+def worker_count(wanted: int) -> int:
+    """`wanted` data-loading processes, but no more than this process's share of the machine's cores."""
+    return min(wanted, max(1, _share_of_cores()))
+
+
+def _share_of_cores() -> int:
+    # sched_getaffinity knows of a container's or a scheduler's limits; not there on macOS.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def require_gpus(count: int) -> None:

@@ -21,7 +21,7 @@ from tanet import checkpoint, files, recipes, sampling
 from tanet.checkpoint import Checkpoint
 from tanet.classes import classifier_names
 from tanet.data import DataError, VideoList, datasets_at, load_list
-from tanet.distributed import Process, launch, process_group
+from tanet.distributed import Process, launch, process_group, worker_count
 from tanet.files import CheckpointError
 from tanet.model import TANet
 from tanet.partial import PartialScores
@@ -153,20 +153,20 @@ def run(
     several fit. `style`: to test in another style than the checkpoint's. `remap_classes`: accept class names in another
     order. `subset`: only so many videos, drawn at random. `missing`: "raise" or "skip" listed videos that are not there.
 
-    Every video is scored once and alike whatever the number of processes. With `out` the result goes to that file, with
+    Every video is scored once and alike whatever the number of processes; under torchrun every process calls it. With `out` the result goes to that file, with
     every video's scores, and a page for reading to `out` with the ending .md; a test that was killed goes on where it
     was. Raises CheckpointError, DataError, VideoError, FileNotFoundError or ValueError.
     """
     test = plan(source, data_root, protocol, missing, recipe, style, remap_classes, subset)
-    if gpus > 1 or gpus == 0 and processes > 1:
-        test = replace(test, stored=replace(test.stored, weights={}))  # the processes read them from the file
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # under torchrun, which has started the processes
+        return _run(test, Path(data_root), out, gpus > 0)
     return launch(_run, (test, Path(data_root), out, gpus > 0), gpus, processes)
 
 
 def _run(test: Test, data_root: Path, out: str | os.PathLike | None, use_gpu: bool) -> dict:
     recipe, stored = test.recipe, test.stored
     with process_group(use_gpu, recipe.workers) as process, _repeatable(process.device):
-        model, _, _ = checkpoint.load_model(stored if stored.weights else checkpoint.read(stored.path), recipe)
+        model, _, _ = checkpoint.load_model(stored, recipe)
         model = model.to(process.device, memory_format=torch.channels_last)
         said = _facts(test, process.device)
         partial = PartialScores(out, said | {"videos": _digest(test.videos)}) if out is not None else None
@@ -199,7 +199,7 @@ def _facts(test: Test, device: torch.device) -> dict:
         "recipe": recipe.name,
         "temporal": recipe.temporal,
         "protocol": protocol.name,
-        "views": f"{protocol.clips} clip(s) x {protocol.crops} crop(s) of {size}",
+        "views": f"{_counted(protocol.clips, 'clip')} x {_counted(protocol.crops, 'crop')} of {size}",
         "frames": recipe.num_frames,
         "style": recipe.style,
         "checkpoint_style": stored.style,
@@ -211,6 +211,10 @@ def _facts(test: Test, device: torch.device) -> dict:
         "listed": test.listed,
         "full_set": FULL_SETS[recipe.dataset] if published(recipe.name) else None,
     }
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("s" if number > 1 else "")
 
 
 def _digest(videos: VideoList) -> str:
@@ -236,7 +240,7 @@ def score_videos(
         print(f"{len(scored)} of {len(videos)} videos are scored already", flush=True)
     share = waiting[process.rank :: process.world_size]
     loader = DataLoader(
-        _TestViews(videos, protocol, recipe), sampler=share, batch_size=None, num_workers=recipe.workers
+        _TestViews(videos, protocol, recipe), sampler=share, batch_size=None, num_workers=worker_count(recipe.workers)
     )
     own = {}
     for index, views in track(loader, len(share), f"{protocol}, videos", quiet=not process.is_main):
@@ -279,7 +283,9 @@ def main(arguments: list[str] | None = None):
         if changes and not name:
             raise ValueError("--set changes the recipe given by --recipe, which is missing")
         recipe = recipes.get(name).with_changes(recipes.parse_changes(changes)) if name else None
-        print(result_page(run(source, recipe=recipe, **chosen)))
+        page = result_page(run(source, recipe=recipe, **chosen))
+        if os.environ.get("RANK", "0") == "0":
+            print(page)
     except (CheckpointError, DataError, VideoError, OSError, ValueError) as error:
         parser.exit(1, f"{error}\n")
     except KeyboardInterrupt:

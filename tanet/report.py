@@ -101,8 +101,13 @@ def _remarks(result: dict, rows) -> list[str]:
         )
     if not rows:
         remarks.append("Nothing is published for this recipe, protocol and style.")
-    for row in rows:
-        low, high = result["top1_interval"]
-        where = "inside" if low <= row.top1 <= high else "above" if row.top1 > high else "below"
-        remarks.append(f"The published top-1 of {row.percent('top1')} ({row.source}) lies {where} the interval.")
+    low, high = result["top1_interval"]
+    for place in ("inside", "above", "below"):
+        there = [
+            f"{row.percent('top1')} ({row.source})"
+            for row in rows
+            if place == ("above" if row.top1 > high else "below" if row.top1 < low else "inside")
+        ]
+        if there:
+            remarks.append(f"Published top-1 {place} the interval: {', '.join(there)}.")
     return remarks

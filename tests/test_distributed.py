@@ -8,7 +8,7 @@ import torch
 
 from tanet import checkpoint, evaluate, train
 from tanet.data import load_list, validation_loader
-from tanet.distributed import Process, launch, process_group
+from tanet.distributed import Process, launch, process_group, worker_count
 
 ONE_GPU_TOO_MANY = (torch.cuda.device_count() if torch.cuda.is_available() else 0) + 1
 
@@ -109,3 +109,10 @@ def test_torchrun_trains(tmp_path, something_root):
     assert finished.returncode == 0, finished.stderr[-2000:]
     assert [json.loads(line)["epoch"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()] == [1]
     assert finished.stdout.count("epoch 1/1: loss") == 1
+
+
+@pytest.mark.parametrize("processes, wanted, given", [(1, 8, 4), (1, 0, 0), (1, 3, 3), (2, 8, 2), (8, 8, 1)])
+def test_data_loading_takes_no_more_processes_than_there_are_cores(monkeypatch, processes, wanted, given):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert worker_count(wanted) == given

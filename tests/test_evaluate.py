@@ -206,6 +206,14 @@ def test_one_video_is_scored_alike_by_any_number_of_processes(tmp_path, weights,
     assert written[0] == written[1] == written[2]
 
 
+def test_under_torchrun_the_same_result_is_written_once(tmp_path, weights, something_root, undisturbed):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tanet.evaluate"]
+    command += [weights, "--data-root", something_root, "--out", tmp_path / "result.json", "--protocol", "sth-accurate"]
+    ended = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
+    assert (tmp_path / "result.json").read_bytes() == undisturbed
+    assert ended.stdout.count("| measured here |") == 1
+
+
 @pytest.mark.parametrize("before, after", [(1, 2), (2, 1)])
 def test_a_killed_test_goes_on_and_writes_the_same_result(tmp_path, weights, something_root, undisturbed, before, after):
     out = tmp_path / "result.json"
