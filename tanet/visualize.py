@@ -130,6 +130,25 @@ def crop_boxes(frame: torch.Tensor, boxes: Mapping[str, Sequence[tuple[int, int,
     return figure
 
 
+def frame_difference(frames: Mapping[str, torch.Tensor], title: str) -> Figure:
+    """Two frames uint8 [3, H, W] of the same size and, between them, how many grey levels they are apart (mean of RGB)."""
+    (one_name, one), (other_name, other) = frames.items()
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    for axis, name, frame in ((left, one_name, one), (right, other_name, other)):
+        axis.imshow(frame.permute(1, 2, 0).numpy())
+        axis.set_title(name, fontsize=10)
+    apart = (one.float() - other.float()).abs().mean(0)
+    image = middle.imshow(apart.numpy(), cmap="magma", vmin=0)
+    middle.set_title("difference", fontsize=10)
+    figure.colorbar(image, ax=middle, label="grey levels", shrink=0.85)
+    for axis in (left, middle, right):
+        axis.set_xticks([])
+        axis.set_yticks([])
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
 def learning_curves(runs: Mapping[str, Sequence[dict]]) -> Figure:
     """Loss and top-1 over the epochs: {run: rows of metrics.jsonl}; training dashed, validation solid."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")

@@ -8,6 +8,9 @@ import yaml
 from packaging.requirements import Requirement
 
 import tanet
+from tanet import recipes
+from tanet.complexity import summary_table
+from tanet.published import published_table
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -120,8 +123,6 @@ def test_notebook_names_no_path_of_one_machine(path):
 
 
 def test_readme_names_only_files_that_are_there():
-    if not README.exists():
-        pytest.skip("no README yet")
     text = README.read_text()
     folders = "notebooks|tanet|data_scripts|tests|benchmarks|shared"
     links = {
@@ -132,3 +133,10 @@ def test_readme_names_only_files_that_are_there():
     named = links | paths | notebooks
     assert named
     assert not [name for name in sorted(named) if not list(ROOT.glob(name.rstrip("/")))]
+
+
+def test_readme_holds_the_generated_tables():
+    assert published_table() in README.read_text(), "paste tanet.published.published_table()"
+    made = [recipes.get(name) for name in recipes.RECIPES]
+    table = summary_table([recipe for recipe in made if recipe.init == "imagenet"])
+    assert table in README.read_text(), "paste what python -m tanet.model summary prints"
