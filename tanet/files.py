@@ -51,14 +51,18 @@ def read_file(path: str | os.PathLike) -> tuple[dict, dict[str, str]]:
         raise FileNotFoundError(f"{path}: no such checkpoint")
     with open(path, "rb") as file:
         start = file.read(512)
+    if _is_safetensors(start):
+        return _read_safetensors(path)
     _refuse_other_files(path, start)
-    content, metadata = (_read_torch(path), {}) if start[:2] in _TORCH else _read_safetensors(path)
+    content = _read_torch(path)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: not a checkpoint but a {type(content).__name__}")
-    return content, metadata
+    return content, {}
 
 
-_TORCH = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # zip archive, or pickle as torch wrote before 1.6
+def _is_safetensors(start: bytes) -> bool:
+    """Such a file begins with the length of its header in 8 bytes, and the header with a brace."""
+    return int.from_bytes(start[:8], "little") < 2**27 and start[8:9] == b"{"
 
 
 def _refuse_other_files(path: Path, start: bytes):
@@ -78,7 +82,7 @@ def _read_safetensors(path: Path) -> tuple[dict, dict[str, str]]:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path}: neither a file of torch.save nor of safetensors, or cut short ({error}); get the file again"
+            f"{path}: not weights as safetensors writes them, or damaged or cut short ({error}); get the file again"
         ) from error
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tanet.files import atomic_write
+
 
 class PartialScores:
     """A folder beside the result: test.json says which test it is, scores-*.jsonl hold a line for each finished video.
@@ -22,7 +24,7 @@ class PartialScores:
         stored = self.folder / "test.json"
         if not stored.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            stored.write_text(json.dumps(self.test))
+            _write(stored, json.dumps(self.test))
             return {}
         found = json.loads(stored.read_text())
         differences = [
@@ -36,9 +38,7 @@ class PartialScores:
             )
         scores = dict(row for path in sorted(self.folder.glob("scores-*.jsonl")) for row in _rows(path))
         # One file of whole lines, so that nothing is appended to a line that a kill cut short.
-        whole = self.folder / "scores-before.jsonl.new"
-        whole.write_text("".join(_line(index, row) for index, row in scores.items()))
-        os.replace(whole, self.folder / "scores-before.jsonl")
+        _write(self.folder / "scores-before.jsonl", "".join(_line(index, row) for index, row in scores.items()))
         for path in self.folder.glob("scores-[0-9]*.jsonl"):
             path.unlink()
         return scores
@@ -51,6 +51,11 @@ class PartialScores:
     def remove(self) -> None:
         """After the result is written."""
         shutil.rmtree(self.folder)
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_write(path) as file:
+        file.write(text.encode())
 
 
 def exact(scores: np.ndarray) -> list[float]:

@@ -121,11 +121,11 @@ NOT_CHECKPOINTS = {
     "HTML page": (b"<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning", "web page"),
     "HTML page after blank lines": (b"\r\n\n  <html>", "web page"),
     "XML error": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "web page"),
-    "JSON": (b'{"message": "Not Found"}', "neither"),
-    "text": (b"text\n", "neither"),
-    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "neither"),
-    "zip header": (b"PK\x03\x04" + bytes(100), "damaged"),
-    "three bytes": (b"\x80\x02}", "damaged"),
+    "JSON": (b'{"message": "Not Found"}', "not weights"),
+    "text": (b"text\n", "not weights"),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not weights"),
+    "zip header": (b"PK\x03\x04" + bytes(100), "cut short"),
+    "three bytes": (b"\x80\x02}", "cut short"),
 }
 
 
@@ -163,6 +163,16 @@ def test_truncated_file_is_refused_by_name(tmp_path, save, keep):
     path.write_bytes(content[: int(keep * len(content))])
     with pytest.raises(CheckpointError, match=r"cut.pth.*cut short"):
         files.read_file(path)
+
+
+@pytest.mark.parametrize("length", [0x0280, 0x0480, 0x4B50, 0x3C20])
+def test_safetensors_whose_length_looks_like_the_beginning_of_another_file_are_read(tmp_path, length):
+    weights = {"a": torch.ones(3)}
+    bare = int.from_bytes(safetensors.torch.save(weights, {"format": ""})[:8], "little")
+    content = safetensors.torch.save(weights, {"format": "x" * (length - bare)})
+    assert content[:2] in (b"\x80\x02", b"\x80\x04", b"PK", b" <")  # pickles, a zip archive, a web page
+    (tmp_path / "a.safetensors").write_bytes(content)
+    assert torch.equal(files.read_file(tmp_path / "a.safetensors")[0]["a"], torch.ones(3))
 
 
 def test_missing_file_is_named(tmp_path):
