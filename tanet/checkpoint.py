@@ -32,7 +32,7 @@ class Checkpoint:
     weights: dict[str, torch.Tensor] = field(repr=False)
     recipe: Recipe | None = None
     class_names: tuple[str, ...] | None = None  # in the order of the classifier, where the file says it
-    class_order: str = "listed"  # "listed": as in the data's label file; "sorted": by name, as the official code does
+    class_order: str = "listed"  # the classifier's: "listed" as in the data's label file, or "sorted" by name
     source: str = ""  # where the weights come from, for files converted from others
     rest: dict = field(default_factory=dict, repr=False)  # whatever else it holds: optimizer, epoch, ...
 
@@ -57,11 +57,13 @@ class Checkpoint:
         """Whose way of testing belongs to these weights."""
         return self.recipe.style if self.recipe else "official" if self.layout == "official" else "mmaction2"
 
-    def reordered(self, class_names: tuple[str, ...]) -> "Checkpoint":
+    def reordered(self, class_names: tuple[str, ...], class_order: str) -> "Checkpoint":
         """The same network with its classifier's rows in the order of `class_names`, a permutation of its own."""
         rows = torch.tensor([self.class_names.index(name) for name in class_names])
         classifier = {key: value[rows] for key, value in self.weights.items() if key.startswith("fc.")}
-        return dataclasses.replace(self, weights=self.weights | classifier, class_names=class_names)
+        return dataclasses.replace(
+            self, weights=self.weights | classifier, class_names=class_names, class_order=class_order
+        )
 
 
 def read(path: str | os.PathLike) -> Checkpoint:
@@ -76,17 +78,16 @@ def read(path: str | os.PathLike) -> Checkpoint:
         raise CheckpointError(f"{path}: weights of another kind of network ({listed}, ...)")
     try:
         weights = layouts.to_ours(weights, layout)
-        said = _metadata(metadata or rest.pop("tanet", None) or rest)
-    except (ValueError, TypeError, KeyError) as error:
+        said = _metadata(metadata or rest.pop("tanet", None) or (rest if own else {}))
+    except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     order = "sorted" if layout == "official" else "listed"
     stored = Checkpoint(path, layout, weights, **{"class_order": order} | said, rest=rest)
-    if stored.class_names is not None and stored.num_classes not in (None, len(stored.class_names)):
-        raise CheckpointError(
-            f"{path}: names {len(stored.class_names)} classes, its classifier has {stored.num_classes}"
-        )
-    if layout == "official" and stored.class_names is not None:  # written by `convert`: back to our order
-        return dataclasses.replace(stored, class_names=tuple(sorted(stored.class_names))).reordered(stored.class_names)
+    names = stored.class_names
+    if names is not None and stored.num_classes not in (None, len(names)):
+        raise CheckpointError(f"{path}: names {len(names)} classes, its classifier has {stored.num_classes}")
+    if layout == "official" and names is not None:  # written by `convert`, with its rows sorted: back to our order
+        return dataclasses.replace(stored, class_names=tuple(sorted(names))).reordered(names, stored.class_order)
     return stored
 
 
@@ -98,7 +99,7 @@ def _split(content: dict, path: Path) -> tuple[dict[str, torch.Tensor], dict]:
             break
     else:
         weights, rest = content, {}
-    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+    if not weights or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in weights.items()):
         optimizer = {"optimizer", "param_groups"} & content.keys()
         what = "an optimizer's state" if optimizer else "no weights"
         raise CheckpointError(
@@ -108,14 +109,21 @@ def _split(content: dict, path: Path) -> tuple[dict[str, torch.Tensor], dict]:
 
 
 def _metadata(said: dict) -> dict:
-    """Fields of a Checkpoint from a file's metadata; a safetensors header has strings only."""
-    found = {}
+    """Fields of a Checkpoint from a file's metadata, checked; a safetensors header has strings only."""
+    if not isinstance(said, dict):
+        raise ValueError(f"its metadata are no table but {type(said).__name__}")
+    found = {key: said[key] for key in ("class_order", "source") if key in said}
     if said.get("recipe") is not None:
         found["recipe"] = recipes.from_json(said["recipe"])
-    names = said.get("class_names")
-    if names is not None:
-        found["class_names"] = tuple(json.loads(names) if isinstance(names, str) else names)
-    return found | {key: said[key] for key in ("class_order", "source") if key in said}
+    if said.get("class_names") is not None:
+        names = said["class_names"]
+        names = json.loads(names) if isinstance(names, str) else names
+        if not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
+            raise ValueError("its class_names are not a list of different names")
+        found["class_names"] = tuple(names)
+    if found.get("class_order", "listed") not in ("listed", "sorted") or not isinstance(found.get("source", ""), str):
+        raise ValueError(f"its class_order is {found.get('class_order')!r}, its source {found.get('source')!r}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -125,27 +133,31 @@ class Loaded:
     layout: str
     copied: int  # tensors
     kept: tuple[str, ...]  # names of the network's own tensors that were left as they were
+    unused: tuple[str, ...]  # names, by this package, of the file's tensors that were left out
 
     def __str__(self) -> str:
-        left = f"; {len(self.kept)} of the network left as they were" if self.kept else ""
-        return f"layout {self.layout}: {self.copied} tensors copied, all of the file's{left}"
+        unused = f"{len(self.unused)} of the file's left out" if self.unused else "all of the file's"
+        kept = f"{len(self.kept)} of the network's left as they were" if self.kept else "all of the network's"
+        return f"layout {self.layout}: {self.copied} tensors copied, {unused}, {kept}"
 
 
 def load_weights(model: TANet, source: str | os.PathLike | Checkpoint, classifier: bool = True) -> Loaded:
     """Copies a checkpoint's weights, in any layout of tanet.layouts, into `model`; says what matched.
 
-    Every key must be there with its shape; otherwise CheckpointError lists what is not, and the model is untouched. Two
-    kinds of keys may be left as they are: TAM and classifier where the file is a torchvision ResNet, and the classifier
-    with `classifier=False`, to go on with other classes.
+    Every key must be there with its shape; otherwise CheckpointError lists what is not, and the model is untouched. Left
+    as they are: with `classifier=False`, to go on with other classes, the classifier; of a torchvision ResNet TAM, and the
+    classifier if it does not fit.
     """
     stored = source if isinstance(source, Checkpoint) else read(source)
-    keep = ("temporal", "fc") if stored.layout == "resnet" else () if classifier else ("fc",)
-    weights = {key: value for key, value in stored.weights.items() if "fc" not in keep or not key.startswith("fc.")}
+    keep = () if classifier else ("fc",)
+    if stored.layout == "resnet":
+        keep = ("temporal",) if classifier and stored.num_classes == model.num_classes else ("temporal", "fc")
+    unused = tuple(key for key in stored.weights if key.split(".")[0] in keep)
     try:
-        kept = load_state(model, weights, keep)
+        kept = load_state(model, {key: stored.weights[key] for key in stored.weights if key not in unused}, keep)
     except ValueError as error:
         raise CheckpointError(f"{stored.path}: {error}") from error
-    return Loaded(stored.layout, len(weights), tuple(kept))
+    return Loaded(stored.layout, len(stored.weights) - len(unused), tuple(kept), unused)
 
 
 def load_model(
@@ -169,7 +181,7 @@ def recipe_of(stored: Checkpoint, given: Recipe | None = None, datasets: tuple[s
     several fit.
     """
     if given is not None:
-        return given if stored.recipe else recipes.in_style(given, stored.style)
+        return recipes.in_style(given, stored.style)
     if stored.recipe is not None:
         return stored.recipe
     if stored.num_classes is None or stored.layout == "resnet":

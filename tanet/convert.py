@@ -11,7 +11,7 @@ import torch
 from tanet import layouts, recipes
 from tanet.checkpoint import FORMAT, Checkpoint, load_model, read, recipe_of
 from tanet.classes import classifier_names
-from tanet.data import DataError, class_names_at
+from tanet.data import DataError, class_names_at, datasets_at
 from tanet.files import CheckpointError, atomic_write, sha256, write_safetensors
 from tanet.recipes import Recipe
 
@@ -71,20 +71,23 @@ def header(stored: Checkpoint) -> dict[str, str]:
 def _write_theirs(stored: Checkpoint, target: str | os.PathLike, layout: str, listed: tuple[str, ...] | None):
     if stored.recipe.temporal != "tam":
         raise CheckpointError(f"{stored.path}: has no TAM; networks without it are not written in the {layout} layout")
-    said = header(stored)
-    if stored.class_names is not None:
-        wanted = tuple(sorted(stored.class_names)) if layout == "official" else listed or stored.class_names
-        stored = stored.reordered(wanted)
-        if layout == "mmaction2":
-            said = header(stored)
-    elif stored.class_order != CLASS_ORDERS[layout]:
+    order, names = CLASS_ORDERS[layout], stored.class_names
+    wanted = listed if layout == "mmaction2" else names and tuple(sorted(names))
+    if wanted and names:
+        theirs = stored.reordered(wanted, order)
+    elif stored.class_order == order:
+        theirs = stored
+    else:
         raise CheckpointError(
-            f"{stored.path}: the {layout} code has its classes {CLASS_ORDERS[layout]}, this file has them {stored.class_order} and "
-            "without names; say where the data's label file is (--data-root)"
+            f"{stored.path}: the {layout} code has its classes {order}, this file has them {stored.class_order}; say where "
+            "the data's label file is (--data-root)"
         )
-    state = {"state_dict": layouts.from_ours(stored.weights, layout), "tanet": said}
+    # The official file is read back into the order that its metadata name, see tanet.checkpoint.read.
+    said = header(stored if layout == "official" else theirs)
+    state = {"state_dict": layouts.from_ours(theirs.weights, layout), "tanet": said}
     # What their loaders look for beside the weights.
-    state |= {"meta": {}} if layout == "mmaction2" else {"epoch": stored.recipe.epochs, "arch": "resnet50"}
+    arch = (stored.arch or stored.recipe.arch).replace("tanet", "resnet")
+    state |= {"meta": {}} if layout == "mmaction2" else {"epoch": stored.recipe.epochs, "arch": arch}
     with atomic_write(target) as file:
         torch.save(state, file)
 
@@ -106,10 +109,11 @@ def describe(stored: Checkpoint) -> str:
     }
     if stored.source:
         lines["source"] = stored.source
+    if stored.layout != "resnet":
+        lines["resize"], lines["averaging"] = RESIZE[stored.style], AVERAGING[stored.style]
     try:
         _, recipe, _ = load_model(stored)
         lines["fits"] = f"recipe {recipe.name}: every tensor, none missing"
-        lines["resize"], lines["averaging"] = RESIZE[recipe.style], AVERAGING[recipe.style]
     except CheckpointError as error:
         lines["fits"] = str(error).removeprefix(f"{stored.path}: ")
     return "\n".join(f"{name:11}{text}" for name, text in lines.items())
@@ -140,7 +144,8 @@ def main(arguments: list[str] | None = None):
     try:
         stored = read(chosen.path)
         if chosen.command == "convert":
-            recipe = recipe_of(stored, recipes.get(chosen.recipe) if chosen.recipe else None)
+            there = datasets_at(chosen.data_root) if chosen.data_root else None
+            recipe = recipe_of(stored, recipes.get(chosen.recipe) if chosen.recipe else None, there or None)
             listed = class_names_at(recipe.dataset, chosen.data_root) if chosen.data_root else None
             stored = convert(stored, chosen.target, chosen.to, recipe, listed)
     except (CheckpointError, DataError, OSError) as error:

@@ -21,6 +21,10 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 
+class LaunchError(RuntimeError):
+    """Processes that cannot be started, or of which one failed; the message begins with the first failure."""
+
+
 @dataclass(frozen=True)
 class Process:
     rank: int
@@ -86,16 +90,16 @@ def _share_of_cores() -> int:
 
 
 def require_gpus(count: int) -> None:
-    """RuntimeError if this machine has fewer than `count` CUDA GPUs."""
+    """LaunchError if this machine has fewer than `count` CUDA GPUs."""
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if found < count:
-        raise RuntimeError(f"{count} GPU(s) asked for, {found} found on this machine; pass gpus=0 to run on the CPU")
+        raise LaunchError(f"{count} GPU(s) asked for, {found} found on this machine; pass gpus=0 to run on the CPU")
 
 
 def launch(function: Callable, arguments: tuple, gpus: int = 0, processes: int = 1):
     """Calls `function(*arguments)` on `gpus` GPUs, one process each, or in `processes` CPU processes if gpus is 0.
 
-    Returns what rank 0 returns. One process runs right here. Several are spawned, so the function must live in a module:
+    Returns what rank 0 returns; LaunchError if one fails. One process runs right here. Several are spawned, so the function must live in a module:
     one defined in a notebook's cell cannot be found by them.
     """
     if gpus < 0 or processes < 1:
@@ -119,7 +123,7 @@ def launch(function: Callable, arguments: tuple, gpus: int = 0, processes: int =
         try:
             return elastic_launch(config, _keep_failure)(failures, function, arguments)[0]
         except ChildFailedError as error:
-            raise RuntimeError(_first_failure(Path(failures)) or str(error)) from None
+            raise LaunchError(_first_failure(Path(failures)) or str(error)) from None
 
 
 def _keep_failure(folder: str, function: Callable, arguments: tuple):

@@ -1,4 +1,4 @@
-"""Testing: a video's views, their scores, the metrics, result.json; `python -m tanet.evaluate` from a shell.
+"""Testing: every video's scores, the metrics, result.json; `python -m tanet.evaluate` from a shell.
 
 A protocol says which clips and crops of a video are scored; the recipe says how many frames, at which size, and whose
 style of resizing, cropping and averaging. The style comes from the checkpoint unless another is asked for.
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -20,8 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 from tanet import checkpoint, files, recipes, sampling
 from tanet.checkpoint import Checkpoint
 from tanet.classes import classifier_names
-from tanet.data import DataError, VideoList, datasets_at, load_list
-from tanet.distributed import Process, launch, process_group, worker_count
+from tanet.data import VideoList, datasets_at, load_list
+from tanet.distributed import LaunchError, Process, launch, process_group, require_gpus, worker_count
 from tanet.files import CheckpointError
 from tanet.model import TANet
 from tanet.partial import PartialScores
@@ -30,49 +31,8 @@ from tanet.protocols import PROTOCOLS, Protocol, get_protocol
 from tanet.published import FULL_SETS, published
 from tanet.recipes import Recipe
 from tanet.report import result_page, summarize, write_result
-from tanet.transforms import center_crop, resize_short_side, three_crops
-from tanet.video import VideoError, open_video
-
-
-def test_views(path: str | os.PathLike, protocol: str, recipe: Recipe | None = None) -> torch.Tensor:
-    """A video's views -> uint8 [views, T, 3, S, S], ordered by crop, then clip, as published.
-
-    `recipe` gives T, sizes and style; by default the published recipe of the protocol. Each frame is decoded, resized and
-    cropped once, however many views share it.
-    """
-    chosen = get_protocol(protocol)
-    recipe = recipe or recipes.get(chosen.recipe)
-    with open_video(path) as video:
-        indices = _test_indices(chosen, recipe, len(video))  # [clips, T]
-        unique, where = np.unique(indices, return_inverse=True)
-        frames = video.frames(unique)  # [U, 3, H, W]
-    frames = resize_short_side(frames, recipe.short_side, recipe.style)
-    if chosen.crops == 3:
-        crops = three_crops(frames, recipe.test_size, recipe.style)  # [3, U, 3, S, S]
-    else:
-        crops = center_crop(frames, recipe.crop_size, recipe.style)[None]
-    return crops[:, torch.from_numpy(where.reshape(indices.shape))].flatten(0, 1)
-
-
-test_views.__test__ = False  # the name would make pytest collect it
-
-
-def _test_indices(protocol: Protocol, recipe: Recipe, total_frames: int) -> np.ndarray:
-    if protocol.sampling == "dense":
-        return sampling.dense_clips(total_frames, recipe.num_frames, protocol.clips)
-    return sampling.uniform_frames(total_frames, recipe.num_frames, protocol.clips == 2, recipe.style)
-
-
-@torch.no_grad()
-def score_views(model: TANet, views: torch.Tensor, style: str = "mmaction2", batch: int = 30) -> torch.Tensor:
-    """uint8 views [V, T, 3, S, S] of one video -> probabilities [num_classes], float32 on the CPU.
-
-    MMAction2 averages the views' probabilities, the official code their logits. `batch` views are computed at a time.
-    """
-    device = model.fc.weight.device
-    logits = torch.cat([model(part.to(device)).float() for part in views.split(batch)])
-    probabilities = logits.softmax(1).mean(0) if style == "mmaction2" else logits.mean(0).softmax(0)
-    return probabilities.cpu()
+from tanet.video import VideoError
+from tanet.views import score_views, test_views
 
 
 @dataclass(frozen=True)
@@ -87,7 +47,7 @@ class Test:
     videos: VideoList  # those that are tested
     listed: int  # videos in the annotation list
     columns: tuple[int, ...]  # of the classifier, for each class of the label file
-    class_order: str
+    class_order: str  # in words
 
 
 def plan(
@@ -104,24 +64,33 @@ def plan(
     if protocol is not None:
         get_protocol(protocol)
     stored = source if isinstance(source, Checkpoint) else checkpoint.read(source)
-    recipe = checkpoint.recipe_of(stored, recipe, datasets_at(data_root))
+    if not Path(data_root).is_dir():
+        raise FileNotFoundError(f"data root {data_root} does not exist; set data_root to the folder of the data set")
+    recipe = checkpoint.recipe_of(stored, recipe, datasets_at(data_root) or None)
     recipe = recipes.in_style(recipe, style) if style else recipe
     videos = load_list(recipe, data_root, "val", missing)
     listed = len(videos) + len(videos.missing)
-    names = classifier_names(stored, recipe, videos.class_names)
-    order = "in the order of the label file"
-    if names != videos.class_names:
-        if stored.class_names is not None and not remap_classes:
-            first = next(i for i, pair in enumerate(zip(names, videos.class_names)) if pair[0] != pair[1])
-            raise CheckpointError(
-                f"{stored.path}: has its classes in another order than {data_root} lists them: class {first} is {names[first]!r} "
-                f"there, {videos.class_names[first]!r} in the list. If the names are right, pass remap_classes=True (--remap-classes)"
-            )
-        order = f"{'named in the file' if stored.class_names else 'sorted'} in the checkpoint, remapped to the label file's order"
-    columns = tuple(names.index(name) for name in videos.class_names)
+    columns, order = _columns(stored, recipe, videos.class_names, remap_classes)
     return Test(
         stored, recipe, get_protocol(protocol or recipe.protocols[0]), _subset(videos, subset), listed, columns, order
     )
+
+
+def _columns(stored: Checkpoint, recipe: Recipe, listed: tuple[str, ...], remap: bool) -> tuple[tuple[int, ...], str]:
+    """The classifier's column for each class of the label file, and in words how that was known."""
+    names = classifier_names(stored, recipe, listed)
+    columns = tuple(names.index(name) for name in listed)
+    if names == listed:
+        return columns, "in the order of the label file"
+    if stored.class_order == "sorted" and names == tuple(sorted(listed)):
+        return columns, "sorted in the checkpoint, remapped to the label file's order"
+    if not remap:
+        first = next(i for i, pair in enumerate(zip(names, listed)) if pair[0] != pair[1])
+        raise CheckpointError(
+            f"{stored.path}: has its classes in another order than the data's label file: class {first} is {names[first]!r} "
+            f"there, {listed[first]!r} in the label file. If the names are right, pass remap_classes=True (--remap-classes)"
+        )
+    return columns, "named in the checkpoint, remapped to the label file's order"
 
 
 def _subset(videos: VideoList, count: int | None) -> VideoList:
@@ -150,28 +119,53 @@ def run(
     """Tests a checkpoint of any layout on the validation videos below `data_root`; returns the result.
 
     `protocol`: by default the first that belongs to the recipe. `recipe`: where the checkpoint does not say it and
-    several fit. `style`: to test in another style than the checkpoint's. `remap_classes`: accept class names in another
-    order. `subset`: only so many videos, drawn at random. `missing`: "raise" or "skip" listed videos that are not there.
+    several fit; its style is the checkpoint's. `style`: to test in another one. `remap_classes`: accept class names in
+    another order. `subset`: only so many videos, drawn at random. `missing`: "raise" or "skip" listed videos not there.
 
-    Every video is scored once and alike whatever the number of processes; under torchrun every process calls it. With `out` the result goes to that file, with
-    every video's scores, and a page for reading to `out` with the ending .md; a test that was killed goes on where it
-    was. Raises CheckpointError, DataError, VideoError, FileNotFoundError or ValueError.
+    Every video is scored once and alike whatever the number of processes; under torchrun every process calls it. With
+    `out` the result goes to that file, with every video's scores, and a page for reading to the same name ending in
+    .md; a test that was killed goes on where it was. Raises CheckpointError, DataError, VideoError, FileNotFoundError or
+    ValueError, and LaunchError if one of several processes fails.
     """
     test = plan(source, data_root, protocol, missing, recipe, style, remap_classes, subset)
+    if gpus:
+        require_gpus(1)
+    facts = _facts(test, torch.cuda.get_device_name() if gpus else "cpu")
+    partial = None
+    if out is not None:
+        partial = PartialScores(out, facts | {"videos": _digest(test.videos, data_root)})
+        partial.check()
     if "TORCHELASTIC_RUN_ID" in os.environ:  # under torchrun, which has started the processes
-        return _run(test, Path(data_root), out, gpus > 0)
-    return launch(_run, (test, Path(data_root), out, gpus > 0), gpus, processes)
+        return _run(test, facts, Path(data_root), out, partial, gpus > 0)
+    with TemporaryDirectory(prefix="tanet-") as folder:
+        if max(gpus, processes if not gpus else 1) > 1:
+            test = _with_weights_in(folder, test)
+        return launch(_run, (test, facts, Path(data_root), out, partial, gpus > 0), gpus, processes)
 
 
-def _run(test: Test, data_root: Path, out: str | os.PathLike | None, use_gpu: bool) -> dict:
+def _with_weights_in(folder: str, test: Test) -> Test:
+    """The test with its weights in a file, for other processes: handed over themselves, each tensor would take an open
+    file and shared memory."""
+    weights = Path(folder, "weights.safetensors")
+    files.write_safetensors(weights, test.stored.weights, {})
+    return replace(test, stored=replace(test.stored, path=weights, weights={}, rest={}))
+
+
+def _run(
+    test: Test,
+    facts: dict,
+    data_root: Path,
+    out: str | os.PathLike | None,
+    partial: PartialScores | None,
+    use_gpu: bool,
+) -> dict:
     recipe, stored = test.recipe, test.stored
     with process_group(use_gpu, recipe.workers) as process, _repeatable(process.device):
-        model, _, _ = checkpoint.load_model(stored, recipe)
-        model = model.to(process.device, memory_format=torch.channels_last)
-        said = _facts(test, process.device)
-        partial = PartialScores(out, said | {"videos": _digest(test.videos)}) if out is not None else None
+        if not stored.weights:
+            stored = replace(stored, weights=checkpoint.read(stored.path).weights)
+        model = checkpoint.load_model(stored, recipe)[0].to(process.device, memory_format=torch.channels_last)
         scores = score_videos(model, test.videos, test.protocol.name, recipe, process, partial)[:, test.columns]
-        result = said | summarize(scores, test.videos, data_root)
+        result = facts | summarize(scores, test.videos, data_root)
         if out is not None and process.is_main:
             write_result(result, out)
             partial.remove()
@@ -188,37 +182,47 @@ def _repeatable(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _facts(test: Test, device: torch.device) -> dict:
+def _facts(test: Test, device: str) -> dict:
+    """Everything that decides the scores, but for the videos."""
     stored, recipe, protocol = test.stored, test.recipe, test.protocol
     size = recipe.test_size if protocol.crops == 3 else recipe.crop_size
+    standard = recipes.get(recipe.name) if recipe.name in recipes.RECIPES else recipe
+    changes = {
+        field: getattr(recipe, field) for field in TEST_FIELDS if getattr(recipe, field) != getattr(standard, field)
+    }
     return {
         "checkpoint": stored.path.name,
         "sha256": files.sha256(stored.path),
         "layout": stored.layout,
         "source": stored.source,
         "recipe": recipe.name,
-        "temporal": recipe.temporal,
+        "recipe_changes": changes,
         "protocol": protocol.name,
         "views": f"{_counted(protocol.clips, 'clip')} x {_counted(protocol.crops, 'crop')} of {size}",
         "frames": recipe.num_frames,
         "style": recipe.style,
         "checkpoint_style": stored.style,
         "class_order": test.class_order,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": device,
         "torch": torch.__version__,
         "precision": "float32",
         "tested": len(test.videos),
         "listed": test.listed,
-        "full_set": FULL_SETS[recipe.dataset] if published(recipe.name) else None,
+        "full_set": FULL_SETS[recipe.dataset] if published(recipe.name) and not changes else None,
     }
+
+
+# Fields of a recipe that decide what a test computes.
+TEST_FIELDS = ("dataset", "num_classes", "arch", "temporal", "num_frames", "short_side", "crop_size", "test_size")
 
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("s" if number > 1 else "")
 
 
-def _digest(videos: VideoList) -> str:
-    return sha256(json.dumps([[str(sample.path), sample.label] for sample in videos.samples]).encode()).hexdigest()
+def _digest(videos: VideoList, data_root: str | os.PathLike) -> str:
+    rows = [[sample.path.relative_to(data_root).as_posix(), sample.label] for sample in videos.samples]
+    return sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def score_videos(
@@ -282,11 +286,14 @@ def main(arguments: list[str] | None = None):
     try:
         if changes and not name:
             raise ValueError("--set changes the recipe given by --recipe, which is missing")
-        recipe = recipes.get(name).with_changes(recipes.parse_changes(changes)) if name else None
+        changes = recipes.parse_changes(changes)
+        if "style" in changes:
+            raise ValueError("the style follows from the checkpoint; pass --style to test in another one")
+        recipe = recipes.get(name).with_changes(changes) if name else None
         page = result_page(run(source, recipe=recipe, **chosen))
         if os.environ.get("RANK", "0") == "0":
             print(page)
-    except (CheckpointError, DataError, VideoError, OSError, ValueError) as error:
+    except (ValueError, OSError, VideoError, LaunchError) as error:  # CheckpointError and DataError are ValueErrors
         parser.exit(1, f"{error}\n")
     except KeyboardInterrupt:
         parser.exit(130, "interrupted; the same command goes on from here\n" if chosen["out"] else "interrupted\n")

@@ -236,16 +236,22 @@ def load_state(model: TANet, weights: dict[str, torch.Tensor], keep: tuple[str, 
     """Copies `weights` into `model` and returns the keys of the network that were left as they are.
 
     Only parts named in `keep` ("temporal", "fc") may be left. Any other key that is missing, unexpected or of another
-    shape is listed in a ValueError, and the network is untouched.
+    shape or kind is listed in a ValueError, and the network is untouched.
     """
     own = model.state_dict()
     kept = sorted(key for key in own.keys() - weights.keys() if set(key.split(".")) & set(keep))
     problems = [f"missing {key}" for key in sorted(own.keys() - weights.keys() - set(kept))]
     problems += [f"unexpected {key}" for key in sorted(weights.keys() - own.keys())]
+    shared = sorted(own.keys() & weights.keys())
     problems += [
         f"{key} is {tuple(weights[key].shape)}, the network has {tuple(own[key].shape)}"
-        for key in sorted(own.keys() & weights.keys())
+        for key in shared
         if own[key].shape != weights[key].shape
+    ]
+    problems += [
+        f"{key} is {weights[key].type()}, no plain tensor of {own[key].dtype}"
+        for key in shared
+        if not _plain(weights[key]) or weights[key].is_floating_point() != own[key].is_floating_point()
     ]
     if problems:
         more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
@@ -253,6 +259,11 @@ def load_state(model: TANet, weights: dict[str, torch.Tensor], keep: tuple[str, 
         raise ValueError(f"{_in_words(model, weights)}{len(problems)} keys do not fit this network: {listed}")
     model.load_state_dict(own | weights)
     return kept
+
+
+def _plain(tensor: torch.Tensor) -> bool:
+    """Not sparse, quantized or without content: such fail in the middle of copying."""
+    return tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta
 
 
 def _in_words(model: TANet, weights: dict[str, torch.Tensor]) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,13 @@ class PartialScores:
 
     def __init__(self, result: str | os.PathLike, test: dict):
         self.folder, self.test = Path(f"{result}.partial"), test
+        self.header = self.folder / "test.json"
 
-    def prepare(self) -> dict[int, np.ndarray]:
-        """Makes the folder, or reads the scores that are there: index of the video -> scores. Only one process calls it."""
-        stored = self.folder / "test.json"
-        if not stored.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write(stored, json.dumps(self.test))
-            return {}
-        found = json.loads(stored.read_text())
+    def check(self) -> None:
+        """ValueError if the folder holds a part of another test."""
+        if not self.header.exists():
+            return
+        found = json.loads(self.header.read_text())
         differences = [
             f"{key}: {found.get(key)!r} there, {value!r} now"
             for key, value in self.test.items()
@@ -36,11 +35,19 @@ class PartialScores:
             raise ValueError(
                 f"{self.folder} holds a part of another test ({'; '.join(differences)}); finish that one, or remove the folder"
             )
+
+    def prepare(self) -> dict[int, np.ndarray]:
+        """Makes the folder, or reads the scores that are there: index of the video -> scores. Only one process calls it."""
+        self.check()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.header.exists():
+            self._forget(self.folder.glob("scores-*"))  # whose test nobody knows any more
+            _write(self.header, json.dumps(self.test))
+            return {}
         scores = dict(row for path in sorted(self.folder.glob("scores-*.jsonl")) for row in _rows(path))
         # One file of whole lines, so that nothing is appended to a line that a kill cut short.
         _write(self.folder / "scores-before.jsonl", "".join(_line(index, row) for index, row in scores.items()))
-        for path in self.folder.glob("scores-[0-9]*.jsonl"):
-            path.unlink()
+        self._forget(self.folder.glob("scores-[0-9]*.jsonl"))
         return scores
 
     def add(self, rank: int, index: int, scores: np.ndarray) -> None:
@@ -51,6 +58,11 @@ class PartialScores:
     def remove(self) -> None:
         """After the result is written."""
         shutil.rmtree(self.folder)
+
+    @staticmethod
+    def _forget(paths: Iterable[Path]) -> None:
+        for path in paths:
+            path.unlink()
 
 
 def _write(path: Path, text: str) -> None:

@@ -55,7 +55,7 @@ def write_result(result: dict, out: str | os.PathLike) -> None:
 
 def result_page(result: dict) -> str:
     """A result of `tanet.evaluate.run` as Markdown."""
-    rows = published(result["recipe"], result["protocol"], result["style"])
+    rows = [] if result["recipe_changes"] else published(result["recipe"], result["protocol"], result["style"])
     lines = [
         f"## {result['recipe']}, {result['protocol']}",
         "",
@@ -90,6 +90,11 @@ def _remarks(result: dict, rows) -> list[str]:
         f"Device {result['device']}, torch {result['torch']}, {result['precision']}.",
         "In brackets: 95% confidence interval of the accuracy on these many videos (Wilson).",
     ]  # fmt: skip
+    if result["recipe_changes"]:
+        changes = ", ".join(f"{name} {value}" for name, value in result["recipe_changes"].items())
+        remarks.append(
+            f"CHANGED from the recipe {result['recipe']}: {changes}. Published figures of the recipe do not apply."
+        )
     if result["style"] != result["checkpoint_style"]:
         remarks.append(
             f"MIXED: the checkpoint is of style {result['checkpoint_style']}; its published figures were obtained in that style."
@@ -99,7 +104,7 @@ def _remarks(result: dict, rows) -> list[str]:
             f"A subset: {result['tested']} of the {result['full_set']} videos behind the published figures. Compare the interval, "
             "not the number."
         )
-    if not rows:
+    elif not rows and not result["recipe_changes"]:
         remarks.append("Nothing is published for this recipe, protocol and style.")
     low, high = result["top1_interval"]
     for place in ("inside", "above", "below"):

@@ -42,7 +42,8 @@ def test_what_was_saved_is_loaded(stored):
     model = network(seed=1)
     loaded = load_weights(model, stored)
     assert equal(model.state_dict(), network().state_dict())
-    assert (loaded.layout, loaded.copied, loaded.kept) == ("tanet", len(model.state_dict()), ())
+    assert (loaded.layout, loaded.copied, loaded.kept, loaded.unused) == ("tanet", len(model.state_dict()), (), ())
+    assert str(loaded).endswith("tensors copied, all of the file's, all of the network's")
     found = checkpoint.read(stored)
     assert found.recipe == RECIPE and found.class_names == tuple(NAMES) and found.rest["history"] == [{"epoch": 1}]
 
@@ -143,7 +144,8 @@ def test_without_its_classifier_a_checkpoint_starts_a_network_of_other_classes(s
     model = network(seed=1, classes=5)
     before = copied(model)
     loaded = load_weights(model, stored, classifier=False)
-    assert loaded.kept == ("fc.bias", "fc.weight") and "2 of the network left" in str(loaded)
+    assert loaded.kept == ("fc.bias", "fc.weight") and set(loaded.unused) == set(loaded.kept)
+    assert "2 of the file's left out, 2 of the network's left as they were" in str(loaded)
     after, weights = model.state_dict(), network().state_dict()
     assert all(torch.equal(after[key], before[key] if key in loaded.kept else weights[key]) for key in after)
 
@@ -207,11 +209,67 @@ def test_files_without_a_network_are_refused_by_name(tmp_path, state, message):
         checkpoint.read(tmp_path / "other.pth")
 
 
-@pytest.mark.parametrize("change", [{"recipe": "{"}, {"recipe": '{"name": "x"}'}, {"class_names": ["a", "b"]}])
+def test_a_network_without_tam_that_is_written_bare_keeps_its_classifier(tmp_path):
+    """By its names it could be an image network; its classifier fits, so it is taken over."""
+    torch.save(network(temporal="none").state_dict(), tmp_path / "tsn.pth")
+    model = network(seed=1, temporal="none")
+    assert load_weights(model, tmp_path / "tsn.pth").kept == ()
+    assert equal(model.state_dict(), network(temporal="none").state_dict())
+
+
+STRANGE = {
+    "sparse": lambda weight: weight.to_sparse(),
+    "meta": lambda weight: weight.to("meta"),
+    "quantized": lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8),
+    "complex": lambda weight: weight.to(torch.complex64),
+    "whole numbers": lambda weight: weight.long(),
+    "truth values": lambda weight: weight.bool(),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", STRANGE)
+def test_weights_that_are_no_plain_tensors_are_refused_and_the_network_is_untouched(tmp_path, kind):
+    weights = network().state_dict()
+    weights["layer4.0.conv3.weight"] = STRANGE[kind](weights["layer4.0.conv3.weight"])
+    torch.save({"state_dict": weights}, tmp_path / "a.pth")
+    model = network(seed=1)
+    with pytest.raises(CheckpointError, match=r"a.pth.*(layer4.0.conv3.weight is|not weights|holds)"):
+        load_weights(model, tmp_path / "a.pth")
+    assert equal(model.state_dict(), network(seed=1).state_dict())
+
+
+def test_half_precision_weights_are_taken_over(tmp_path):
+    torch.save({key: v.half() if v.is_floating_point() else v for key, v in network().state_dict().items()}, tmp_path / "a.pth")
+    model = network(seed=1)
+    load_weights(model, tmp_path / "a.pth")
+    torch.testing.assert_close(model.state_dict(), network().state_dict(), rtol=1e-3, atol=1e-6)
+    assert model.fc.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe": "{"},
+        {"recipe": '{"name": "x"}'},
+        {"class_names": ["a", "b"]},
+        {"class_names": [1, *NAMES[1:]]},
+        {"class_names": [NAMES[1], *NAMES[1:]]},
+        {"class_order": "alphabetical"},
+        {"source": ["here"]},
+        {"tanet": "nothing"},
+    ],
+)
 def test_metadata_that_contradict_themselves_are_refused_by_name(tmp_path, change):
     checkpoint.save(tmp_path / "last.pth", full_state(network()) | change)
     with pytest.raises(CheckpointError, match="last.pth"):
         checkpoint.read(tmp_path / "last.pth")
+
+
+def test_keys_that_are_no_names_are_refused(tmp_path):
+    torch.save({0: torch.zeros(1)}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="a.pth.*no weights"):
+        checkpoint.read(tmp_path / "a.pth")
 
 
 def published(arch="tanet50", layout="mmaction2", classes=174, frames=8, temporal="tam"):
@@ -254,5 +312,6 @@ def test_networks_that_no_recipe_has_are_described():
 
 def test_the_files_own_recipe_comes_before_any_rule(stored):
     found = checkpoint.read(stored)
-    official = dataclasses.replace(RECIPE, style="official")
-    assert checkpoint.recipe_of(dataclasses.replace(found, recipe=official)).style == "official"
+    official = dataclasses.replace(found, recipe=dataclasses.replace(RECIPE, style="official"))
+    assert checkpoint.recipe_of(official).style == "official"
+    assert checkpoint.recipe_of(official, RECIPE).style == "official"  # the style belongs to the weights

@@ -76,6 +76,19 @@ def test_rows_of_a_file_without_names_move_with_the_label_files_names_and_not_wi
         assert torch.equal(state["module.new_fc.weight"][by_name.index(name)], weights["fc.weight"][index])
     back = convert(tmp_path / "bare.pth", tmp_path / "back.pth", "mmaction2", recipe, LISTED)
     assert equal(back.weights, weights) and back.class_names == LISTED and back.recipe.style == "official"
+    assert back.class_order == "listed"
+
+
+def test_sorted_rows_with_names_do_not_pass_for_listed_ones(tmp_path):
+    torch.manual_seed(0)
+    torch.save({"state_dict": layouts.from_ours(tanet50(174).state_dict(), "official")}, tmp_path / "official.pth")
+    named = convert(tmp_path / "official.pth", tmp_path / "a.safetensors", recipe=recipes.get("sthv1_8f"), listed=LISTED)
+    assert named.class_names == tuple(sorted(LISTED)) and named.class_order == "sorted"
+    with pytest.raises(CheckpointError, match=r"a.safetensors.*listed.*sorted.*--data-root"):
+        convert(named, tmp_path / "b.pth", "mmaction2")
+    moved = convert(named, tmp_path / "b.pth", "mmaction2", listed=LISTED)
+    assert moved.class_names == LISTED and moved.class_order == "listed"
+    assert equal(convert(moved, tmp_path / "c.pth", "official").weights, moved.weights)
 
 
 def test_safetensors_say_what_testing_needs(tmp_path, ours):

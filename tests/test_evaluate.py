@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from tanet.files import CheckpointError
 from tanet.report import result_page
 from tanet.sampling import dense_clips, uniform_frames
 from tanet.video import FrameFolder
+ONE_GPU_TOO_MANY = (torch.cuda.device_count() if torch.cuda.is_available() else 0) + 1
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -244,7 +248,9 @@ def test_a_part_of_another_test_is_refused_with_the_difference(tmp_path, weights
         ({"protocol": "sth-accurate"}, "protocol: 'sth-efficient' there, 'sth-accurate' now"),
         ({"style": "official"}, "style: 'mmaction2' there, 'official' now"),
         ({"subset": 5}, "tested: 16 there, 5 now"),
+        ({"recipe": recipes.get("demo_something").with_changes({"short_side": 60})}, "recipe_changes: {} there, {'short_side': 60} now"),
     ):
+        words = re.escape(words)
         with pytest.raises(ValueError, match=f"result.json.partial holds a part of another test.*{words}"):
             evaluate.run(weights, something_root, out=out, **({"protocol": "sth-efficient"} | change))
     assert sorted((tmp_path / "result.json.partial").iterdir()) == kept and not out.exists()
@@ -317,6 +323,8 @@ def test_the_two_styles_score_differently(weights, something_root):
         (["weights", "--data-root", "nowhere"], "nowhere"),
         (["weights", "--data-root", "data", "--set", "num_frames=16"], "--recipe"),
         (["weights", "--data-root", "data", "--recipe", "sthv1_8f"], "num_classes = 174"),
+        (["weights", "--data-root", "data", "--recipe", "demo_something", "--set", "style=official"], "--style"),
+        (["weights", "--data-root", "data", "--gpus", str(ONE_GPU_TOO_MANY)], "found on this machine"),
     ],
 )
 def test_the_command_line_says_what_is_wrong_in_a_line(capsys, weights, something_root, arguments, words):
@@ -325,6 +333,31 @@ def test_the_command_line_says_what_is_wrong_in_a_line(capsys, weights, somethin
         evaluate.main([places.get(argument, argument) for argument in arguments])
     message = capsys.readouterr().err
     assert failure.value.code == 1 and words in message and message.count("\n") == 1
+
+
+def test_a_wrong_folder_is_named_before_a_recipe_is_asked_for(tmp_path, weights):
+    convert.convert(weights, tmp_path / "ours.pth", "mmaction2")
+    theirs = stripped(tmp_path / "ours.pth", tmp_path / "theirs.pth", "mmaction2")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        evaluate.plan(theirs, tmp_path / "nowhere")
+
+
+def test_what_one_of_several_processes_fails_of_is_said_first(tmp_path, capsys, weights, something_root):
+    root = relinked(something_root, tmp_path / "data")
+    broken = root / "20bn-something-something-v1/35"
+    broken.unlink()
+    broken.mkdir()
+    with pytest.raises(SystemExit) as failure:
+        evaluate.main([str(weights), "--data-root", str(root), "--processes", "2"])
+    said = capsys.readouterr().err
+    assert failure.value.code == 1 and re.match(r"the process of rank \d failed: .*VideoError", said) and "/35: no .jpg" in said
+
+
+def test_weights_changed_in_memory_are_what_several_processes_test(weights, something_root):
+    stored = checkpoint.read(weights)
+    silent = stored.weights | {"fc.weight": torch.zeros_like(stored.weights["fc.weight"])}
+    result = evaluate.run(dataclasses.replace(stored, weights=silent), something_root, processes=2)
+    assert len({tuple(row["scores"]) for row in result["per_video"]}) == 1  # the bias alone
 
 
 def test_frames_shared_by_views_are_decoded_once(folder, monkeypatch):

@@ -42,6 +42,14 @@ def test_another_test_is_refused_and_nothing_is_lost(tmp_path):
     assert sorted(partial.prepare()) == [0, 2, 4, 5]
 
 
+def test_scores_whose_test_is_not_known_any_more_are_not_taken_for_anothers(tmp_path):
+    """A kill in the middle of clearing away can leave scores without the file that says which test they are of."""
+    begun(tmp_path)
+    (tmp_path / "result.json.partial/test.json").unlink()
+    other = PartialScores(tmp_path / "result.json", TEST | {"sha256": "cd"})
+    assert other.prepare() == {} and other.prepare() == {}
+
+
 def test_exact_decimals_are_short_and_give_the_float_back():
     values = np.float32([0.1, 1 / 3, 1e-30, 0, 1, np.nan])
     assert json.dumps(exact(values)) == "[0.1, 0.33333334, 1e-30, 0.0, 1.0, NaN]"

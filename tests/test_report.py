@@ -4,7 +4,7 @@ from tanet.report import result_page, videos_tested
 
 RESULT = {
     "checkpoint": "tanet_r50-032c8e94.pth", "sha256": "032c8e94" * 8, "layout": "mmaction2", "source": "",
-    "recipe": "k400_8f", "protocol": "k400-dense", "views": "10 clips x 3 crops of 256", "frames": 8,
+    "recipe": "k400_8f", "recipe_changes": {}, "protocol": "k400-dense", "views": "10 clips x 3 crops of 256", "frames": 8,
     "style": "mmaction2", "checkpoint_style": "mmaction2", "class_order": "in the order of the label file",
     "device": "cpu", "torch": "2", "precision": "float32", "tested": 19796, "listed": 19796, "full_set": 19796,
     "top1": 76.0, "top1_interval": [75.4, 76.6], "top5": 92.5, "top5_interval": [92.1, 92.9], "mean_class_accuracy": 75.9,
@@ -46,3 +46,9 @@ def test_a_subset_is_marked_also_where_the_list_itself_is_one():
 def test_a_mixed_style_is_marked_and_has_no_published_row_of_the_other_style():
     text = page(checkpoint_style="official", recipe="sthv2_8f", protocol="sth-accurate", full_set=24777)
     assert "MIXED: the checkpoint is of style official" in text and "Nothing is published" in text
+
+
+def test_a_changed_recipe_does_not_stand_beside_the_published_figures():
+    text = page(recipe_changes={"temporal": "none", "short_side": 320}, full_set=None)
+    assert "CHANGED from the recipe k400_8f: temporal none, short_side 320" in text
+    assert "76.28" not in text and "Nothing is published" not in text

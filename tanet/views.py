@@ -1,0 +1,54 @@
+"""Views of a video, the clips and crops that a protocol scores, and the video's score from theirs."""
+
+import os
+
+import numpy as np
+import torch
+
+from tanet import recipes, sampling
+from tanet.model import TANet
+from tanet.protocols import Protocol, get_protocol
+from tanet.recipes import Recipe
+from tanet.transforms import center_crop, resize_short_side, three_crops
+from tanet.video import open_video
+
+
+def test_views(path: str | os.PathLike, protocol: str, recipe: Recipe | None = None) -> torch.Tensor:
+    """A video's views -> uint8 [views, T, 3, S, S], ordered by crop, then clip, as published.
+
+    `recipe` gives T, sizes and style; by default the published recipe of the protocol. Each frame is decoded, resized and
+    cropped once, however many views share it.
+    """
+    chosen = get_protocol(protocol)
+    recipe = recipe or recipes.get(chosen.recipe)
+    with open_video(path) as video:
+        indices = _test_indices(chosen, recipe, len(video))  # [clips, T]
+        unique, where = np.unique(indices, return_inverse=True)
+        frames = video.frames(unique)  # [U, 3, H, W]
+    frames = resize_short_side(frames, recipe.short_side, recipe.style)
+    if chosen.crops == 3:
+        crops = three_crops(frames, recipe.test_size, recipe.style)  # [3, U, 3, S, S]
+    else:
+        crops = center_crop(frames, recipe.crop_size, recipe.style)[None]
+    return crops[:, torch.from_numpy(where.reshape(indices.shape))].flatten(0, 1)
+
+
+test_views.__test__ = False  # the name would make pytest collect it
+
+
+def _test_indices(protocol: Protocol, recipe: Recipe, total_frames: int) -> np.ndarray:
+    if protocol.sampling == "dense":
+        return sampling.dense_clips(total_frames, recipe.num_frames, protocol.clips)
+    return sampling.uniform_frames(total_frames, recipe.num_frames, protocol.clips == 2, recipe.style)
+
+
+@torch.no_grad()
+def score_views(model: TANet, views: torch.Tensor, style: str = "mmaction2", batch: int = 30) -> torch.Tensor:
+    """uint8 views [V, T, 3, S, S] of one video -> probabilities [num_classes], float32 on the CPU.
+
+    MMAction2 averages the views' probabilities, the official code their logits. `batch` views are computed at a time.
+    """
+    device = model.fc.weight.device
+    logits = torch.cat([model(part.to(device)).float() for part in views.split(batch)])
+    probabilities = logits.softmax(1).mean(0) if style == "mmaction2" else logits.mean(0).softmax(0)
+    return probabilities.cpu()
