@@ -252,32 +252,44 @@ class ValidationClips(Dataset):
 
 
 class EpochBatches(Sampler):
-    """Batches of (epoch, index) keys for one process out of `world_size`; set `epoch` before iterating.
+    """Batches of (epoch, index) keys for one process out of `world_size`; set `epoch` and `start` before iterating.
 
-    A shuffled epoch is cut into total batches of `batch_size * world_size` clips, and each process takes every
-    world_size-th clip of them; the clips left over at the end wait for another epoch's shuffle.
+    A shuffled epoch is cut into steps of batch_size * accumulation * world_size clips. Of a step each process takes every
+    world_size-th clip, in `accumulation` batches, so that the clips of a step do not depend on how it is shared. `start`:
+    how many clips of the epoch are done already. The clips left over at the end wait for another epoch's shuffle.
     """
 
-    def __init__(self, num_samples: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1):
+    def __init__(
+        self, num_samples: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1, accumulation: int = 1
+    ):
         self.num_samples, self.batch_size, self.seed = num_samples, batch_size, seed
-        self.rank, self.world_size, self.epoch = rank, world_size, 0
-        if len(self) == 0:
-            raise DataError(f"{num_samples} training videos do not fill one batch of {batch_size * world_size} clips")
+        self.rank, self.world_size, self.accumulation = rank, world_size, accumulation
+        self.epoch = self.start = 0
+        self.step_clips = batch_size * accumulation * world_size
+        if self.steps == 0:
+            raise DataError(f"{num_samples} training videos do not fill one step of {self.step_clips} clips")
+
+    @property
+    def steps(self) -> int:
+        """How many steps are left of the epoch."""
+        return (self.num_samples - self.start) // self.step_clips
 
     def __len__(self) -> int:
-        return self.num_samples // (self.batch_size * self.world_size)
+        return self.steps * self.accumulation
 
     def __iter__(self):
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples)
-        total = self.batch_size * self.world_size
-        for step in range(len(self)):
-            mine = order[step * total : (step + 1) * total][self.rank :: self.world_size]
-            yield [(self.epoch, int(index)) for index in mine]
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples)[self.start :]
+        for step in range(self.steps):
+            mine = order[step * self.step_clips : (step + 1) * self.step_clips][self.rank :: self.world_size]
+            for first in range(0, len(mine), self.batch_size):
+                yield [(self.epoch, int(index)) for index in mine[first : first + self.batch_size]]
 
 
 def training_loader(videos: VideoList, recipe: Recipe, rank: int = 0, world_size: int = 1) -> DataLoader:
     """Batches (clips uint8 [N, T, 3, S, S], labels int64 [N], indices int64 [N]); set `batch_sampler.epoch`."""
-    batches = EpochBatches(len(videos), recipe.clips_per_process, recipe.seed, rank, world_size)
+    batches = EpochBatches(
+        len(videos), recipe.clips_per_process, recipe.seed, rank, world_size, recipe.accumulation
+    )
     return _loader(TrainingClips(videos, recipe), recipe.workers, batch_sampler=batches)
 
 
@@ -289,10 +301,14 @@ def validation_loader(videos: VideoList, recipe: Recipe, rank: int = 0, world_si
     )
 
 
+LOADER_TIMEOUT = 600  # seconds after which a batch that does not come is an error
+
+
 def _loader(dataset: Dataset, workers: int, **how) -> DataLoader:
     return DataLoader(
         dataset,
         num_workers=worker_count(workers),
+        timeout=LOADER_TIMEOUT if workers > 0 else 0,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
         **how,

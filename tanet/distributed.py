@@ -6,6 +6,8 @@ alone it is rank 0 of 1. NCCL between GPUs, Gloo between CPU processes.
 
 import gc
 import os
+import signal
+import threading
 import time
 import traceback
 import uuid
@@ -17,12 +19,21 @@ from tempfile import TemporaryDirectory
 
 import torch
 import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 
 class LaunchError(RuntimeError):
     """Processes that cannot be started, or of which one failed; the message begins with the first failure."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A training that was asked to stop, has saved its state, and says how to go on. `signal` is what asked."""
+
+    def __init__(self, message: str, signal: int = signal.SIGINT):
+        super().__init__(message)
+        self.signal = signal
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,7 @@ def require_gpus(count: int) -> None:
 def launch(function: Callable, arguments: tuple, gpus: int = 0, processes: int = 1):
     """Calls `function(*arguments)` on `gpus` GPUs, one process each, or in `processes` CPU processes if gpus is 0.
 
-    Returns what rank 0 returns; LaunchError if one fails. One process runs right here. Several are spawned, so the function must live in a module:
+    Returns what rank 0 returns; LaunchError if one fails, Stopped if they were asked to stop. One process runs right here. Several are spawned, so the function must live in a module:
     one defined in a notebook's cell cannot be found by them.
     """
     if gpus < 0 or processes < 1:
@@ -119,19 +130,42 @@ def launch(function: Callable, arguments: tuple, gpus: int = 0, processes: int =
         max_restarts=0,
         start_method="spawn",
     )
-    with TemporaryDirectory(prefix="tanet-") as failures:
+    with TemporaryDirectory(prefix="tanet-") as failures, _own_signals():
         try:
             return elastic_launch(config, _keep_failure)(failures, function, arguments)[0]
-        except ChildFailedError as error:
-            raise LaunchError(_first_failure(Path(failures)) or str(error)) from None
+        except (ChildFailedError, SignalException, KeyboardInterrupt) as error:
+            said = _first_failure(Path(failures))
+            if said and STOPPED in said:
+                raise Stopped(said.partition(STOPPED)[2].partition("\n")[0]) from None
+            if not isinstance(error, ChildFailedError):
+                raise KeyboardInterrupt(str(error)) from None
+            raise LaunchError(said or str(error)) from None
+
+
+STOPPED = f"{Stopped.__module__}.{Stopped.__name__}: "  # as a traceback names it
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Puts back the handlers that torch's agent replaces and leaves."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _keep_failure(folder: str, function: Callable, arguments: tuple):
     """Runs in each process. When one raises, the others fail in its wake, and torch reports whichever it sees first."""
     try:
         return function(*arguments)
-    except BaseException:
+    except BaseException as error:
         Path(folder, f"{time.time_ns()}-{os.environ['RANK']}").write_text(traceback.format_exc())
+        if isinstance(error, KeyboardInterrupt):  # which torch takes for success
+            raise SystemExit(1) from error
         raise
 
 

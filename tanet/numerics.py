@@ -23,6 +23,9 @@ def choose(model: TANet, recipe: Recipe, process: Process) -> dict[str, str]:
 
     The choice is stored in the checkpoint, so that a resumed run keeps it.
     """
+    if recipe.deterministic:
+        fixed = {"precision": "float32", "memory_format": "contiguous"}
+        return {field: fixed[field] if (value := getattr(recipe, field)) == "auto" else value for field in fixed}
     precisions = ("float32", "bfloat16") if recipe.precision == "auto" else (recipe.precision,)
     formats = tuple(FORMATS) if recipe.memory_format == "auto" else (recipe.memory_format,)
     candidates = [(precision, memory_format) for precision in precisions for memory_format in formats]

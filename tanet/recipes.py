@@ -48,13 +48,17 @@ class Recipe:
     lr_steps: tuple[int, ...] = (50, 75, 90)  # epochs after which the rate is divided by 10
     warmup_epochs: float = 0.0  # the rate rises linearly from 0 over this many epochs
     clips_per_process: int = 8  # batch of one GPU
+    accumulation: int = 1  # batches of each process in one step of the optimiser
     momentum: float = 0.9
     weight_decay: float = 1e-4
     clip_grad_norm: float = 20.0
     classifier_lr: float = 5.0  # multiplier of the rate for the classifier's weight; its bias gets twice that
     param_groups: str = "mmaction2"  # "official" also multiplies the rate of TAM's linear layers by 5
+    ema: float = 0.0  # decay a step of an average of the weights that is tested instead of them; 0: none
+    sync_batchnorm: bool = False  # BatchNorm over all GPUs' clips
     # running it
     seed: int = 0
+    deterministic: bool = False  # the same run to the last bit; no trials, so "auto" below is float32, contiguous
     workers: int = 8  # data-loading processes of each training process
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # "auto" measures on the device and keeps the fastest
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
@@ -72,7 +76,7 @@ class Recipe:
         _check_one_of("style", self.style, STYLES)
         _check_one_of("param_groups", self.param_groups, STYLES)
         positive = ("num_classes", "num_frames", "short_side", "crop_size", "test_size", "epochs", "lr", "lr_batch")
-        for name in (*positive, "clips_per_process", "clip_grad_norm", "classifier_lr"):
+        for name in (*positive, "clips_per_process", "accumulation", "clip_grad_norm", "classifier_lr"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"recipe field {name} must be positive, got {getattr(self, name)}")
         for name, value in dataclasses.asdict(self).items():
@@ -81,7 +85,7 @@ class Recipe:
         for name in ("weight_decay", "warmup_epochs", "workers", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"recipe field {name} must not be negative, got {getattr(self, name)}")
-        for name in ("dropout", "momentum"):
+        for name in ("dropout", "momentum", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"recipe field {name} must be in [0, 1), got {getattr(self, name)}")
         if not self.crop_scales or not all(0 < scale <= 1 for scale in self.crop_scales):
@@ -140,7 +144,7 @@ def _checked(name: str, value, hint):
         return tuple(_checked(name, item, arguments[0]) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, hint) or isinstance(value, bool):
+    if not isinstance(value, hint) or isinstance(value, bool) and hint is not bool:
         raise ValueError(f"recipe field {name} must be {hint.__name__}, got {value!r} ({type(value).__name__})")
     return value
 

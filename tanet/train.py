@@ -1,39 +1,48 @@
 """Training: `fit` in one process, `launch` or torchrun for several, `python -m tanet.train` from a shell.
 
-A run is a folder: recipe.json, metrics.jsonl (one line an epoch), checkpoints/{last,best}.pth. Whoever shows or resumes
-a run reads that folder. `fit` on a folder that holds a part of the run goes on from its last finished epoch.
+A run is a folder, see tanet.rundir. `fit` on a folder that holds a part of the run goes on from its newest checkpoint, in
+the middle of an epoch if need be, and computes what the undisturbed run would have computed.
 """
 
 import argparse
-import json
 import os
 import resource
 import sys
-import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
-from tanet import checkpoint, recipes
-from tanet.data import VideoList, load_list, training_loader, validation_loader
-from tanet.distributed import Process, process_group
+from tanet import recipes, rundir, state
+from tanet.checkpoint import Checkpoint
+from tanet.data import EpochBatches, VideoList, load_list, training_loader, validation_loader
+from tanet.distributed import Process, Stopped, process_group
 from tanet.distributed import launch as launch_processes
-from tanet.files import atomic_write
 from tanet.metrics import label_ranks
-from tanet.model import TANet, build
-from tanet.numerics import FORMATS, autocast, choose
+from tanet.model import TANet
+from tanet.numerics import autocast
+from tanet.optim import learning_rate
 from tanet.progress import track
 from tanet.recipes import Recipe
+from tanet.rundir import read_metrics  # noqa: F401, beside fit for whoever looks at a run
+from tanet.state import Training
+from tanet.stopping import Control, control
+from tanet.watch import Clock, Watch
 
-LAST = Path("checkpoints") / "last.pth"
+LOG_STEPS = 20  # steps of the optimiser between the lines of metrics.jsonl
 
 
 def launch(
-    recipe: Recipe, data_root: str | os.PathLike, run_dir: str | os.PathLike, gpus: int = 0, processes: int = 1, **options
+    recipe: Recipe,
+    data_root: str | os.PathLike,
+    run_dir: str | os.PathLike,
+    gpus: int = 0,
+    processes: int = 1,
+    **options,
 ) -> list[dict]:
     """`fit` on `gpus` GPUs of this machine, or in `processes` CPU processes with gpus=0; `options` go to `fit`.
 
@@ -48,182 +57,225 @@ def fit(
     run_dir: str | os.PathLike,
     use_gpu: bool = False,
     missing: str = "raise",
+    resume: str = "auto",
+    save_minutes: float = 10.0,
 ) -> list[dict]:
-    """Trains `recipe` on the data below `data_root` into `run_dir`; returns metrics.jsonl, one dict an epoch.
+    """Trains `recipe` on the data below `data_root` into `run_dir`; returns metrics.jsonl's rows of the epochs.
 
     Under torchrun every process calls it. `missing` ("raise" or "skip") is what to do about listed videos that are not
-    there. Everything that can be checked is checked before the first step: recipe, lists, files, GPUs, and that
-    `run_dir` holds no other run.
+    there, `resume` ("auto" or "never") about a run that is. A checkpoint is written after every epoch and every
+    `save_minutes`. On SIGINT (a notebook's interrupt) and SIGTERM the run is saved and Stopped raised.
+
+    Everything that can be checked is checked before the first step: recipe, lists, files, GPUs, and that `run_dir` holds
+    no other run.
     """
+    if resume not in ("auto", "never"):
+        raise ValueError(f"resume must be auto or never, got {resume!r}")
     run_dir = Path(run_dir)
-    with process_group(use_gpu, recipe.workers) as process:
+    with process_group(use_gpu, recipe.workers) as process, _deterministic(recipe.deterministic):
         train_videos = load_list(recipe, data_root, "train", missing)
         val_videos = load_list(recipe, data_root, "val", missing)
         if train_videos.class_names != val_videos.class_names:
             raise ValueError(f"{data_root}: train and val lists disagree on the classes")
-        _check_run_dir(run_dir, recipe)
+        rundir.check(run_dir, recipe, resume)
         # In a function of its own, so that the distributed network is gone before the group it talks through: the other
         # order can deadlock.
-        return _run_epochs(recipe, train_videos, val_videos, run_dir, process)
+        return _run(recipe, train_videos, val_videos, run_dir, process, save_minutes)
 
 
-def _run_epochs(
-    recipe: Recipe, train_videos: VideoList, val_videos: VideoList, run_dir: Path, process: Process
+def _run(
+    recipe: Recipe, train_videos: VideoList, val_videos: VideoList, run_dir: Path, process: Process, save_minutes: float
 ) -> list[dict]:
+    stored, warning = rundir.newest(run_dir)
+    data = rundir.describe_lists(train_videos, val_videos)
+    if stored is not None:
+        rundir.check_data(stored, data)
     train_loader = training_loader(train_videos, recipe, process.rank, process.world_size)
     val_loader = validation_loader(val_videos, recipe, process.rank, process.world_size)
-    torch.manual_seed(recipe.seed)
-    resumes = (run_dir / LAST).exists()
-    model = _initial_model(recipe, train_videos.class_names, resumes, process).to(process.device)
-    optimizer = torch.optim.SGD(parameter_groups(model, recipe), lr=recipe.lr, momentum=recipe.momentum)
-    if resumes:
-        stored = checkpoint.read(run_dir / LAST)
-        checkpoint.load_weights(model, stored)
-        optimizer.load_state_dict(stored.rest["optimizer"])
-        history, numerics = stored.rest["history"], stored.rest["numerics"]
-    else:
-        history, numerics = [], choose(model, recipe, process)
-    precision = numerics["precision"]
-    model.to(memory_format=FORMATS[numerics["memory_format"]])
+    training = state.begin(recipe, train_videos.class_names, data, run_dir, process, stored)
     if process.is_main:
-        _prepare_run_dir(run_dir, recipe, history, train_videos.missing + val_videos.missing)
-    network = _distributed(model, process)
-    for epoch in range(len(history), recipe.epochs):
-        row = {"epoch": epoch + 1}
-        row |= train_epoch(network, optimizer, train_loader, recipe, epoch, process, precision)
-        process.share_buffers(model)  # each process has seen other clips, and has its own running statistics
-        row |= validate(model, val_loader, recipe, epoch, process, precision)
-        row["peak_memory_mib"] = _peak_memory_mib(process.device)
-        history.append(row)
-        if process.is_main:
-            state = {
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "history": history,
-                "numerics": numerics,
-                "recipe": recipe.to_json(),
-                "class_names": list(train_videos.class_names),
-            }
-            _record(run_dir, recipe, state)
-    return history
+        rundir.prepare(run_dir, recipe, train_videos.missing + val_videos.missing, stored)
+        _announce(training, stored, warning)
+    process.gather(None)  # the folder is there
+    with control(process, 60 * save_minutes) as stop:
+        while training.epoch < recipe.epochs:
+            _run_epoch(training, train_loader, val_loader, stop)
+    return training.history
 
 
-def parameter_groups(model: TANet, recipe: Recipe) -> list[dict]:
-    """SGD groups with the published multipliers of rate (`lr_scale`) and weight decay.
+def _run_epoch(training: Training, train_loader, val_loader, stop: Control) -> None:
+    row = {"epoch": training.epoch + 1, "clips": None}
+    row |= train_epoch(training, train_loader, stop)
+    row["clips"] = training.clips
+    # Each process has seen other clips, and has running statistics of its own.
+    training.process.share_buffers(training.model)
 
-    BatchNorm: no decay. Biases: rate x2, no decay. Classifier: weight x5 (`classifier_lr`), bias x10 without decay. With
-    `param_groups="official"` every other linear layer, TAM's global branch included, x5 too. The rest: plain.
-    """
-    groups = {}
-    for module in model.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            decays, lr_scale = True, 1.0
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                decays = False
-            elif name == "bias":
-                decays, lr_scale = False, 2 * recipe.classifier_lr if module is model.fc else 2.0
-            elif module is model.fc:
-                lr_scale = recipe.classifier_lr
-            elif isinstance(module, nn.Linear) and recipe.param_groups == "official":
-                lr_scale = 5.0
-            groups.setdefault((lr_scale, decays), []).append(parameter)
-    return [
-        {"params": parameters, "lr_scale": lr_scale, "weight_decay": recipe.weight_decay if decays else 0.0}
-        for (lr_scale, decays), parameters in groups.items()
-    ]
+    def leave_if_asked():  # the epoch's training is saved already
+        if stop.asked:
+            raise _stopped(training, stop.asked)
+
+    label = f"epoch {row['epoch']}/{training.recipe.epochs}, validation"
+    precision = training.numerics["precision"]
+    row |= validate(training.tested, val_loader, training.process, precision, label, leave_if_asked)
+    row["peak_memory_mib"] = _peak_memory_mib(training.process.device)
+    training.history.append(row)
+    state.save(training, best=row["val_top1"] >= max(past["val_top1"] for past in training.history))
+    if training.process.is_main:
+        rundir.append_metrics(training.run_dir, row)
+        _print_epoch(row, training.recipe)
+    training.next_epoch()
 
 
-def learning_rate(recipe: Recipe, progress: float, total_batch: int) -> float:
-    """The rate after `progress` epochs: linear scaling with the total batch, warm-up, a tenth after each of lr_steps."""
-    rate = recipe.lr * total_batch / recipe.lr_batch
-    rate *= 0.1 ** sum(progress >= step for step in recipe.lr_steps)
-    return rate * min(1.0, progress / recipe.warmup_epochs) if recipe.warmup_epochs else rate
+def _announce(training: Training, stored: Checkpoint | None, warning: str) -> None:
+    if warning:
+        print(warning, flush=True)
+    if stored is None:
+        return
+    middle = f", and {training.clips} clips of the next" if training.clips else ""
+    done = f"{len(training.history)} of {training.recipe.epochs} epochs are done{middle}"
+    before, now = len(stored.rest["sums"]), training.process.world_size
+    if before != now:
+        done += (
+            f". {before} process(es) made it, {now} go on from the same clip: the batch of a step is {now}/{before} of what it "
+            "was, the rate follows it, and the result will differ from that of an undisturbed run"
+        )
+    print(f"run {training.run_dir.name}: {done}", flush=True)
 
 
-def train_epoch(network, optimizer, loader, recipe: Recipe, epoch: int, process: Process, precision: str) -> dict:
-    """One pass over the training clips -> what metrics.jsonl says of it."""
-    network.train()
-    # Dropout, too, depends on (seed, epoch, process) alone, so a resumed epoch repeats an undisturbed one.
-    state = np.random.SeedSequence((recipe.seed, epoch, process.rank)).generate_state(1, np.uint64)
-    torch.manual_seed(int(state[0]))
-    loader.batch_sampler.epoch = epoch
-    total_batch = recipe.clips_per_process * process.world_size
-    totals = torch.zeros(3, dtype=torch.float64, device=process.device)  # loss * clips, correct, clips
-    grad_norms, waited, started = [], 0.0, time.perf_counter()
-    label, steps = f"epoch {epoch + 1}/{recipe.epochs}, training steps", len(loader)
-    batches = iter(track(loader, steps, label, quiet=not process.is_main))
-    for step in range(steps):
-        asked = time.perf_counter()
-        clips, labels, _ = next(batches)
-        waited += time.perf_counter() - asked
-        clips, labels = clips.to(process.device, non_blocking=True), labels.to(process.device, non_blocking=True)
-        rate = learning_rate(recipe, epoch + step / steps, total_batch)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["lr_scale"]
-        with autocast(process.device, precision):
-            logits = network(clips)
-        loss = nn.functional.cross_entropy(logits.float(), labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        grad_norms.append(nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_grad_norm))
-        optimizer.step()
-        correct = (logits.argmax(1) == labels).sum()
-        totals += torch.stack([loss.detach().double() * len(labels), correct.double(), correct.new_tensor(len(labels)).double()])
-    for _ in batches:  # lets the bar close
+def train_epoch(training: Training, loader, stop: Control) -> dict:
+    """What is left of the epoch's pass over the training clips -> what metrics.jsonl says of the whole of it."""
+    recipe, process, batches = training.recipe, training.process, loader.batch_sampler
+    training.network.train()
+    batches.epoch, batches.start = training.epoch, training.clips
+    steps, clock, watch = batches.steps, Clock(), Watch(training, loader.dataset.videos)
+    label = f"epoch {training.epoch + 1}/{recipe.epochs}, training batches"
+    loaded = iter(track(loader, len(batches), label, quiet=not process.is_main))
+    for _ in range(steps):
+        parts = clock.wait(lambda: [next(loaded) for _ in range(recipe.accumulation)])
+        rate = _set_rate(training, batches)
+        _seed_step(training)
+        _step(training, parts, watch)
+        training.clips += batches.step_clips
+        clock.clips += batches.step_clips
+        if training.clips // batches.step_clips % LOG_STEPS == 0:
+            _log_step(training, rate, clock)
+        due, asked = stop.step()
+        if due or asked:
+            watch.look()
+            state.save(training)
+            stop.saved()
+        if asked:
+            raise _stopped(training, asked)
+    for _ in loaded:  # lets the bar close
         pass
-    loss_sum, correct, clips_seen = torch.stack(process.gather(totals.cpu())).sum(0).tolist()
-    seconds = time.perf_counter() - started
-    if not np.isfinite(loss_sum):
-        raise FloatingPointError(f"training loss is {loss_sum} in epoch {epoch + 1}; lower lr or use precision=float32")
-    return {
-        "loss": loss_sum / clips_seen,
-        "top1": 100 * correct / clips_seen,
-        "lr": rate,
-        "grad_norm": torch.stack(grad_norms).mean().item(),
-        "clips_per_second": clips_seen / seconds,
-        "data_wait": waited / seconds,
-    }
+    watch.look()
+    stop.settle()
+    if steps:
+        state.save(training)  # validation takes its time
+    sums = torch.stack(process.gather(training.sums[0].cpu())).sum(0)
+    last = learning_rate(recipe, _progress(training, training.clips - batches.step_clips, batches), batches.step_clips)
+    return _means(sums) | {"lr": last} | clock.speeds()
+
+
+def _step(training: Training, parts: list, watch: Watch) -> None:
+    """One step of the optimiser from one batch or, with accumulation, several."""
+    device, losses, correct, count = training.process.device, [], 0, 0
+    training.optimizer.zero_grad(set_to_none=True)
+    for index, (clips, labels, _) in enumerate(parts):
+        clips, labels = clips.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        # Gradients are exchanged once, with the last batch.
+        exchange = index == len(parts) - 1 or training.process.world_size == 1
+        with nullcontext() if exchange else training.network.no_sync():
+            with autocast(device, training.numerics["precision"]):
+                logits = training.network(clips)
+            loss = nn.functional.cross_entropy(logits.float(), labels)
+            (loss / len(parts)).backward()
+        losses.append(loss.detach().double() * len(labels))
+        correct, count = correct + (logits.argmax(1) == labels).sum(), count + len(labels)
+    grad_norm = nn.utils.clip_grad_norm_(training.network.parameters(), training.recipe.clip_grad_norm)
+    watch.look()
+    watch.next(torch.stack(losses).sum() / count, grad_norm, torch.cat([indices for _, _, indices in parts]))
+    training.optimizer.step()
+    if training.ema is not None:
+        training.ema.update_parameters(training.model)
+    ones = torch.ones((), dtype=torch.float64, device=device)
+    training.sums += torch.stack([torch.stack(losses).sum(), correct.double(), count * ones, grad_norm.double(), ones])
+
+
+def _set_rate(training: Training, batches: EpochBatches) -> float:
+    rate = learning_rate(training.recipe, _progress(training, training.clips, batches), batches.step_clips)
+    for group in training.optimizer.param_groups:
+        group["lr"] = rate * group["lr_scale"]
+    return rate
+
+
+def _progress(training: Training, clips: int, batches: EpochBatches) -> float:
+    """Epochs done, as a fraction too: by clips, so that it does not depend on how they are cut into steps."""
+    return training.epoch + clips / batches.num_samples
+
+
+def _seed_step(training: Training) -> None:
+    """Dropout, too, depends on (seed, epoch, clips before, process) alone, so that nothing of the past needs keeping."""
+    place = (training.recipe.seed, training.epoch, training.clips, training.process.rank)
+    torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
+
+
+def _means(sums: torch.Tensor) -> dict:
+    loss, correct, clips, grad_norm, steps = sums.tolist()
+    return {"loss": loss / clips, "top1": 100 * correct / clips, "grad_norm": grad_norm / steps}
+
+
+def _log_step(training: Training, rate: float, clock: Clock) -> None:
+    sums = torch.stack(training.process.gather(training.sums[1].cpu())).sum(0)
+    training.sums[1] = 0
+    if training.process.is_main:
+        place = {"epoch": training.epoch + 1, "clips": training.clips, "step": True}
+        row = place | _means(sums) | {"lr": rate} | clock.speeds()
+        rundir.append_metrics(training.run_dir, row | {"peak_memory_mib": _peak_memory_mib(training.process.device)})
+
+
+def _stopped(training: Training, asked: int) -> Stopped:
+    return Stopped(
+        f"stopped in epoch {training.epoch + 1} of {training.recipe.epochs}, after {training.clips} of its clips; saved in "
+        f"{training.run_dir}, and the same call goes on from there",
+        asked,
+    )
 
 
 @torch.no_grad()
-def validate(model: TANet, loader, recipe: Recipe, epoch: int, process: Process, precision: str) -> dict:
+def validate(
+    model: TANet,
+    loader,
+    process: Process,
+    precision: str,
+    label: str = "validation",
+    after_batch: Callable = lambda: None,
+) -> dict:
     """Loss and accuracy on one centred clip of every validation video, each counted once over all processes."""
     model.eval()
     totals = torch.zeros(4, dtype=torch.float64)  # loss, top-1, top-5, clips
-    label = f"epoch {epoch + 1}/{recipe.epochs}, validation batches"
-    for clips, labels, _ in track(loader, len(loader), label, quiet=not process.is_main):
+    for clips, labels, _ in track(loader, len(loader), f"{label}, batches", quiet=not process.is_main):
         with autocast(process.device, precision):
             logits = model(clips.to(process.device, non_blocking=True)).float().cpu()
         rank = label_ranks(logits.numpy(), labels.numpy())
         loss = nn.functional.cross_entropy(logits, labels, reduction="sum").item()
         totals += torch.tensor([loss, (rank < 1).sum(), (rank < 5).sum(), len(rank)], dtype=torch.float64)
+        after_batch()
     loss, top1, top5, count = torch.stack(process.gather(totals)).sum(0).tolist()
     return {"val_loss": loss / count, "val_top1": 100 * top1 / count, "val_top5": 100 * top5 / count}
 
 
-def read_metrics(run_dir: str | os.PathLike) -> list[dict]:
-    """The rows of a run's metrics.jsonl, one an epoch; empty if there is none yet."""
-    path = Path(run_dir) / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def _initial_model(recipe: Recipe, class_names: tuple[str, ...], resumes: bool, process: Process) -> TANet:
-    if resumes or recipe.init == "none":
-        return build(recipe)
-    if recipe.init == "imagenet":
-        return build(recipe, recipe.init)
-    model, stored = build(recipe), checkpoint.read(recipe.init)
-    # A classifier of other classes, or of classes nobody knows, would only be in the way.
-    loaded = checkpoint.load_weights(model, stored, classifier=stored.class_names == class_names)
-    if process.is_main:
-        print(f"starting from {recipe.init}: {loaded}", flush=True)
-    return model
-
-
-def _distributed(model: TANet, process: Process):
-    if process.world_size == 1:
-        return model
-    return DistributedDataParallel(model, [process.device.index] if process.device.type == "cuda" else None)
+@contextmanager
+def _deterministic(wanted: bool) -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with this alone
+        torch.use_deterministic_algorithms(True)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=not wanted, deterministic=wanted, allow_tf32=True):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def _peak_memory_mib(device: torch.device) -> float:
@@ -234,38 +286,7 @@ def _peak_memory_mib(device: torch.device) -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def _check_run_dir(run_dir: Path, recipe: Recipe):
-    stored = run_dir / "recipe.json"
-    if not stored.exists():
-        return
-    found = json.loads(stored.read_text())
-    wanted = json.loads(recipe.to_json())
-    different = [f"{key}: {found.get(key)!r} there, {wanted.get(key)!r} here"
-                 for key in wanted.keys() | found.keys() if found.get(key) != wanted.get(key)]  # fmt: skip
-    if different:
-        raise ValueError(f"{run_dir} holds a run of another recipe ({'; '.join(sorted(different))}); choose another run_dir")
-
-
-def _prepare_run_dir(run_dir: Path, recipe: Recipe, history: list[dict], missing: tuple[str, ...]):
-    (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
-    with atomic_write(run_dir / "recipe.json") as file:  # other processes may be reading it
-        file.write(recipe.to_json().encode())
-    if missing:
-        (run_dir / "missing.txt").write_text("".join(f"{name}\n" for name in missing))
-        print(f"{len(missing)} listed videos are not there and left out: {run_dir / 'missing.txt'}", flush=True)
-    if history:
-        print(f"run {run_dir.name}: {len(history)} of {recipe.epochs} epochs are done", flush=True)
-    # Rows of an epoch whose checkpoint was never finished go.
-    (run_dir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
-
-
-def _record(run_dir: Path, recipe: Recipe, state: dict):
-    row = state["history"][-1]
-    if row["val_top1"] >= max(past["val_top1"] for past in state["history"]):
-        checkpoint.save(run_dir / "checkpoints" / "best.pth", state)
-    checkpoint.save(run_dir / LAST, state)  # after the best: a run that resumes from here has both
-    with open(run_dir / "metrics.jsonl", "a") as file:
-        file.write(json.dumps(row) + "\n")
+def _print_epoch(row: dict, recipe: Recipe) -> None:
     print(
         f"epoch {row['epoch']}/{recipe.epochs}: loss {row['loss']:.3f}, top-1 {row['top1']:.1f}%, "
         f"validation top-1 {row['val_top1']:.1f}%, {row['clips_per_second']:.0f} clips/s",
@@ -281,13 +302,24 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--gpus", type=int, default=0, help="GPUs of this machine; 0 trains on the CPU")
     parser.add_argument("--processes", type=int, default=1, help="CPU processes, with --gpus 0")
     parser.add_argument("--missing", choices=("raise", "skip"), default="raise", help="about listed videos not there")
+    parser.add_argument("--resume", choices=("auto", "never"), default="auto", help="about a run that is there already")
+    parser.add_argument("--save-minutes", type=float, default=10.0, help="between checkpoints within an epoch")
+    parser.add_argument("--seed", type=int, help="the recipe's field, as --set seed=...")
+    parser.add_argument("--deterministic", action="store_true", help="the same run to the last bit")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="change a recipe field")
     chosen = parser.parse_args(arguments)
-    recipe = recipes.get(chosen.recipe).with_changes(recipes.parse_changes(chosen.set))
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # under torchrun, which has started the processes
-        fit(recipe, chosen.data_root, chosen.run_dir, chosen.gpus > 0, chosen.missing)
-    else:
-        launch(recipe, chosen.data_root, chosen.run_dir, chosen.gpus, chosen.processes, missing=chosen.missing)
+    changes = recipes.parse_changes(chosen.set) | ({} if chosen.seed is None else {"seed": chosen.seed})
+    recipe = recipes.get(chosen.recipe).with_changes(
+        changes | ({"deterministic": True} if chosen.deterministic else {})
+    )
+    options = {"missing": chosen.missing, "resume": chosen.resume, "save_minutes": chosen.save_minutes}
+    try:
+        if "TORCHELASTIC_RUN_ID" in os.environ:  # under torchrun, which has started the processes
+            fit(recipe, chosen.data_root, chosen.run_dir, chosen.gpus > 0, **options)
+        else:
+            launch(recipe, chosen.data_root, chosen.run_dir, chosen.gpus, chosen.processes, **options)
+    except Stopped as stopped:
+        parser.exit(128 + stopped.signal, f"{stopped}\n")
 
 
 if __name__ == "__main__":

@@ -322,7 +322,7 @@ def test_an_epoch_sees_every_video_once_when_batches_divide_it_and_epochs_differ
 
 
 def test_too_few_videos_for_one_batch_are_refused():
-    with pytest.raises(DataError, match="15 training videos do not fill one batch of 16"):
+    with pytest.raises(DataError, match="15 training videos do not fill one step of 16 clips"):
         EpochBatches(15, 8, 0, world_size=2)
 
 

@@ -8,6 +8,7 @@ from tanet import checkpoint, tanet_tiny, train
 from tanet.data import load_list, validation_loader
 from tanet.distributed import Process
 from tanet.layouts import from_ours
+from tanet.optim import learning_rate, parameter_groups
 
 ALONE = Process(0, 1, torch.device("cpu"))
 SPEED = {"clips_per_second", "data_wait", "peak_memory_mib"}  # what differs from run to run
@@ -27,7 +28,7 @@ def multipliers(recipe) -> dict[str, tuple[float, float]]:
     """Parameter name -> (multiplier of the rate, weight decay)."""
     model = tanet_tiny(8)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    groups = train.parameter_groups(model, recipe)
+    groups = parameter_groups(model, recipe)
     found = [(names[id(p)], (g["lr_scale"], g["weight_decay"])) for g in groups for p in g["params"]]
     assert len(found) == len(dict(found)) == len(names)  # every parameter once
     return dict(found)
@@ -54,7 +55,7 @@ def test_parameters_get_the_published_multipliers(something_recipe, style, tams_
 def test_other_biases_get_twice_the_rate_and_no_decay(something_recipe):
     model = tanet_tiny(8)
     model.conv1 = torch.nn.Conv2d(3, 16, 7, 2, 3)  # the only convolution with a bias
-    groups = train.parameter_groups(model, something_recipe)
+    groups = parameter_groups(model, something_recipe)
     (group,) = [g for g in groups if any(p is model.conv1.bias for p in g["params"])]
     assert (group["lr_scale"], group["weight_decay"]) == (2.0, 0.0)
 
@@ -64,7 +65,7 @@ def test_learning_rate_follows_batch_steps_and_warm_up(something_recipe):
     recipe = something_recipe.with_changes(changes)
 
     def at(progress, batch=64, **changes):
-        return train.learning_rate(recipe.with_changes(changes), progress, batch)
+        return learning_rate(recipe.with_changes(changes), progress, batch)
 
     wanted = {0: 0.01, 29: 0.01, 29.99: 0.01, 30: 1e-3, 39: 1e-3, 40: 1e-4, 44: 1e-4, 45: 1e-5, 49: 1e-5}
     assert {p: at(p) for p in wanted} == pytest.approx(wanted)
@@ -73,7 +74,8 @@ def test_learning_rate_follows_batch_steps_and_warm_up(something_recipe):
 
 
 def test_a_run_leaves_its_recipe_its_metrics_and_its_checkpoints(trained_run, something_recipe):
-    rows = [json.loads(line) for line in (trained_run / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (trained_run / "metrics.jsonl").read_text().splitlines()]
+    rows = [row for row in lines if "step" not in row]
     assert [row["epoch"] for row in rows] == [1, 2] and train.read_metrics(trained_run) == rows
     for row in rows:
         assert all(math.isfinite(value) for value in row.values())
@@ -88,6 +90,7 @@ def test_a_run_leaves_its_recipe_its_metrics_and_its_checkpoints(trained_run, so
         "best.pth",
         "last.pth",
         "metrics.jsonl",
+        "previous.pth",
         "recipe.json",
     ]
 
@@ -101,7 +104,7 @@ def test_recorded_validation_is_that_of_the_stored_network(trained_run, somethin
     model, recipe, class_names = checkpoint.load_model(trained_run / "checkpoints/last.pth")
     videos = load_list(recipe, something_root, "val")
     assert recipe == something_recipe and class_names == videos.class_names
-    again = train.validate(model, validation_loader(videos, recipe), recipe, 0, ALONE, "float32")
+    again = train.validate(model, validation_loader(videos, recipe), ALONE, "float32")
     assert again == pytest.approx({key: train.read_metrics(trained_run)[-1][key] for key in again}, rel=1e-5)
 
 
@@ -124,7 +127,7 @@ def interrupt_in(monkeypatch, name, epoch):
     monkeypatch.setattr(train, name, stop)
 
 
-@pytest.mark.parametrize("where", ["validate", "_record"])
+@pytest.mark.parametrize("where", ["validate", "_print_epoch"])
 def test_an_interrupted_run_goes_on_bit_identically(
     tmp_path, monkeypatch, trained_run, something_root, something_recipe, where
 ):
@@ -132,7 +135,7 @@ def test_an_interrupted_run_goes_on_bit_identically(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt_in(patch, where, epoch=1)
         train.fit(something_recipe, something_root, run_dir)
-    assert len(train.read_metrics(run_dir)) == 1
+    assert len(train.read_metrics(run_dir)) == (1 if where == "validate" else 2)
     history = train.fit(something_recipe, something_root, run_dir)
     assert computed(history) == computed(train.read_metrics(trained_run)) == computed(train.read_metrics(run_dir))
     assert same_weights(run_dir, trained_run)
@@ -283,7 +286,7 @@ def test_a_network_that_yields_nan_scores_nothing(something_root, something_reci
     model = tanet_tiny(8)
     torch.nn.init.constant_(model.fc.bias, math.nan)
     videos = load_list(something_recipe, something_root, "val")
-    row = train.validate(model, validation_loader(videos, something_recipe), something_recipe, 0, ALONE, "float32")
+    row = train.validate(model, validation_loader(videos, something_recipe), ALONE, "float32")
     assert row["val_top1"] == 0 and row["val_top5"] == 0
 
 

@@ -1,0 +1,136 @@
+"""The state of a training in one process: made anew or from a checkpoint, written to one."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from tanet import checkpoint, rundir
+from tanet.checkpoint import Checkpoint
+from tanet.distributed import Process
+from tanet.model import TANet, build
+from tanet.numerics import FORMATS, choose
+from tanet.optim import parameter_groups
+from tanet.recipes import Recipe
+
+# What is summed up over the clips of an epoch, and since the last line of metrics.jsonl.
+SUMS = ("loss", "correct", "clips", "grad_norm", "steps")
+
+
+@dataclass
+class Training:
+    """What is computed with, and how far it is."""
+
+    recipe: Recipe
+    process: Process
+    run_dir: Path
+    model: TANet
+    network: nn.Module  # the model, or the model distributed
+    ema: AveragedModel | None
+    optimizer: torch.optim.Optimizer
+    numerics: dict[str, str]
+    data: dict  # what the lists were, see rundir.describe_lists
+    class_names: tuple[str, ...]
+    sums: torch.Tensor  # [2, SUMS] of this process: in this epoch, and since the last line
+    epoch: int = 0  # the one under way, counted from 0
+    clips: int = 0  # of this epoch that are done, by all processes
+    history: list[dict] = field(default_factory=list)  # a row for each finished epoch
+
+    @property
+    def tested(self) -> TANet:
+        """The network that is validated, and that others load."""
+        return self.model if self.ema is None else self.ema.module
+
+    def next_epoch(self) -> None:
+        self.epoch, self.clips = self.epoch + 1, 0
+        self.sums.zero_()
+
+
+def begin(
+    recipe: Recipe, class_names: tuple[str, ...], data: dict, run_dir: Path, process: Process, stored: Checkpoint | None
+) -> Training:
+    """A run at its first step, or where the checkpoint `stored` left it."""
+    torch.manual_seed(recipe.seed)
+    model = (build(recipe) if stored else _initial_model(recipe, class_names, process)).to(process.device)
+    if recipe.sync_batchnorm and process.world_size > 1:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True) if recipe.ema else None
+    optimizer = torch.optim.SGD(parameter_groups(model, recipe), lr=recipe.lr, momentum=recipe.momentum)
+    if stored is None:
+        numerics = choose(model, recipe, process)
+    else:
+        numerics = stored.rest["numerics"]
+        _restore(model, ema, optimizer, stored)
+    model.to(memory_format=FORMATS[numerics["memory_format"]])
+    training = Training(
+        recipe, process, run_dir, model, _distributed(model, process), ema, optimizer, numerics, data, class_names,
+        sums=torch.zeros(2, len(SUMS), dtype=torch.float64, device=process.device),
+    )  # fmt: skip
+    if stored is not None:
+        training.epoch, training.clips = stored.rest["epoch"], stored.rest["clips"]
+        training.history = list(stored.rest["history"])
+        training.sums.copy_(_own_sums(stored.rest["sums"], process))
+        if len(training.history) > training.epoch:  # the checkpoint of a finished epoch
+            training.next_epoch()
+    return training
+
+
+def save(training: Training, best: bool = False) -> None:
+    """Writes the newest checkpoint; all processes call it, the first one writes."""
+    sums = training.process.gather(training.sums.cpu())
+    if not training.process.is_main:
+        return
+    state = {
+        "model": training.tested.state_dict(),
+        "optimizer": training.optimizer.state_dict(),
+        "epoch": training.epoch,
+        "clips": training.clips,
+        "sums": sums,
+        "history": training.history,
+        "numerics": training.numerics,
+        "recipe": training.recipe.to_json(),
+        "class_names": list(training.class_names),
+        "data": training.data,
+    }
+    if training.ema is not None:
+        state["trained"] = training.model.state_dict()
+    rundir.save(training.run_dir, state, best)
+
+
+def _restore(model: TANet, ema: AveragedModel | None, optimizer: torch.optim.Optimizer, stored: Checkpoint) -> None:
+    if ema is None:
+        checkpoint.load_weights(model, stored)
+    else:
+        checkpoint.load_weights(ema.module, stored)
+        ema.n_averaged.fill_(1)  # it has begun
+        model.load_state_dict(stored.rest["trained"])
+    optimizer.load_state_dict(stored.rest["optimizer"])
+
+
+def _own_sums(stored: list[torch.Tensor], process: Process) -> torch.Tensor:
+    """This process's sums; all of them go to the first if there were other processes than now."""
+    if len(stored) == process.world_size:
+        return stored[process.rank]
+    return torch.stack(stored).sum(0) if process.is_main else torch.zeros_like(stored[0])
+
+
+def _initial_model(recipe: Recipe, class_names: tuple[str, ...], process: Process) -> TANet:
+    if recipe.init == "none":
+        return build(recipe)
+    if recipe.init == "imagenet":
+        return build(recipe, recipe.init)
+    model, stored = build(recipe), checkpoint.read(recipe.init)
+    # A classifier of other classes, or of classes nobody knows, would only be in the way.
+    loaded = checkpoint.load_weights(model, stored, classifier=stored.class_names == class_names)
+    if process.is_main:
+        print(f"starting from {recipe.init}: {loaded}", flush=True)
+    return model
+
+
+def _distributed(model: TANet, process: Process) -> nn.Module:
+    if process.world_size == 1:
+        return model
+    return DistributedDataParallel(model, [process.device.index] if process.device.type == "cuda" else None)
