@@ -61,6 +61,10 @@ class Process:
                 dist.broadcast(buffer, 0)
 
 
+# Seconds that a process whose peer is gone leaves the peer's own error to be the first, before it fails of that itself.
+AFTER_ANOTHER = 3.0
+
+
 @contextmanager
 def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
     """Joins the group that the environment describes (torchrun's variables), or stands alone.
@@ -85,6 +89,10 @@ def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
             # A network that still holds the group when it is torn down can deadlock; some die in cycles only.
             gc.collect()
             dist.destroy_process_group()  # not after a failure: the others would fail before its cause is recorded
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
+            time.sleep(AFTER_ANOTHER)
+        raise
     finally:
         torch.set_num_threads(threads)
 

@@ -46,6 +46,7 @@ def check(run_dir: Path, recipe: Recipe, resume: str) -> None:
     if resume == "never":
         raise ValueError(f"{run_dir} holds a run already, and resume is never; choose another run_dir")
     found, wanted = json.loads(stored.read_text()), json.loads(recipe.to_json())
+    found["workers"] = wanted["workers"]  # which decides nothing but the speed
     different = [
         f"{key}: {found.get(key)!r} there, {wanted.get(key)!r} here"
         for key in wanted.keys() | found.keys()

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from tanet import recipes, rundir, state
 from tanet.checkpoint import Checkpoint
@@ -315,7 +316,7 @@ def main(arguments: list[str] | None = None):
     options = {"missing": chosen.missing, "resume": chosen.resume, "save_minutes": chosen.save_minutes}
     try:
         if "TORCHELASTIC_RUN_ID" in os.environ:  # under torchrun, which has started the processes
-            fit(recipe, chosen.data_root, chosen.run_dir, chosen.gpus > 0, **options)
+            record(fit)(recipe, chosen.data_root, chosen.run_dir, chosen.gpus > 0, **options)
         else:
             launch(recipe, chosen.data_root, chosen.run_dir, chosen.gpus, chosen.processes, **options)
     except Stopped as stopped:

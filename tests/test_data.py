@@ -2,6 +2,7 @@ import csv
 import json
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -310,6 +311,31 @@ def test_processes_share_each_total_batch_without_overlap(num_samples, batch, pr
             parts = [key for share in shares for key in share[step]]
             assert sorted(parts) == sorted(together) and len(set(parts)) == batch * processes
             assert {key[0] for key in parts} == {epoch}
+
+
+@pytest.mark.parametrize("batch, processes, accumulation", [(8, 1, 1), (4, 2, 1), (4, 1, 2), (2, 2, 2), (2, 1, 4), (1, 4, 2)])
+def test_a_step_has_the_same_clips_however_it_is_shared(batch, processes, accumulation):
+    steps = []
+    for rank in range(processes):
+        batches = EpochBatches(37, batch, 5, rank, processes, accumulation)
+        assert (batches.step_clips, batches.steps) == (8, 4) and len(batches) == 4 * accumulation == len(list(batches))
+        drawn = [index for part in batches for _, index in part]
+        steps.append(np.array(drawn).reshape(4, -1))
+    together = np.sort(np.concatenate(steps, 1), 1)
+    order = np.random.default_rng((5, 0)).permutation(37)[:32].reshape(4, 8)
+    assert np.array_equal(together, np.sort(order, 1))
+
+
+@pytest.mark.parametrize("batch, processes", [(8, 1), (4, 2), (2, 1), (4, 4)])
+def test_an_epoch_goes_on_from_the_clip_where_it_was_left(batch, processes):
+    order = np.random.default_rng((5, 1)).permutation(37)
+    drawn = []
+    for rank in range(processes):
+        batches = EpochBatches(37, batch, 5, rank, processes)
+        batches.epoch, batches.start = 1, 16
+        drawn += [index for part in batches for _, index in part]
+    assert sorted(drawn) == sorted(order[16 : 16 + len(drawn)].tolist())
+    assert len(drawn) == (37 - 16) // (batch * processes) * batch * processes
 
 
 def test_an_epoch_sees_every_video_once_when_batches_divide_it_and_epochs_differ_in_order():

@@ -1,5 +1,6 @@
 """A training that is killed, interrupted or moved goes on as if nothing had been."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -12,8 +13,10 @@ import time
 import pytest
 import torch
 
-from tanet import checkpoint, rundir, train
-from tanet.distributed import Stopped
+from tanet import checkpoint, data, rundir, state, train
+from tanet.data import load_list
+from tanet.distributed import Process, Stopped, launch
+from tanet.watch import Watch
 
 SPEED = {"clips_per_second", "data_wait", "peak_memory_mib"}  # what differs from run to run
 FORKED = multiprocessing.get_context("forkserver")  # torch is imported once, and its threads are no child's
@@ -268,8 +271,8 @@ def test_an_average_of_the_weights_is_tested_and_resumed(tmp_path, monkeypatch, 
     stored = checkpoint.read(tmp_path / "whole" / rundir.LAST)
     assert (stored.weights["fc.weight"] - stored.rest["trained"]["fc.weight"]).abs().max() > 1e-4
     model, _, _ = checkpoint.load_model(stored)
-    videos = train.load_list(recipe, something_root, "val")
-    process = train.Process(0, 1, torch.device("cpu"))
+    videos = load_list(recipe, something_root, "val")
+    process = Process(0, 1, torch.device("cpu"))
     again = train.validate(model, train.validation_loader(videos, recipe), process, "float32")
     assert again == pytest.approx({key: stored.rest["history"][-1][key] for key in again}, rel=1e-5)
     with monkeypatch.context() as patch, pytest.raises(Stopped):
@@ -278,3 +281,68 @@ def test_an_average_of_the_weights_is_tested_and_resumed(tmp_path, monkeypatch, 
     train.fit(recipe, something_root, tmp_path / "resumed")
     resumed = checkpoint.read(tmp_path / "resumed" / rundir.LAST)
     assert all(torch.equal(stored.weights[key], resumed.weights[key]) for key in stored.weights)
+
+
+def weights_of_all(recipe, data_root, run_dir):
+    """Trains; returns every process's digest of its weights at the last save."""
+    original, found = state.save, []
+
+    def save(training, best=False):
+        values = b"".join(p.detach().numpy().tobytes() for p in training.model.parameters())
+        found.append(training.process.gather(hashlib.sha256(values).hexdigest()))
+        original(training, best)
+
+    state.save = save
+    train.fit(recipe, data_root, run_dir)
+    return found[-1]
+
+
+def test_all_processes_end_with_the_same_weights(tmp_path, something_root, recipe):
+    recipe = recipe.with_changes({"clips_per_process": 4, "accumulation": 2})
+    one, other = launch(weights_of_all, (recipe, something_root, tmp_path / "run"), processes=2)
+    assert one == other
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path, something_root, recipe):
+    """Without BatchNorm's statistics of the batch, which are of other clips: the network is in eval mode."""
+    process, recipe = Process(0, 1, torch.device("cpu")), recipe.with_changes({"dropout": 0.0})
+    videos = load_list(recipe, something_root, "train")
+    clips = torch.randint(0, 256, (8, 8, 3, 48, 48), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    whole = clips, torch.arange(8), torch.arange(8)
+    ended = []
+    for parts in ([whole], list(zip(*(tensor.split(2) for tensor in whole)))):
+        training = state.begin(recipe, videos.class_names, {}, tmp_path, process, None)
+        training.network.eval()
+        for group in training.optimizer.param_groups:
+            group["lr"] = 0.1
+        train._step(training, parts, Watch(training, videos))
+        ended.append((training.model.state_dict(), training.sums))
+    torch.testing.assert_close(ended[0][0], ended[1][0], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(ended[0][1], ended[1][1], rtol=1e-4, atol=1e-6)
+
+
+def test_numbers_that_are_none_stop_the_run_with_the_videos_and_save_nothing(
+    tmp_path, monkeypatch, something_root, recipe
+):
+    run_dir = tmp_path / "run"
+    stop_after(monkeypatch, 5)
+    with pytest.raises(Stopped):
+        train.fit(recipe, something_root, run_dir)
+    monkeypatch.undo()
+    original, calls = torch.nn.functional.cross_entropy, []
+
+    def poisoned(logits, labels, **how):
+        calls.append(1)
+        return original(logits, labels, **how) * (float("nan") if len(calls) == 2 else 1)
+
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", poisoned)
+    with pytest.raises(FloatingPointError) as failure:
+        train.fit(recipe, something_root, run_dir, save_minutes=0)
+    said = str(failure.value)
+    order = data.EpochBatches(32, 8, recipe.seed)
+    order.epoch, order.start = 1, 16
+    videos = load_list(recipe, something_root, "train").samples
+    assert "the loss is nan" in said and "epoch 2, after 16 of its clips" in said and "from before" in said
+    assert ", ".join(videos[index].path.name for _, index in next(iter(order))) in said
+    saved = checkpoint.read(run_dir / rundir.LAST)
+    assert saved.rest["clips"] == 16 and all(value.isfinite().all() for value in saved.weights.values())

@@ -1,0 +1,139 @@
+"""What goes wrong around a training ends it soon, with its cause, and costs nothing that was saved."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tanet import data, rundir, train
+from tanet.distributed import LaunchError, Stopped, launch
+
+
+@pytest.fixture
+def begun(tmp_path, something_root, something_recipe):
+    """A run with two epochs done of four, and its recipe."""
+    recipe, run_dir = something_recipe.with_changes({"epochs": 4, "lr_steps": []}), tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        original, done = train._step, []
+
+        def step(*arguments):
+            done.append(1)
+            if len(done) == 9:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return original(*arguments)
+
+        patch.setattr(train, "_step", step)
+        train.fit(recipe, something_root, run_dir)
+    return recipe, run_dir
+
+
+def content(run_dir):
+    return {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+
+
+def goes_on(recipe, something_root, run_dir):
+    history = train.fit(recipe, something_root, run_dir)
+    return [row["epoch"] for row in history] == [1, 2, 3, 4]
+
+
+def test_a_full_disk_ends_the_run_and_leaves_what_was_saved(monkeypatch, something_root, begun):
+    recipe, run_dir = begun
+    before = content(run_dir / "checkpoints")
+
+    def full(state, file):
+        file.write(b"the beginning")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(torch, "save", full)
+        train.fit(recipe, something_root, run_dir, save_minutes=0)
+    after = content(run_dir / "checkpoints")
+    assert after[run_dir / rundir.LAST] == before[run_dir / rundir.LAST]
+    assert not [path for path in after if "partial" in path.name]
+    assert goes_on(recipe, something_root, run_dir)
+
+
+def test_a_folder_that_cannot_be_written_ends_the_run_before_it_trains(
+    tmp_path, monkeypatch, something_root, something_recipe
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(train, "train_epoch", lambda *_: pytest.fail("trains"))
+    with pytest.raises(NotADirectoryError, match="file"):
+        train.fit(something_recipe, something_root, tmp_path / "file/run")
+
+
+@pytest.mark.parametrize("kind", ["killed", "raises"])
+def test_a_loading_process_that_dies_ends_the_run(monkeypatch, something_root, begun, kind):
+    recipe, run_dir = begun
+    before = content(run_dir / "checkpoints")
+
+    def fail(self, key):
+        if kind == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise data.DataError("this video is no video")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data.TrainingClips, "__getitem__", fail)
+        with pytest.raises((RuntimeError, data.DataError), match="exited unexpectedly|this video is no video"):
+            train.fit(recipe.with_changes({"workers": 1}), something_root, run_dir)
+    assert content(run_dir / "checkpoints") == before
+    assert goes_on(recipe, something_root, run_dir)
+
+
+def test_a_loading_process_that_is_stuck_ends_the_run(tmp_path, monkeypatch, something_root, something_recipe):
+    monkeypatch.setattr(data, "LOADER_TIMEOUT", 2)
+    monkeypatch.setattr(data.TrainingClips, "__getitem__", lambda self, key: time.sleep(3600))
+    started = time.monotonic()
+    with pytest.raises(RuntimeError, match="timed out after 2 seconds"):
+        train.fit(something_recipe.with_changes({"workers": 1}), something_root, tmp_path / "run")
+    assert time.monotonic() - started < 60
+
+
+def fail_in_one(recipe, data_root, run_dir):
+    """Of two processes the second one fails, in the middle of the third step."""
+    original, done = train._step, []
+
+    def step(training, *arguments):
+        done.append(1)
+        if training.process.rank == 1 and len(done) == 3:
+            raise ValueError("only here")
+        return original(training, *arguments)
+
+    train._step = step
+    train.fit(recipe, data_root, run_dir, save_minutes=0)
+
+
+def test_a_process_that_raises_ends_all_with_its_error_on_top(tmp_path, something_root, something_recipe):
+    recipe, run_dir = something_recipe.with_changes({"clips_per_process": 4}), tmp_path / "run"
+    with pytest.raises(LaunchError, match=r"\Athe process of rank 1 failed: ValueError: only here"):
+        launch(fail_in_one, (recipe, something_root, run_dir), processes=2)
+    assert [row["epoch"] for row in train.launch(recipe, something_root, run_dir, processes=2)] == [1, 2]
+
+
+SCRIPT = """
+import sys
+from torch.distributed.elastic.multiprocessing.errors import record
+sys.path.insert(0, sys.argv[1])
+from tanet import recipes
+from test_faults import fail_in_one
+recipe = recipes.get("demo_something").with_changes({"clips_per_process": 4, "workers": 0})
+record(fail_in_one)(recipe, sys.argv[2], sys.argv[3])
+"""
+
+
+def test_under_torchrun_the_first_failure_is_the_root_cause(tmp_path, something_root):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", tmp_path / "script.py"]
+    started = time.monotonic()
+    ended = subprocess.run(
+        [*command, Path(__file__).parent, something_root, tmp_path / "run"], capture_output=True, text=True, timeout=120
+    )
+    cause = ended.stderr.partition("Root Cause (first observed failure)")[2]
+    assert ended.returncode != 0 and "rank      : 1" in cause and "only here" in cause, ended.stderr[-3000:]
+    assert time.monotonic() - started < 60
