@@ -8,8 +8,8 @@ import re
 from hashlib import sha256
 
 from tanet.checkpoint import Checkpoint
-from tanet.data import DataError
 from tanet.files import CheckpointError
+from tanet.lists import DataError
 from tanet.recipes import Recipe
 
 # Of Something-Something V1's label file as published: SHA-256 of its names' letters, one name a line.

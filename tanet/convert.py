@@ -11,8 +11,8 @@ import torch
 from tanet import layouts, recipes
 from tanet.checkpoint import FORMAT, Checkpoint, load_model, read, recipe_of
 from tanet.classes import classifier_names
-from tanet.data import DataError, class_names_at, datasets_at
 from tanet.files import CheckpointError, atomic_write, sha256, write_safetensors
+from tanet.lists import DataError, class_names_at, datasets_at
 from tanet.recipes import Recipe
 
 CLASS_ORDERS = {"mmaction2": "listed", "official": "sorted"}

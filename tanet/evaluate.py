@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 from tanet import checkpoint, files, recipes, sampling
 from tanet.checkpoint import Checkpoint
 from tanet.classes import classifier_names
-from tanet.data import VideoList, datasets_at, load_list
 from tanet.distributed import LaunchError, Process, launch, process_group, require_gpus, worker_count
 from tanet.files import CheckpointError
+from tanet.lists import VideoList, datasets_at, load_list
 from tanet.model import TANet
 from tanet.partial import PartialScores
 from tanet.progress import track

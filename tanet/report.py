@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tanet.data import Sample, VideoList
 from tanet.files import atomic_write
+from tanet.lists import Sample, VideoList
 from tanet.metrics import metrics
 from tanet.partial import exact
 from tanet.published import published

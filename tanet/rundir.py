@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tanet import checkpoint
 from tanet.checkpoint import Checkpoint
-from tanet.data import VideoList
 from tanet.files import CheckpointError, atomic_write
+from tanet.lists import VideoList
 from tanet.recipes import Recipe
 
 LAST = Path("checkpoints", "last.pth")

@@ -1,5 +1,6 @@
 """When a training saves and when it leaves: signals and the clock, agreed upon by all its processes."""
 
+import os
 import signal
 import threading
 import time
@@ -21,12 +22,16 @@ class Control:
         self.process, self.save_every = process, save_every
         self.asked: int | None = None  # the signal that came
         self.saved_at = time.monotonic()
+        # The agent that started this process, of torchrun or of `launch`: without it nobody looks after the run.
+        self.parent = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
         # A group of its own: words between the processes do not wait for the GPUs.
         self.group = dist.new_group(backend="gloo") if process.world_size > 1 else None
         self.words, self.work = torch.zeros(2, dtype=torch.int32), None
 
     def step(self) -> tuple[bool, int]:
         """After a step: is it time to save, and the signal to stop for, 0 if none."""
+        if self.parent not in (None, os.getppid()):
+            self.asked = signal.SIGTERM
         if self.group is None:
             return self._due(), self.asked or 0
         due, asked = False, 0

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from tanet.data import VideoList
+from tanet.lists import VideoList
 from tanet.state import Training
 
 

@@ -10,7 +10,7 @@ from data_scripts.make_demo import make_demo_kinetics, make_demo_something
 from tanet import recipes, train
 
 DATA = Path(__file__).parent / "data"
-LAST = ("test_notebook", "test_evaluate", "test_train", "test_distributed", "test_faults", "test_resume")  # the slow ones, quickest first
+LAST = ("test_notebook", "test_evaluate", "test_train", "test_distributed", "test_faults", "test_resume", "test_nodes")  # the slow ones, quickest first
 
 
 def pytest_collection_modifyitems(items):

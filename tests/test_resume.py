@@ -265,6 +265,21 @@ def test_the_number_of_loading_processes_decides_nothing(
     assert identical(result(tmp_path / "run"), undisturbed[1])
 
 
+def test_a_signal_to_all_processes_of_a_training_saves_too(tmp_path, something_root):
+    """As a terminal's Ctrl-C or a cluster's scheduler sends it, to the loading processes as well."""
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        run_dir = tmp_path / str(code)
+        command = [sys.executable, "-m", "tanet.train", "--recipe=demo_something", f"--data-root={something_root}"]
+        command += [f"--run-dir={run_dir}", "--set=workers=2", "--set=epochs=500", "--set=lr_steps=[]", "--save-minutes=0"]
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        deadline = time.monotonic() + 120
+        while not (run_dir / rundir.PREVIOUS).exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(child.pid, number)
+        said = child.communicate(timeout=60)[1]
+        assert f"saved in {run_dir}, and the same call goes on from there" in said and child.returncode == code
+
+
 def test_an_average_of_the_weights_is_tested_and_resumed(tmp_path, monkeypatch, something_root, recipe):
     recipe = recipe.with_changes({"ema": 0.9})
     train.fit(recipe, something_root, tmp_path / "whole")

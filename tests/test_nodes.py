@@ -1,0 +1,79 @@
+"""Two "nodes" on this machine: two agents of torchrun that meet over loopback, a process each."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tanet import rundir
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]
+
+
+def agents(something_root, run_dir, *flags):
+    """Both agents of a run, each in a session of its own."""
+    rendezvous = ["--rdzv-backend=c10d", f"--rdzv-endpoint=localhost:{free_port()}", "--rdzv-id=run"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", *rendezvous]
+    train = ["-m", "tanet.train", "--recipe=demo_something", f"--data-root={something_root}", f"--run-dir={run_dir}"]
+    fields = ["--set=workers=0", "--set=clips_per_process=4", "--set=lr_steps=[]", *flags]
+    command = [*torchrun, *train, *fields]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return [subprocess.Popen(command, start_new_session=True, **pipes) for _ in range(2)]
+
+
+def test_two_nodes_train_together(tmp_path, something_root):
+    run_dir = tmp_path / "run"
+    both = agents(something_root, run_dir, "--set=epochs=2")
+    ended = [agent.communicate(timeout=120) for agent in both]
+    assert [agent.returncode for agent in both] == [0, 0], ended
+    assert sum(out.count("epoch 2/2: loss") for out, _ in ended) == 1  # said once
+    rows = rundir.read_metrics(run_dir)
+    assert [(row["epoch"], row["clips"]) for row in rows] == [(1, 32), (2, 32)]
+    assert len(rundir.newest(run_dir)[0].rest["sums"]) == 2
+
+
+def kill(agent, whole_node):
+    """The agent alone, or with the process that it started, which has a session of its own."""
+    children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split() if whole_node else []
+    os.killpg(agent.pid, signal.SIGKILL)
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    agent.communicate()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes as Linux lists them")
+@pytest.mark.parametrize("whole_node", [True, False])
+def test_the_loss_of_a_node_ends_the_other_soon_and_the_run_goes_on(tmp_path, something_root, whole_node):
+    run_dir, flags = tmp_path / "run", ["--set=epochs=1000", "--save-minutes=0"]
+    one, other = agents(something_root, run_dir, *flags)
+    wait_for(lambda: (run_dir / rundir.PREVIOUS).exists())
+    kill(other, whole_node)
+    lost = time.monotonic()
+    said = one.communicate(timeout=100)
+    assert one.returncode != 0 and time.monotonic() - lost < 90, said
+    done = position(run_dir)
+    again = agents(something_root, run_dir, *flags)
+    wait_for(lambda: position(run_dir) > done)
+    for agent in again:
+        kill(agent, True)
+
+
+def position(run_dir):
+    found = rundir.newest(run_dir)[0].rest
+    return found["epoch"], found["clips"]
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 100
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
