@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from tanet import checkpoint, evaluate, train
+from tanet import checkpoint, train
 from tanet.data import load_list, validation_loader
 from tanet.distributed import Process, launch, process_group, worker_count
 
