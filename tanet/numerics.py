@@ -1,7 +1,9 @@
 """Precision and memory format of a training: the recipe's, or what trains fastest on the device at hand."""
 
+import os
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from statistics import median
 
 import torch
@@ -16,6 +18,22 @@ FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """bfloat16 autocast if that is the precision, nothing otherwise."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+@contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """The same results each time, or else the fastest algorithms."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with this alone
+        torch.use_deterministic_algorithms(True)
+    try:
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=not wanted, deterministic=wanted, allow_tf32=torch.backends.cudnn.allow_tf32
+        ):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def choose(model: TANet, recipe: Recipe, process: Process) -> dict[str, str]:

@@ -5,9 +5,14 @@ metrics.jsonl has a line every few steps (with "step") and one an epoch (without
 after it can be told and dropped.
 """
 
+import fcntl
 import json
 import os
 import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -36,6 +41,39 @@ def _rows(run_dir: Path) -> list[dict]:
 def append_metrics(run_dir: Path, row: dict) -> None:
     with open(run_dir / "metrics.jsonl", "a") as file:
         file.write(json.dumps(row) + "\n")
+
+
+@contextmanager
+def locked(run_dir: Path, wait: float = 60.0) -> Iterator[None]:
+    """Nobody else trains in the folder during the block; after `wait` seconds RunInUse says who does.
+
+    A training whose starter was killed needs a while to notice, save and leave. The lock goes with its process.
+    """
+    path, deadline = run_dir / ".lock", time.monotonic() + wait
+    with open(path, "a+") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    file.seek(0)
+                    raise RunInUse(
+                        f"{run_dir}: another training is running in it ({file.read() or 'unknown'}); stop that one, or wait"
+                    ) from None
+                time.sleep(0.2)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough: loading processes hold the file too
+
+
+class RunInUse(RuntimeError):
+    """A folder that another training writes to."""
 
 
 def check(run_dir: Path, recipe: Recipe, resume: str) -> None:

@@ -6,10 +6,8 @@ the middle of an epoch if need be, and computes what the undisturbed run would h
 
 import argparse
 import os
-import resource
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -25,14 +23,14 @@ from tanet.distributed import Process, Stopped, process_group
 from tanet.distributed import launch as launch_processes
 from tanet.metrics import label_ranks
 from tanet.model import TANet
-from tanet.numerics import autocast
+from tanet.numerics import autocast, deterministic
 from tanet.optim import learning_rate
 from tanet.progress import track
 from tanet.recipes import Recipe
 from tanet.rundir import read_metrics  # noqa: F401, beside fit for whoever looks at a run
 from tanet.state import Training
 from tanet.stopping import Control, control
-from tanet.watch import Clock, Watch
+from tanet.watch import Clock, Watch, peak_memory_mib
 
 LOG_STEPS = 20  # steps of the optimiser between the lines of metrics.jsonl
 
@@ -73,7 +71,7 @@ def fit(
     if resume not in ("auto", "never"):
         raise ValueError(f"resume must be auto or never, got {resume!r}")
     run_dir = Path(run_dir)
-    with process_group(use_gpu, recipe.workers) as process, _deterministic(recipe.deterministic):
+    with process_group(use_gpu, recipe.workers) as process, deterministic(recipe.deterministic):
         train_videos = load_list(recipe, data_root, "train", missing)
         val_videos = load_list(recipe, data_root, "val", missing)
         if train_videos.class_names != val_videos.class_names:
@@ -87,20 +85,28 @@ def fit(
 def _run(
     recipe: Recipe, train_videos: VideoList, val_videos: VideoList, run_dir: Path, process: Process, save_minutes: float
 ) -> list[dict]:
-    stored, warning = rundir.newest(run_dir)
-    data = rundir.describe_lists(train_videos, val_videos)
-    if stored is not None:
-        rundir.check_data(stored, data)
-    train_loader = training_loader(train_videos, recipe, process.rank, process.world_size)
-    val_loader = validation_loader(val_videos, recipe, process.rank, process.world_size)
-    training = state.begin(recipe, train_videos.class_names, data, run_dir, process, stored)
-    if process.is_main:
-        rundir.prepare(run_dir, recipe, train_videos.missing + val_videos.missing, stored)
-        _announce(training, stored, warning)
-    process.gather(None)  # the folder is there
-    with control(process, 60 * save_minutes) as stop:
-        while training.epoch < recipe.epochs:
-            _run_epoch(training, train_loader, val_loader, stop)
+    with ExitStack() as lock:
+        # Nothing is written before all has been checked, not even a folder.
+        if process.is_main and run_dir.exists():
+            lock.enter_context(rundir.locked(run_dir))
+        process.gather(None)
+        stored, warning = rundir.newest(run_dir)
+        data = rundir.describe_lists(train_videos, val_videos)
+        if stored is not None:
+            rundir.check_data(stored, data)
+        train_loader = training_loader(train_videos, recipe, process.rank, process.world_size)
+        val_loader = validation_loader(val_videos, recipe, process.rank, process.world_size)
+        training = state.begin(recipe, train_videos.class_names, data, run_dir, process, stored)
+        if process.is_main:
+            is_new = not run_dir.exists()
+            rundir.prepare(run_dir, recipe, train_videos.missing + val_videos.missing, stored)
+            if is_new:
+                lock.enter_context(rundir.locked(run_dir))
+            _announce(training, stored, warning)
+        process.gather(None)  # the folder is there
+        with control(process, 60 * save_minutes) as stop:
+            while training.epoch < recipe.epochs:
+                _run_epoch(training, train_loader, val_loader, stop)
     return training.history
 
 
@@ -118,7 +124,7 @@ def _run_epoch(training: Training, train_loader, val_loader, stop: Control) -> N
     label = f"epoch {row['epoch']}/{training.recipe.epochs}, validation"
     precision = training.numerics["precision"]
     row |= validate(training.tested, val_loader, training.process, precision, label, leave_if_asked)
-    row["peak_memory_mib"] = _peak_memory_mib(training.process.device)
+    row["peak_memory_mib"] = peak_memory_mib(training.process.device)
     training.history.append(row)
     state.save(training, best=row["val_top1"] >= max(past["val_top1"] for past in training.history))
     if training.process.is_main:
@@ -232,7 +238,7 @@ def _log_step(training: Training, rate: float, clock: Clock) -> None:
     if training.process.is_main:
         place = {"epoch": training.epoch + 1, "clips": training.clips, "step": True}
         row = place | _means(sums) | {"lr": rate} | clock.speeds()
-        rundir.append_metrics(training.run_dir, row | {"peak_memory_mib": _peak_memory_mib(training.process.device)})
+        rundir.append_metrics(training.run_dir, row | {"peak_memory_mib": peak_memory_mib(training.process.device)})
 
 
 def _stopped(training: Training, asked: int) -> Stopped:
@@ -264,27 +270,6 @@ def validate(
         after_batch()
     loss, top1, top5, count = torch.stack(process.gather(totals)).sum(0).tolist()
     return {"val_loss": loss / count, "val_top1": 100 * top1 / count, "val_top5": 100 * top5 / count}
-
-
-@contextmanager
-def _deterministic(wanted: bool) -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
-    if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with this alone
-        torch.use_deterministic_algorithms(True)
-    try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=not wanted, deterministic=wanted, allow_tf32=True):
-            yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
-def _peak_memory_mib(device: torch.device) -> float:
-    """GPU memory the allocator ever held, or this process's largest resident size."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _print_epoch(row: dict, recipe: Recipe) -> None:

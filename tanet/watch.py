@@ -1,5 +1,7 @@
-"""What a training looks at while it runs: its speed, and whether its numbers still are numbers."""
+"""What a training looks at while it runs: its speed, its memory, and whether its numbers still are numbers."""
 
+import resource
+import sys
 import time
 from collections.abc import Callable
 
@@ -57,3 +59,11 @@ class Watch:
                 f"the loss is {values[0]:g}, the gradient's norm {values[1]:g} in {place}, with the videos {names}. The checkpoints in "
                 f"{self.training.run_dir} are from before; lower lr, or use precision=float32"
             )
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """GPU memory the allocator ever held, or this process's largest resident size."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

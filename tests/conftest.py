@@ -10,7 +10,9 @@ from data_scripts.make_demo import make_demo_kinetics, make_demo_something
 from tanet import recipes, train
 
 DATA = Path(__file__).parent / "data"
-LAST = ("test_notebook", "test_evaluate", "test_train", "test_distributed", "test_faults", "test_resume", "test_nodes")  # the slow ones, quickest first
+LAST = (  # the slow ones, quickest first
+    "test_notebook", "test_evaluate", "test_train", "test_distributed", "test_faults", "test_nodes", "test_resume", "test_papermill",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):

@@ -280,6 +280,18 @@ def test_a_signal_to_all_processes_of_a_training_saves_too(tmp_path, something_r
         assert f"saved in {run_dir}, and the same call goes on from there" in said and child.returncode == code
 
 
+def test_two_trainings_in_one_folder_do_not_get_into_each_others_way(tmp_path, monkeypatch, something_root, recipe):
+    run_dir, recipe = tmp_path / "run", recipe.with_changes({"epochs": 500, "lr_steps": []})
+    child = start(recipe, something_root, run_dir)
+    _wait_for_a_step(run_dir, child)
+    monkeypatch.setattr(rundir.locked.__wrapped__, "__defaults__", (0.5,))
+    with pytest.raises(rundir.RunInUse, match=rf"{run_dir}: another training is running in it \(process {child.pid} on"):
+        train.fit(recipe, something_root, run_dir)
+    kill(child)
+    with rundir.locked(run_dir):  # a killed training holds no lock
+        assert rundir.newest(run_dir)[0] is not None
+
+
 def test_an_average_of_the_weights_is_tested_and_resumed(tmp_path, monkeypatch, something_root, recipe):
     recipe = recipe.with_changes({"ema": 0.9})
     train.fit(recipe, something_root, tmp_path / "whole")

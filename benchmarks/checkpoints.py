@@ -1,0 +1,73 @@
+"""What checkpoints and metrics.jsonl cost a training: shares of its time at the default intervals.
+
+    python benchmarks/checkpoints.py [--arch tanet50] [--clips 2] [--rounds 5]
+
+One step of the optimiser, one checkpoint of the whole state (weights and momentum, written, synced and rotated) and one
+line of metrics.jsonl are timed in turn.
+"""
+
+import argparse
+import inspect
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from common import clock, device, fair_malloc, interleaved, record
+
+from tanet import recipes, state, train
+from tanet.distributed import Process
+from tanet.lists import Sample, VideoList
+from tanet.model import ARCHITECTURES
+from tanet.watch import Clock, Watch
+
+SAVE_SECONDS = 60 * inspect.signature(train.fit).parameters["save_minutes"].default
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arch", choices=tuple(ARCHITECTURES), default="tanet50")
+    parser.add_argument("--clips", type=int, default=2 if device().type == "cpu" else 32)
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    changes = {"arch": chosen.arch, "init": "none", "clips_per_process": chosen.clips, "deterministic": True}
+    recipe = recipes.get("k400_8f").with_changes(changes)
+    shape = (chosen.clips, recipe.num_frames, 3, recipe.crop_size, recipe.crop_size)
+    indices = torch.arange(chosen.clips)
+    parts = [(torch.zeros(shape, dtype=torch.uint8), indices, indices)]
+    videos = VideoList(tuple(Sample(Path(f"{index}.mp4"), index) for index in range(chosen.clips)), ("a", "b"))
+    with TemporaryDirectory() as folder:
+        run_dir = Path(folder)
+        (run_dir / "checkpoints").mkdir()
+        training = state.begin(recipe, videos.class_names, {}, run_dir, Process(0, 1, device()), None)
+        watch, speed = Watch(training, videos), Clock()
+        actions = {
+            "step": lambda: train._step(training, parts, watch),
+            "checkpoint": lambda: state.save(training),
+            "line": lambda: train._log_step(training, 0.01, speed),
+        }
+        times = interleaved({name: timed(action) for name, action in actions.items()}, chosen.rounds)
+    seconds = {name: row["seconds"] for name, row in times.items()}
+    shares = {
+        "checkpoint": seconds["checkpoint"] / SAVE_SECONDS,
+        "line": seconds["line"] / (train.LOG_STEPS * seconds["step"]),
+    }
+    rows = [{"arch": chosen.arch, "clips": chosen.clips, "what": what, "percent of the training": round(100 * share, 4)}
+            | ({"seconds": round(seconds[what], 5)} if device().type == "cuda" else {})
+            for what, share in shares.items()]  # fmt: skip
+    for row in rows:
+        print(row)
+    record(f"checkpoints-{chosen.arch}", rows)
+
+
+def timed(action):
+    def run():
+        started = clock()
+        action()
+        return {"seconds": clock() - started}
+
+    return run
+
+
+if __name__ == "__main__":
+    fair_malloc()
+    main()
