@@ -118,8 +118,8 @@ def require_gpus(count: int) -> None:
 def launch(function: Callable, arguments: tuple, gpus: int = 0, processes: int = 1):
     """Calls `function(*arguments)` on `gpus` GPUs, one process each, or in `processes` CPU processes if gpus is 0.
 
-    Returns what rank 0 returns; LaunchError if one fails, Stopped if they were asked to stop. One process runs right here. Several are spawned, so the function must live in a module:
-    one defined in a notebook's cell cannot be found by them.
+    Returns what rank 0 returns; LaunchError if one fails, Stopped if they were asked to stop. One process runs right
+    here. Several are spawned, so the function must live in a module: they cannot find one of a notebook's cell.
     """
     if gpus < 0 or processes < 1:
         raise ValueError(f"gpus must be at least 0 and processes at least 1, got {gpus} and {processes}")

@@ -64,8 +64,6 @@ def plan(
     if protocol is not None:
         get_protocol(protocol)
     stored = source if isinstance(source, Checkpoint) else checkpoint.read(source)
-    if not Path(data_root).is_dir():
-        raise FileNotFoundError(f"data root {data_root} does not exist; set data_root to the folder of the data set")
     recipe = checkpoint.recipe_of(stored, recipe, datasets_at(data_root) or None)
     recipe = recipes.in_style(recipe, style) if style else recipe
     videos = load_list(recipe, data_root, "val", missing)

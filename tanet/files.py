@@ -34,6 +34,12 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
 def sha256(path: str | os.PathLike) -> str:
     """The file's SHA-256 in hexadecimal digits."""
     with open(path, "rb") as file:

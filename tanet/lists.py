@@ -56,9 +56,7 @@ def load_list(recipe: Recipe, root: str | os.PathLike, split: str, missing: str 
         raise ValueError(f"split must be train or val, got {split!r}")
     if missing not in ("raise", "skip"):
         raise ValueError(f"missing must be raise or skip, got {missing!r}")
-    root = Path(root)
-    if not root.is_dir():
-        raise FileNotFoundError(f"data root {root} does not exist; set data_root to the folder of the data set")
+    root = _existing(root)
     videos = _READERS[recipe.dataset](root, split)
     if len(videos.class_names) != recipe.num_classes:
         raise DataError(
@@ -69,8 +67,15 @@ def load_list(recipe: Recipe, root: str | os.PathLike, split: str, missing: str 
 
 
 def datasets_at(root: str | os.PathLike) -> tuple[str, ...]:
-    """The data sets whose label file is in the folder `root`."""
-    return tuple(name for name, file in LABEL_FILES.items() if (Path(root) / file).is_file())
+    """The data sets whose label file is in the folder `root`; FileNotFoundError if that does not exist."""
+    root = _existing(root)
+    return tuple(name for name, file in LABEL_FILES.items() if (root / file).is_file())
+
+
+def _existing(root: str | os.PathLike) -> Path:
+    if not Path(root).is_dir():
+        raise FileNotFoundError(f"data root {root} does not exist; set data_root to the folder of the data set")
+    return Path(root)
 
 
 def class_names_at(dataset: str, root: str | os.PathLike) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tanet.files import atomic_write
+from tanet.files import write_text
 
 
 class PartialScores:
@@ -42,11 +42,11 @@ class PartialScores:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.header.exists():
             self._forget(self.folder.glob("scores-*"))  # whose test nobody knows any more
-            _write(self.header, json.dumps(self.test))
+            write_text(self.header, json.dumps(self.test))
             return {}
         scores = dict(row for path in sorted(self.folder.glob("scores-*.jsonl")) for row in _rows(path))
         # One file of whole lines, so that nothing is appended to a line that a kill cut short.
-        _write(self.folder / "scores-before.jsonl", "".join(_line(index, row) for index, row in scores.items()))
+        write_text(self.folder / "scores-before.jsonl", "".join(_line(index, row) for index, row in scores.items()))
         self._forget(self.folder.glob("scores-[0-9]*.jsonl"))
         return scores
 
@@ -63,11 +63,6 @@ class PartialScores:
     def _forget(paths: Iterable[Path]) -> None:
         for path in paths:
             path.unlink()
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_write(path) as file:
-        file.write(text.encode())
 
 
 def exact(scores: np.ndarray) -> list[float]:

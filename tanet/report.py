@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tanet.files import atomic_write
+from tanet.files import write_text
 from tanet.lists import Sample, VideoList
 from tanet.metrics import metrics
 from tanet.partial import exact
@@ -49,8 +49,7 @@ def write_result(result: dict, out: str | os.PathLike) -> None:
     text = f'{rest[:-2]},\n "confusion": [\n  {confusion}\n ],\n "per_video": [\n  {rows}\n ]\n}}\n'
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     for path, content in ((Path(out).with_suffix(".md"), result_page(result) + "\n"), (out, text)):
-        with atomic_write(path) as file:
-            file.write(content.encode())
+        write_text(path, content)
 
 
 def result_page(result: dict) -> str:

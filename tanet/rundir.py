@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tanet import checkpoint
 from tanet.checkpoint import Checkpoint
-from tanet.files import CheckpointError, atomic_write
+from tanet.files import CheckpointError, write_text
 from tanet.lists import VideoList
 from tanet.recipes import Recipe
 
@@ -141,15 +141,15 @@ def check_data(stored: Checkpoint, data: dict) -> None:
 def prepare(run_dir: Path, recipe: Recipe, missing: tuple[str, ...], stored: Checkpoint | None) -> None:
     """Makes the folder, or brings it to the state of the checkpoint `stored`: lines written after that go."""
     (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
-    _write(run_dir / "recipe.json", recipe.to_json())  # other processes may be reading it
+    write_text(run_dir / "recipe.json", recipe.to_json())  # other processes may be reading it
     if missing:
-        _write(run_dir / "missing.txt", "".join(f"{name}\n" for name in missing))
+        write_text(run_dir / "missing.txt", "".join(f"{name}\n" for name in missing))
         print(f"{len(missing)} listed videos are not there and left out: {run_dir / 'missing.txt'}", flush=True)
     done = (stored.rest["epoch"] + 1, stored.rest["clips"]) if stored else (0, 0)
     history = stored.rest["history"] if stored else []
     rows = [row for row in _rows(run_dir) if "step" in row and (row["epoch"], row["clips"]) <= done]
     rows = sorted([*rows, *history], key=lambda row: (row["epoch"], "step" not in row))
-    _write(run_dir / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write_text(run_dir / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def save(run_dir: Path, state: dict, best: bool = False) -> None:
@@ -176,8 +176,3 @@ def _sync(path: Path) -> None:
     if path.exists():
         with open(path, "rb") as file:
             os.fsync(file.fileno())
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_write(path) as file:
-        file.write(text.encode())
