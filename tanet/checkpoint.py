@@ -2,6 +2,7 @@
 
     python -m tanet.checkpoint inspect FILE
     python -m tanet.checkpoint convert FILE OUT.safetensors [--to mmaction2|official]
+    python -m tanet.checkpoint pack RUN_DIR FOLDER
 
 `read` recognises the layouts of tanet.layouts by their keys. What a file does not say itself follows from its layout:
 whose style of testing it wants, and in which order its classifier has the classes.

@@ -126,6 +126,8 @@ def _order_in_words(stored: Checkpoint) -> str:
 
 
 def main(arguments: list[str] | None = None):
+    from tanet.pack import pack  # here: it builds on this module
+
     parser = argparse.ArgumentParser(prog="python -m tanet.checkpoint", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     look = commands.add_parser("inspect", help="say what a checkpoint holds and how it is tested")
@@ -140,8 +142,15 @@ def main(arguments: list[str] | None = None):
     )
     change.add_argument("--recipe", choices=tuple(recipes.RECIPES), help="where the file fits several")
     change.add_argument("--data-root", help="take the class names from the label file of the data there")
+    share = commands.add_parser("pack", help="put a run's weights, metrics and results into one folder to share")
+    share.add_argument("run_dir")
+    share.add_argument("folder", help="the folder to make")
+    share.add_argument("--which", choices=("last", "best"), default="last", help="which checkpoint; default: last")
     chosen = parser.parse_args(arguments)
     try:
+        if chosen.command == "pack":
+            print("\n".join(pack(chosen.run_dir, chosen.folder, chosen.which)))
+            return
         stored = read(chosen.path)
         if chosen.command == "convert":
             there = datasets_at(chosen.data_root) if chosen.data_root else None

@@ -5,6 +5,7 @@ alone it is rank 0 of 1. NCCL between GPUs, Gloo between CPU processes.
 """
 
 import gc
+import itertools
 import os
 import signal
 import threading
@@ -115,32 +116,40 @@ def require_gpus(count: int) -> None:
         raise LaunchError(f"{count} GPU(s) asked for, {found} found on this machine; pass gpus=0 to run on the CPU")
 
 
-def launch(function: Callable, arguments: tuple, gpus: int = 0, processes: int = 1):
+def launch(
+    function: Callable, arguments: tuple, gpus: int = 0, processes: int = 1, nodes: int = 1, rendezvous: str = ""
+):
     """Calls `function(*arguments)` on `gpus` GPUs, one process each, or in `processes` CPU processes if gpus is 0.
 
-    Returns what rank 0 returns; LaunchError if one fails, Stopped if they were asked to stop. One process runs right
-    here. Several are spawned, so the function must live in a module: they cannot find one of a notebook's cell.
+    With `nodes` machines, each calls it, with the same arguments, and they meet at `rendezvous`: "HOST:PORT" of one of
+    them. Returns what the first process here returns; LaunchError if one fails, Stopped if they were asked to stop. One
+    process alone runs right here. Several are spawned, so the function must live in a module: they cannot find one of a
+    notebook's cell.
     """
-    if gpus < 0 or processes < 1:
-        raise ValueError(f"gpus must be at least 0 and processes at least 1, got {gpus} and {processes}")
+    if gpus < 0 or processes < 1 or nodes < 1:
+        raise ValueError(
+            f"gpus must be at least 0, processes and nodes at least 1, got {gpus}, {processes} and {nodes}"
+        )
     if gpus:
         require_gpus(gpus)
     count = gpus or processes
-    if count == 1:
+    if nodes * count == 1:
         return function(*arguments)
+    endpoint = _meeting_point(rendezvous) if nodes > 1 else "localhost:0"
     config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
+        min_nodes=nodes,
+        max_nodes=nodes,
         nproc_per_node=count,
         rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        run_id=uuid.uuid4().hex,
+        rdzv_endpoint=endpoint,
+        run_id=endpoint if nodes > 1 else uuid.uuid4().hex,
         max_restarts=0,
         start_method="spawn",
     )
     with TemporaryDirectory(prefix="tanet-") as failures, _own_signals():
         try:
-            return elastic_launch(config, _keep_failure)(failures, function, arguments)[0]
+            results = elastic_launch(config, _keep_failure)(failures, function, arguments)
+            return results[min(results)]
         except (ChildFailedError, SignalException, KeyboardInterrupt) as error:
             said = _first_failure(Path(failures))
             if said and STOPPED in said:
@@ -148,6 +157,18 @@ def launch(function: Callable, arguments: tuple, gpus: int = 0, processes: int =
             if not isinstance(error, ChildFailedError):
                 raise KeyboardInterrupt(str(error)) from None
             raise LaunchError(said or str(error)) from None
+
+
+_meetings = itertools.count()
+
+
+def _meeting_point(rendezvous: str) -> str:
+    """HOST:PORT for one launch on several nodes. Every launch of a notebook takes the next port: the store of the one before may
+    still be on its way out."""
+    host, _, port = rendezvous.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f'several nodes need rendezvous="HOST:PORT", a port of one of them that is free; got {rendezvous!r}')
+    return f"{host}:{int(port) + next(_meetings)}"
 
 
 STOPPED = f"{Stopped.__module__}.{Stopped.__name__}: "  # as a traceback names it
@@ -169,7 +190,8 @@ def _own_signals() -> Iterator[None]:
 def _keep_failure(folder: str, function: Callable, arguments: tuple):
     """Runs in each process. When one raises, the others fail in its wake, and torch reports whichever it sees first."""
     try:
-        return function(*arguments)
+        result = function(*arguments)
+        return result if os.environ["LOCAL_RANK"] == "0" else None  # one is enough, and it may be large
     except BaseException as error:
         Path(folder, f"{time.time_ns()}-{os.environ['RANK']}").write_text(traceback.format_exc())
         if isinstance(error, KeyboardInterrupt):  # which torch takes for success

@@ -113,12 +113,15 @@ def run(
     style: str | None = None,
     remap_classes: bool = False,
     subset: int | None = None,
+    nodes: int = 1,
+    rendezvous: str = "",
 ) -> dict:
     """Tests a checkpoint of any layout on the validation videos below `data_root`; returns the result.
 
     `protocol`: by default the first that belongs to the recipe. `recipe`: where the checkpoint does not say it and
     several fit; its style is the checkpoint's. `style`: to test in another one. `remap_classes`: accept class names in
     another order. `subset`: only so many videos, drawn at random. `missing`: "raise" or "skip" listed videos not there.
+    `gpus`, `processes`, `nodes`, `rendezvous`: as for tanet.train.launch.
 
     Every video is scored once and alike whatever the number of processes; under torchrun every process calls it. With
     `out` the result goes to that file, with every video's scores, and a page for reading to the same name ending in
@@ -136,9 +139,10 @@ def run(
     if "TORCHELASTIC_RUN_ID" in os.environ:  # under torchrun, which has started the processes
         return _run(test, facts, Path(data_root), out, partial, gpus > 0)
     with TemporaryDirectory(prefix="tanet-") as folder:
-        if max(gpus, processes if not gpus else 1) > 1:
+        if nodes * (gpus or processes) > 1:
             test = _with_weights_in(folder, test)
-        return launch(_run, (test, facts, Path(data_root), out, partial, gpus > 0), gpus, processes)
+        arguments = (test, facts, Path(data_root), out, partial, gpus > 0)
+        return launch(_run, arguments, gpus, processes, nodes, rendezvous)
 
 
 def _with_weights_in(folder: str, test: Test) -> Test:
@@ -167,6 +171,7 @@ def _run(
         if out is not None and process.is_main:
             write_result(result, out)
             partial.remove()
+        process.gather(None)  # the result is there for all
     return result
 
 

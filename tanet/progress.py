@@ -14,15 +14,15 @@ def track(items: Iterable, total: int, label: str, quiet: bool = False) -> Itera
     """Yields `items`, showing how many of `total` are done; `quiet` shows nothing."""
     if quiet:
         yield from items
-    elif _interactive():
+    elif sys.stdout.isatty() or in_jupyter():
         yield from tqdm(items, total=total, desc=label, file=sys.stdout, dynamic_ncols=True, leave=False)
     else:
         yield from _lines(items, total, label)
 
 
-def _interactive() -> bool:
-    # The variable is set in kernels that a Jupyter server starts, not in those of papermill and nbval.
-    return sys.stdout.isatty() or "JPY_SESSION_NAME" in os.environ
+def in_jupyter() -> bool:
+    """Whether somebody looks at this kernel: a Jupyter server sets the variable, papermill and nbval do not."""
+    return "JPY_SESSION_NAME" in os.environ
 
 
 def _lines(items: Iterable, total: int, label: str) -> Iterator:

@@ -27,9 +27,10 @@ PREVIOUS = Path("checkpoints", "previous.pth")
 BEST = Path("checkpoints", "best.pth")
 
 
-def read_metrics(run_dir: str | os.PathLike, steps: bool = False) -> list[dict]:
-    """The rows of a run's metrics.jsonl, one an epoch, or with `steps` one every few steps; empty if there is none yet."""
-    return [row for row in _rows(Path(run_dir)) if ("step" in row) == steps]
+def read_metrics(run_dir: str | os.PathLike, steps: bool | None = False) -> list[dict]:
+    """The rows of a run's metrics.jsonl, one an epoch, or with `steps` one every few steps, or with None both, as they lie
+    there; empty if there is none yet."""
+    return [row for row in _rows(Path(run_dir)) if steps is None or ("step" in row) == steps]
 
 
 def _rows(run_dir: Path) -> list[dict]:

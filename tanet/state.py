@@ -15,6 +15,7 @@ from tanet.model import TANet, build
 from tanet.numerics import FORMATS, choose
 from tanet.optim import parameter_groups
 from tanet.recipes import Recipe
+from tanet.tensorboard import ScalarWriter
 
 # What is summed up over the clips of an epoch, and since the last line of metrics.jsonl.
 SUMS = ("loss", "correct", "clips", "grad_norm", "steps")
@@ -38,6 +39,14 @@ class Training:
     epoch: int = 0  # the one under way, counted from 0
     clips: int = 0  # of this epoch that are done, by all processes
     history: list[dict] = field(default_factory=list)  # a row for each finished epoch
+    tells: bool = False  # this process says how it goes
+    writer: ScalarWriter | None = None  # of TensorBoard's files
+
+    def record(self, row: dict) -> None:
+        """A line of metrics.jsonl, which is the record; the first process writes it."""
+        rundir.append_metrics(self.run_dir, row)
+        if self.writer is not None:
+            self.writer.add(row)
 
     @property
     def tested(self) -> TANet:

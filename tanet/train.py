@@ -6,7 +6,6 @@ the middle of an epoch if need be, and computes what the undisturbed run would h
 
 import argparse
 import os
-from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
@@ -16,20 +15,21 @@ import torch
 from torch import nn
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from tanet import recipes, rundir, state
+from tanet import live, recipes, rundir, state
 from tanet.checkpoint import Checkpoint
 from tanet.data import EpochBatches, VideoList, load_list, training_loader, validation_loader
-from tanet.distributed import Process, Stopped, process_group
+from tanet.distributed import LaunchError, Process, Stopped, process_group
 from tanet.distributed import launch as launch_processes
-from tanet.metrics import label_ranks
-from tanet.model import TANet
 from tanet.numerics import autocast, deterministic
 from tanet.optim import learning_rate
 from tanet.progress import track
 from tanet.recipes import Recipe
-from tanet.rundir import read_metrics  # noqa: F401, beside fit for whoever looks at a run
+from tanet.rundir import RunInUse, read_metrics  # noqa: F401, beside fit for whoever looks at a run
 from tanet.state import Training
 from tanet.stopping import Control, control
+from tanet.tensorboard import ScalarWriter, require_tensorboard
+from tanet.validation import validate
+from tanet.video import VideoError
 from tanet.watch import Clock, Watch, peak_memory_mib
 
 LOG_STEPS = 20  # steps of the optimiser between the lines of metrics.jsonl
@@ -41,13 +41,18 @@ def launch(
     run_dir: str | os.PathLike,
     gpus: int = 0,
     processes: int = 1,
+    nodes: int = 1,
+    rendezvous: str = "",
     **options,
 ) -> list[dict]:
     """`fit` on `gpus` GPUs of this machine, or in `processes` CPU processes with gpus=0; `options` go to `fit`.
 
-    For notebooks and scripts. Returns the run's metrics, one dict an epoch.
+    For notebooks and scripts; in JupyterLab it draws what metrics.jsonl says while it goes on. With `nodes` machines each
+    calls it, and they meet at `rendezvous`, "HOST:PORT" of one of them. Returns the run's metrics, one dict an epoch.
     """
-    return launch_processes(partial(fit, use_gpu=gpus > 0, **options), (recipe, data_root, run_dir), gpus, processes)
+    with live.shown(run_dir, recipe) as shown:
+        function = partial(fit, use_gpu=gpus > 0, quiet=shown, **options)
+        return launch_processes(function, (recipe, data_root, run_dir), gpus, processes, nodes, rendezvous)
 
 
 def fit(
@@ -58,18 +63,23 @@ def fit(
     missing: str = "raise",
     resume: str = "auto",
     save_minutes: float = 10.0,
+    tensorboard: bool = False,
+    quiet: bool = False,
 ) -> list[dict]:
     """Trains `recipe` on the data below `data_root` into `run_dir`; returns metrics.jsonl's rows of the epochs.
 
     Under torchrun every process calls it. `missing` ("raise" or "skip") is what to do about listed videos that are not
     there, `resume` ("auto" or "never") about a run that is. A checkpoint is written after every epoch and every
-    `save_minutes`. On SIGINT (a notebook's interrupt) and SIGTERM the run is saved and Stopped raised.
+    `save_minutes`. On SIGINT (a notebook's interrupt) and SIGTERM the run is saved and Stopped raised. `tensorboard`: write
+    what goes to metrics.jsonl for TensorBoard too. `quiet`: no bar and no line an epoch, for who follows metrics.jsonl.
 
     Everything that can be checked is checked before the first step: recipe, lists, files, GPUs, and that `run_dir` holds
     no other run.
     """
     if resume not in ("auto", "never"):
         raise ValueError(f"resume must be auto or never, got {resume!r}")
+    if tensorboard:
+        require_tensorboard()
     run_dir = Path(run_dir)
     with process_group(use_gpu, recipe.workers) as process, deterministic(recipe.deterministic):
         train_videos = load_list(recipe, data_root, "train", missing)
@@ -79,16 +89,23 @@ def fit(
         rundir.check(run_dir, recipe, resume)
         # In a function of its own, so that the distributed network is gone before the group it talks through: the other
         # order can deadlock.
-        return _run(recipe, train_videos, val_videos, run_dir, process, save_minutes)
+        return _run(recipe, train_videos, val_videos, run_dir, process, save_minutes, tensorboard, quiet)
 
 
 def _run(
-    recipe: Recipe, train_videos: VideoList, val_videos: VideoList, run_dir: Path, process: Process, save_minutes: float
+    recipe: Recipe,
+    train_videos: VideoList,
+    val_videos: VideoList,
+    run_dir: Path,
+    process: Process,
+    save_minutes: float,
+    tensorboard: bool,
+    quiet: bool,
 ) -> list[dict]:
-    with ExitStack() as lock:
+    with ExitStack() as held:
         # Nothing is written before all has been checked, not even a folder.
         if process.is_main and run_dir.exists():
-            lock.enter_context(rundir.locked(run_dir))
+            held.enter_context(rundir.locked(run_dir))
         process.gather(None)
         stored, warning = rundir.newest(run_dir)
         data = rundir.describe_lists(train_videos, val_videos)
@@ -97,11 +114,15 @@ def _run(
         train_loader = training_loader(train_videos, recipe, process.rank, process.world_size)
         val_loader = validation_loader(val_videos, recipe, process.rank, process.world_size)
         training = state.begin(recipe, train_videos.class_names, data, run_dir, process, stored)
+        training.tells = process.is_main and not quiet
         if process.is_main:
             is_new = not run_dir.exists()
             rundir.prepare(run_dir, recipe, train_videos.missing + val_videos.missing, stored)
             if is_new:
-                lock.enter_context(rundir.locked(run_dir))
+                held.enter_context(rundir.locked(run_dir))
+            if tensorboard:
+                done = training.epoch * len(train_videos) + training.clips
+                training.writer = held.enter_context(ScalarWriter(run_dir, len(train_videos), done))
             _announce(training, stored, warning)
         process.gather(None)  # the folder is there
         with control(process, 60 * save_minutes) as stop:
@@ -111,7 +132,7 @@ def _run(
 
 
 def _run_epoch(training: Training, train_loader, val_loader, stop: Control) -> None:
-    row = {"epoch": training.epoch + 1, "clips": None}
+    row = {"epoch": training.epoch + 1, "clips": None, "progress": float(training.epoch + 1)}
     row |= train_epoch(training, train_loader, stop)
     row["clips"] = training.clips
     # Each process has seen other clips, and has running statistics of its own.
@@ -123,12 +144,13 @@ def _run_epoch(training: Training, train_loader, val_loader, stop: Control) -> N
 
     label = f"epoch {row['epoch']}/{training.recipe.epochs}, validation"
     precision = training.numerics["precision"]
-    row |= validate(training.tested, val_loader, training.process, precision, label, leave_if_asked)
+    row |= validate(training.tested, val_loader, training.process, precision, label, leave_if_asked, not training.tells)
     row["peak_memory_mib"] = peak_memory_mib(training.process.device)
     training.history.append(row)
     state.save(training, best=row["val_top1"] >= max(past["val_top1"] for past in training.history))
     if training.process.is_main:
-        rundir.append_metrics(training.run_dir, row)
+        training.record(row)
+    if training.tells:
         _print_epoch(row, training.recipe)
     training.next_epoch()
 
@@ -151,12 +173,12 @@ def _announce(training: Training, stored: Checkpoint | None, warning: str) -> No
 
 def train_epoch(training: Training, loader, stop: Control) -> dict:
     """What is left of the epoch's pass over the training clips -> what metrics.jsonl says of the whole of it."""
-    recipe, process, batches = training.recipe, training.process, loader.batch_sampler
+    recipe, batches = training.recipe, loader.batch_sampler
     training.network.train()
     batches.epoch, batches.start = training.epoch, training.clips
     steps, clock, watch = batches.steps, Clock(), Watch(training, loader.dataset.videos)
     label = f"epoch {training.epoch + 1}/{recipe.epochs}, training batches"
-    loaded = iter(track(loader, len(batches), label, quiet=not process.is_main))
+    loaded = iter(track(loader, len(batches), label, quiet=not training.tells))
     for _ in range(steps):
         parts = clock.wait(lambda: [next(loaded) for _ in range(recipe.accumulation)])
         rate = _set_rate(training, batches)
@@ -165,7 +187,7 @@ def train_epoch(training: Training, loader, stop: Control) -> dict:
         training.clips += batches.step_clips
         clock.clips += batches.step_clips
         if training.clips // batches.step_clips % LOG_STEPS == 0:
-            _log_step(training, rate, clock)
+            _log_step(training, rate, _progress(training, training.clips, batches), clock)
         due, asked = stop.step()
         if due or asked:
             watch.look()
@@ -179,7 +201,7 @@ def train_epoch(training: Training, loader, stop: Control) -> dict:
     stop.settle()
     if steps:
         state.save(training)  # validation takes its time
-    sums = torch.stack(process.gather(training.sums[0].cpu())).sum(0)
+    sums = torch.stack(training.process.gather(training.sums[0].cpu())).sum(0)
     last = learning_rate(recipe, _progress(training, training.clips - batches.step_clips, batches), batches.step_clips)
     return _means(sums) | {"lr": last} | clock.speeds()
 
@@ -232,13 +254,13 @@ def _means(sums: torch.Tensor) -> dict:
     return {"loss": loss / clips, "top1": 100 * correct / clips, "grad_norm": grad_norm / steps}
 
 
-def _log_step(training: Training, rate: float, clock: Clock) -> None:
+def _log_step(training: Training, rate: float, progress: float, clock: Clock) -> None:
     sums = torch.stack(training.process.gather(training.sums[1].cpu())).sum(0)
     training.sums[1] = 0
     if training.process.is_main:
-        place = {"epoch": training.epoch + 1, "clips": training.clips, "step": True}
+        place = {"epoch": training.epoch + 1, "clips": training.clips, "progress": progress, "step": True}
         row = place | _means(sums) | {"lr": rate} | clock.speeds()
-        rundir.append_metrics(training.run_dir, row | {"peak_memory_mib": peak_memory_mib(training.process.device)})
+        training.record(row | {"peak_memory_mib": peak_memory_mib(training.process.device)})
 
 
 def _stopped(training: Training, asked: int) -> Stopped:
@@ -247,29 +269,6 @@ def _stopped(training: Training, asked: int) -> Stopped:
         f"{training.run_dir}, and the same call goes on from there",
         asked,
     )
-
-
-@torch.no_grad()
-def validate(
-    model: TANet,
-    loader,
-    process: Process,
-    precision: str,
-    label: str = "validation",
-    after_batch: Callable = lambda: None,
-) -> dict:
-    """Loss and accuracy on one centred clip of every validation video, each counted once over all processes."""
-    model.eval()
-    totals = torch.zeros(4, dtype=torch.float64)  # loss, top-1, top-5, clips
-    for clips, labels, _ in track(loader, len(loader), f"{label}, batches", quiet=not process.is_main):
-        with autocast(process.device, precision):
-            logits = model(clips.to(process.device, non_blocking=True)).float().cpu()
-        rank = label_ranks(logits.numpy(), labels.numpy())
-        loss = nn.functional.cross_entropy(logits, labels, reduction="sum").item()
-        totals += torch.tensor([loss, (rank < 1).sum(), (rank < 5).sum(), len(rank)], dtype=torch.float64)
-        after_batch()
-    loss, top1, top5, count = torch.stack(process.gather(totals)).sum(0).tolist()
-    return {"val_loss": loss / count, "val_top1": 100 * top1 / count, "val_top5": 100 * top5 / count}
 
 
 def _print_epoch(row: dict, recipe: Recipe) -> None:
@@ -290,22 +289,26 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--missing", choices=("raise", "skip"), default="raise", help="about listed videos not there")
     parser.add_argument("--resume", choices=("auto", "never"), default="auto", help="about a run that is there already")
     parser.add_argument("--save-minutes", type=float, default=10.0, help="between checkpoints within an epoch")
+    parser.add_argument("--tensorboard", action="store_true", help="write metrics for TensorBoard, too")
     parser.add_argument("--seed", type=int, help="the recipe's field, as --set seed=...")
     parser.add_argument("--deterministic", action="store_true", help="the same run to the last bit")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="change a recipe field")
     chosen = parser.parse_args(arguments)
-    changes = recipes.parse_changes(chosen.set) | ({} if chosen.seed is None else {"seed": chosen.seed})
-    recipe = recipes.get(chosen.recipe).with_changes(
-        changes | ({"deterministic": True} if chosen.deterministic else {})
-    )
-    options = {"missing": chosen.missing, "resume": chosen.resume, "save_minutes": chosen.save_minutes}
+    options = {name: getattr(chosen, name) for name in ("missing", "resume", "save_minutes", "tensorboard")}
     try:
+        changes = recipes.parse_changes(chosen.set) | ({} if chosen.seed is None else {"seed": chosen.seed})
+        changes |= {"deterministic": True} if chosen.deterministic else {}
+        recipe = recipes.get(chosen.recipe).with_changes(changes)
         if "TORCHELASTIC_RUN_ID" in os.environ:  # under torchrun, which has started the processes
             record(fit)(recipe, chosen.data_root, chosen.run_dir, chosen.gpus > 0, **options)
         else:
             launch(recipe, chosen.data_root, chosen.run_dir, chosen.gpus, chosen.processes, **options)
     except Stopped as stopped:
         parser.exit(128 + stopped.signal, f"{stopped}\n")
+    except (ValueError, OSError, ModuleNotFoundError, FloatingPointError, VideoError, LaunchError, RunInUse) as error:
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            raise  # to torchrun, which names the first process that failed
+        parser.exit(1, f"{error}\n")
 
 
 if __name__ == "__main__":

@@ -169,6 +169,32 @@ def learning_curves(runs: Mapping[str, Sequence[dict]]) -> Figure:
     return figure
 
 
+def training_curves(rows: Sequence[dict]) -> Figure:
+    """A training under way: loss, top-1, and speed over the epochs, from all rows of metrics.jsonl."""
+    steps = [row for row in rows if "step" in row]
+    epochs = [row for row in rows if "step" not in row]
+    figure = Figure(figsize=(11, 2.9), layout="constrained")
+    panels = figure.subplots(1, 3)
+    for axis, train, val in zip(panels, ("loss", "top1"), ("val_loss", "val_top1")):
+        axis.plot(*_over_progress(steps, train), color="C0", linewidth=1, label="training, a line every few steps")
+        axis.plot(*_over_progress(epochs, val), "o-", color="C1", markersize=4, label="validation")
+    panels[0].set_ylabel("cross-entropy loss")
+    panels[1].set_ylabel("top-1, per cent")
+    panels[1].set_ylim(0, 101)
+    panels[0].legend(fontsize=7)
+    panels[2].plot(*_over_progress(steps, "clips_per_second"), color="C2", linewidth=1)
+    panels[2].set_ylabel("clips/s since the epoch began")
+    panels[2].set_ylim(bottom=0)
+    for axis in panels:
+        axis.set_xlabel("epochs done")
+        axis.grid(alpha=0.3)
+    return figure
+
+
+def _over_progress(rows: Sequence[dict], field: str) -> tuple[list[float], list[float]]:
+    return [row["progress"] for row in rows], [row[field] for row in rows]
+
+
 def confusion_matrix(confusion: Sequence[Sequence[int]], names: Sequence[str], title: str) -> Figure:
     """Shares of each true class (row) taken for each class (column), in per cent; numbers up to 20 classes."""
     counts = np.asarray(confusion, float)

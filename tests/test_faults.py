@@ -68,6 +68,36 @@ def test_a_folder_that_cannot_be_written_ends_the_run_before_it_trains(
         train.fit(something_recipe, something_root, tmp_path / "file/run")
 
 
+def without_roots_rights(*command):
+    """Root may write anywhere, unless it gives that up."""
+    if os.geteuid() == 0:
+        command = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", *command)
+        if subprocess.run([*command[:2], "true"], check=False).returncode:
+            pytest.skip("runs as root, and setpriv is not there or not allowed")
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="gives up root's rights as Linux does")
+def test_a_folder_that_is_read_only_ends_the_run_with_its_name_and_nothing_is_overwritten(something_root, begun):
+    recipe, run_dir = begun
+    before, folders = content(run_dir), (run_dir, run_dir / "checkpoints")
+    command = [sys.executable, "-m", "tanet.train", "--recipe=demo_something", f"--data-root={something_root}"]
+    changes = [f"--set={change}" for change in ("epochs=4", "lr_steps=[]", "workers=0")]
+    try:
+        for folder in folders:
+            folder.chmod(0o500)
+        resumed = without_roots_rights(*command, f"--run-dir={run_dir}", *changes)
+        begun_anew = without_roots_rights(*command, f"--run-dir={run_dir / 'inside'}", *changes)
+    finally:
+        for folder in folders:
+            folder.chmod(0o700)
+    for ended, path in ((resumed, run_dir), (begun_anew, run_dir / "inside")):
+        assert ended.returncode == 1 and "epoch" not in ended.stdout, ended
+        assert "Permission denied" in ended.stderr and str(path) in ended.stderr and ended.stderr.count("\n") == 1
+    assert content(run_dir) == before
+    assert goes_on(recipe, something_root, run_dir)
+
+
 @pytest.mark.parametrize("kind", ["killed", "raises"])
 def test_a_loading_process_that_dies_ends_the_run(monkeypatch, something_root, begun, kind):
     recipe, run_dir = begun

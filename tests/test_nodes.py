@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tanet import rundir
+from tanet import evaluate, rundir, train
 
 
 def free_port():
@@ -39,6 +39,44 @@ def test_two_nodes_train_together(tmp_path, something_root):
     rows = rundir.read_metrics(run_dir)
     assert [(row["epoch"], row["clips"]) for row in rows] == [(1, 32), (2, 32)]
     assert len(rundir.newest(run_dir)[0].rest["sums"]) == 2
+
+
+NOTEBOOK = """
+import sys
+from tanet import evaluate, recipes, train
+root, run_dir, rendezvous = sys.argv[1:]
+if __name__ == "__main__":
+    recipe = recipes.get("demo_something").with_changes(
+        {"workers": 0, "clips_per_process": 4, "epochs": 1, "lr_steps": []})
+    where = {"nodes": 2, "rendezvous": rendezvous}
+    metrics = train.launch(recipe, root, run_dir, **where)
+    for protocol in ("sth-efficient", "sth-accurate"):
+        result = evaluate.run(f"{run_dir}/checkpoints/last.pth", root, protocol, f"{run_dir}/{protocol}.json", **where)
+        print(metrics[-1]["val_top1"], result["top1"], result["tested"])
+"""
+
+
+def test_two_notebooks_on_two_nodes_train_and_test_together(tmp_path, something_root):
+    """As papermill runs one on each node: each calls launch and run, several times, and gets the same numbers."""
+    (tmp_path / "cells.py").write_text(NOTEBOOK)
+    run_dir = tmp_path / "run"
+    command = [sys.executable, tmp_path / "cells.py", something_root, run_dir, f"localhost:{free_port()}"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(list(map(str, command)), **pipes) for _ in range(2)]
+    ended = [node.communicate(timeout=200) for node in both]
+    assert [node.returncode for node in both] == [0, 0], ended
+    one, other = ([line for line in out.splitlines() if line.endswith(" 16")] for out, _ in ended)
+    assert one == other and len(one) == 2
+    assert len(rundir.newest(run_dir)[0].rest["sums"]) == 2
+    alone = evaluate.run(run_dir / rundir.LAST, something_root, "sth-accurate", tmp_path / "alone.json")
+    assert (tmp_path / "alone.json").read_bytes() == (run_dir / "sth-accurate.json").read_bytes()
+    assert alone["tested"] == 16
+
+
+@pytest.mark.parametrize("rendezvous", ["", "somewhere", "somewhere:", ":29500"])
+def test_several_nodes_must_know_where_they_meet(tmp_path, something_root, something_recipe, rendezvous):
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        train.launch(something_recipe, something_root, tmp_path / "run", nodes=2, rendezvous=rendezvous)
 
 
 def kill(agent, whole_node):
