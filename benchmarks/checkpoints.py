@@ -7,7 +7,6 @@ line of metrics.jsonl are timed in turn.
 """
 
 import argparse
-import inspect
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,9 +17,10 @@ from tanet import recipes, state, train
 from tanet.distributed import Process
 from tanet.lists import Sample, VideoList
 from tanet.model import ARCHITECTURES
+from tanet.options import Options
 from tanet.watch import Clock, Watch
 
-SAVE_SECONDS = 60 * inspect.signature(train.fit).parameters["save_minutes"].default
+SAVE_SECONDS = 60 * Options().save_minutes
 
 
 def main():
@@ -33,7 +33,7 @@ def main():
     recipe = recipes.get("k400_8f").with_changes(changes)
     shape = (chosen.clips, recipe.num_frames, 3, recipe.crop_size, recipe.crop_size)
     indices = torch.arange(chosen.clips)
-    parts = [(torch.zeros(shape, dtype=torch.uint8), indices, indices)]
+    parts = [(torch.zeros(shape, dtype=torch.uint8), indices, indices, [])]
     videos = VideoList(tuple(Sample(Path(f"{index}.mp4"), index) for index in range(chosen.clips)), ("a", "b"))
     with TemporaryDirectory() as folder:
         run_dir = Path(folder)
@@ -43,7 +43,7 @@ def main():
         actions = {
             "step": lambda: train._step(training, parts, watch),
             "checkpoint": lambda: state.save(training),
-            "line": lambda: train._log_step(training, 0.01, speed),
+            "line": lambda: train._log_step(training, 0.01, 0.5, speed),
         }
         times = interleaved({name: timed(action) for name, action in actions.items()}, chosen.rounds)
     seconds = {name: row["seconds"] for name, row in times.items()}

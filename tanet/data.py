@@ -3,18 +3,15 @@
 What sample i looks like in epoch e under seed s depends on (s, e, i) alone.
 """
 
-import signal
-
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tanet import sampling
-from tanet.distributed import worker_count
 from tanet.lists import DataError, VideoList, load_list  # noqa: F401, who wants clips wants their list
+from tanet.reading import loader
 from tanet.recipes import Recipe
 from tanet.transforms import center_crop, mirrored_classes, resize_short_side, training_clip
-from tanet.video import open_video
 
 
 class TrainingClips(Dataset):
@@ -31,7 +28,7 @@ class TrainingClips(Dataset):
         epoch, index = key
         recipe, sample = self.recipe, self.videos.samples[index]
         rng = np.random.default_rng((recipe.seed, epoch, index))
-        with open_video(sample.path) as video:
+        with sample.open() as video:
             if recipe.sampling == "dense":
                 indices = sampling.dense_train(len(video), recipe.num_frames, rng)
             else:
@@ -53,7 +50,7 @@ class ValidationClips(Dataset):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
         recipe, sample = self.recipe, self.videos.samples[index]
-        with open_video(sample.path) as video:
+        with sample.open() as video:
             if recipe.sampling == "dense":
                 indices = sampling.dense_center(len(video), recipe.num_frames)
             else:
@@ -98,37 +95,16 @@ class EpochBatches(Sampler):
 
 
 def training_loader(videos: VideoList, recipe: Recipe, rank: int = 0, world_size: int = 1) -> DataLoader:
-    """Batches (clips uint8 [N, T, 3, S, S], labels int64 [N], indices int64 [N]); set `batch_sampler.epoch`."""
+    """Batches (clips uint8 [N, T, 3, S, S], labels int64 [N], indices int64 [N], unreadable), see tanet.reading; set
+    `batch_sampler.epoch`."""
     batches = EpochBatches(
         len(videos), recipe.clips_per_process, recipe.seed, rank, world_size, recipe.accumulation
     )
-    return _loader(TrainingClips(videos, recipe), recipe.workers, batch_sampler=batches)
+    return loader(TrainingClips(videos, recipe), videos, recipe.workers, batch_sampler=batches)
 
 
 def validation_loader(videos: VideoList, recipe: Recipe, rank: int = 0, world_size: int = 1) -> DataLoader:
     """Each process's share of the validation clips: every world_size-th, none twice, none left out."""
     share = range(rank, len(videos), world_size)
-    return _loader(
-        ValidationClips(videos, recipe), recipe.workers, sampler=share, batch_size=4 * recipe.clips_per_process
-    )
-
-
-LOADER_TIMEOUT = 600  # seconds after which a batch that does not come is an error
-
-
-def _loader(dataset: Dataset, workers: int, **how) -> DataLoader:
-    return DataLoader(
-        dataset,
-        num_workers=worker_count(workers),
-        timeout=LOADER_TIMEOUT if workers > 0 else 0,
-        worker_init_fn=_outlive_signals,
-        pin_memory=torch.cuda.is_available(),
-        persistent_workers=workers > 0,
-        **how,
-    )
-
-
-def _outlive_signals(worker: int) -> None:
-    """A signal that stops a training reaches its loading processes too: they serve on, for it to finish its step and save."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
+    clips = ValidationClips(videos, recipe)
+    return loader(clips, videos, recipe.workers, sampler=share, batch_size=4 * recipe.clips_per_process)

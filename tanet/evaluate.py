@@ -16,23 +16,23 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from tanet import checkpoint, files, recipes, sampling
 from tanet.checkpoint import Checkpoint
 from tanet.classes import classifier_names
-from tanet.distributed import LaunchError, Process, launch, process_group, require_gpus, worker_count
+from tanet.distributed import LaunchError, Process, launch, process_group, require_gpus
 from tanet.files import CheckpointError
 from tanet.lists import VideoList, datasets_at, load_list
 from tanet.model import TANet
+from tanet.options import SKIPPING
 from tanet.partial import PartialScores
-from tanet.progress import track
 from tanet.protocols import PROTOCOLS, Protocol, get_protocol
 from tanet.published import FULL_SETS, published
 from tanet.recipes import Recipe
-from tanet.report import result_page, summarize, write_result
+from tanet.report import below, result_page, summarize, write_result
+from tanet.scoring import score_videos
 from tanet.video import VideoError
-from tanet.views import score_views, test_views
+from tanet.views import score_views, test_views  # noqa: F401, beside run for whoever tests one video
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def plan(
     style: str | None = None,
     remap_classes: bool = False,
     subset: int | None = None,
+    val_list: str | os.PathLike | None = None,
 ) -> Test:
     """Checks a checkpoint against the data below `data_root` and says how it is tested; arguments as for `run`."""
     if protocol is not None:
@@ -66,7 +67,7 @@ def plan(
     stored = source if isinstance(source, Checkpoint) else checkpoint.read(source)
     recipe = checkpoint.recipe_of(stored, recipe, datasets_at(data_root) or None)
     recipe = recipes.in_style(recipe, style) if style else recipe
-    videos = load_list(recipe, data_root, "val", missing)
+    videos = load_list(recipe, data_root, "val", missing, val_list)
     listed = len(videos) + len(videos.missing)
     columns, order = _columns(stored, recipe, videos.class_names, remap_classes)
     return Test(
@@ -113,6 +114,8 @@ def run(
     style: str | None = None,
     remap_classes: bool = False,
     subset: int | None = None,
+    val_list: str | os.PathLike | None = None,
+    on_error: str = "raise",
     nodes: int = 1,
     rendezvous: str = "",
 ) -> dict:
@@ -120,7 +123,9 @@ def run(
 
     `protocol`: by default the first that belongs to the recipe. `recipe`: where the checkpoint does not say it and
     several fit; its style is the checkpoint's. `style`: to test in another one. `remap_classes`: accept class names in
-    another order. `subset`: only so many videos, drawn at random. `missing`: "raise" or "skip" listed videos not there.
+    another order. `subset`: only so many videos, drawn at random. `val_list`: a list of videos, see tanet.lists, instead of
+    the publisher's annotations. `missing`: "raise" or "skip" listed videos that are not there. `on_error`: "raise", or "skip"
+    those that cannot be read: the result names them, and says how many of how many videos were tested.
     `gpus`, `processes`, `nodes`, `rendezvous`: as for tanet.train.launch.
 
     Every video is scored once and alike whatever the number of processes; under torchrun every process calls it. With
@@ -128,7 +133,9 @@ def run(
     .md; a test that was killed goes on where it was. Raises CheckpointError, DataError, VideoError, FileNotFoundError or
     ValueError, and LaunchError if one of several processes fails.
     """
-    test = plan(source, data_root, protocol, missing, recipe, style, remap_classes, subset)
+    if on_error not in SKIPPING:
+        raise ValueError(f"on_error must be raise or skip, got {on_error!r}")
+    test = plan(source, data_root, protocol, missing, recipe, style, remap_classes, subset, val_list)
     if gpus:
         require_gpus(1)
     facts = _facts(test, torch.cuda.get_device_name() if gpus else "cpu")
@@ -137,11 +144,11 @@ def run(
         partial = PartialScores(out, facts | {"videos": _digest(test.videos, data_root)})
         partial.check()
     if "TORCHELASTIC_RUN_ID" in os.environ:  # under torchrun, which has started the processes
-        return _run(test, facts, Path(data_root), out, partial, gpus > 0)
+        return _run(test, facts, Path(data_root), out, partial, gpus > 0, on_error)
     with TemporaryDirectory(prefix="tanet-") as folder:
         if nodes * (gpus or processes) > 1:
             test = _with_weights_in(folder, test)
-        arguments = (test, facts, Path(data_root), out, partial, gpus > 0)
+        arguments = (test, facts, Path(data_root), out, partial, gpus > 0, on_error)
         return launch(_run, arguments, gpus, processes, nodes, rendezvous)
 
 
@@ -160,19 +167,33 @@ def _run(
     out: str | os.PathLike | None,
     partial: PartialScores | None,
     use_gpu: bool,
+    on_error: str,
 ) -> dict:
     recipe, stored = test.recipe, test.stored
     with process_group(use_gpu, recipe.workers) as process, _repeatable(process.device):
         if not stored.weights:
             stored = replace(stored, weights=checkpoint.read(stored.path).weights)
         model = checkpoint.load_model(stored, recipe)[0].to(process.device, memory_format=torch.channels_last)
-        scores = score_videos(model, test.videos, test.protocol.name, recipe, process, partial)[:, test.columns]
-        result = facts | summarize(scores, test.videos, data_root)
+        scores, unreadable = score_videos(model, test.videos, test.protocol.name, recipe, process, partial, on_error)
+        result = facts | _readable(scores, unreadable, test, data_root)
         if out is not None and process.is_main:
             write_result(result, out)
             partial.remove()
         process.gather(None)  # the result is there for all
     return result
+
+
+def _readable(scores: dict[int, np.ndarray], unreadable: dict[int, str], test: Test, data_root: Path) -> dict:
+    """Metrics and rows of the videos that could be read, and the others by name."""
+    if not scores:
+        raise VideoError(f"{unreadable[0]}; nor can any other of the {len(unreadable)} videos be read")
+    samples = test.videos.samples
+    readable = replace(test.videos, samples=tuple(samples[index] for index in sorted(scores)))
+    found = np.stack([scores[index] for index in sorted(scores)])[:, test.columns]
+    left_out = [
+        {"path": below(samples[index].path, data_root), "reason": unreadable[index]} for index in sorted(unreadable)
+    ]
+    return {"tested": len(scores), "unreadable": left_out} | summarize(found, readable, data_root)
 
 
 @contextmanager
@@ -224,50 +245,8 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _digest(videos: VideoList, data_root: str | os.PathLike) -> str:
-    rows = [[sample.path.relative_to(data_root).as_posix(), sample.label] for sample in videos.samples]
+    rows = [[below(sample.path, data_root), sample.label] for sample in videos.samples]
     return sha256(json.dumps(rows).encode()).hexdigest()
-
-
-def score_videos(
-    model: TANet,
-    videos: VideoList,
-    protocol: str,
-    recipe: Recipe,
-    process: Process | None = None,
-    partial: PartialScores | None = None,
-) -> np.ndarray:
-    """Probabilities float32 [M, classes] of every video, in list order; processes share the videos, all get the result.
-
-    With `partial`, videos scored there are not scored again.
-    """
-    process = process or Process(0, 1, torch.device("cpu"))
-    scored = process.gather(partial.prepare() if partial and process.is_main else {})[0]
-    waiting = [index for index in range(len(videos)) if index not in scored]
-    if process.is_main and scored:
-        print(f"{len(scored)} of {len(videos)} videos are scored already", flush=True)
-    share = waiting[process.rank :: process.world_size]
-    loader = DataLoader(
-        _TestViews(videos, protocol, recipe), sampler=share, batch_size=None, num_workers=worker_count(recipe.workers)
-    )
-    own = {}
-    for index, views in track(loader, len(share), f"{protocol}, videos", quiet=not process.is_main):
-        own[index] = score_views(model, views, recipe.style).numpy()
-        if partial:
-            partial.add(process.rank, index, own[index])
-    for part in process.gather(own):
-        scored |= part
-    return np.stack([scored[index] for index in range(len(videos))])
-
-
-class _TestViews(Dataset):
-    def __init__(self, videos: VideoList, protocol: str, recipe: Recipe):
-        self.videos, self.protocol, self.recipe = videos, protocol, recipe
-
-    def __len__(self) -> int:
-        return len(self.videos)
-
-    def __getitem__(self, index: int) -> tuple[int, torch.Tensor]:
-        return index, test_views(self.videos.samples[index].path, self.protocol, self.recipe)
 
 
 def main(arguments: list[str] | None = None):
@@ -279,6 +258,8 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--gpus", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1, help="CPU processes, with --gpus 0")
     parser.add_argument("--missing", choices=("raise", "skip"), default="raise", help="about listed videos not there")
+    parser.add_argument("--on-error", choices=SKIPPING, default="raise", help="about videos that cannot be read")
+    parser.add_argument("--val-list", help="a list of videos instead of the publisher's annotations")
     parser.add_argument("--recipe", choices=tuple(recipes.RECIPES), help="where the checkpoint fits several")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="change a field of --recipe")
     parser.add_argument("--style", choices=sampling.STYLES, help="test in another style than the checkpoint's")

@@ -19,6 +19,10 @@ class CheckpointError(ValueError):
     """A file that is no checkpoint, or does not fit the network; the message begins with the path."""
 
 
+class DataError(ValueError):
+    """Data that do not fit their description; the message begins with the file, and the line where there is one."""
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """A binary file that becomes `path` when the block ends well; otherwise what was there stays and nothing else does."""

@@ -1,37 +1,32 @@
-"""Annotation lists: which videos a data set has, and their classes.
+"""Which videos a split has, with their classes: by the publisher's annotations or by a list file, joined with the disk."""
 
-A data set lies on disk as its publishers distribute it:
-
-    kinetics       labels.txt (one class a line, in index order), annotations/{train,val}.csv,
-                   {train,val}/**/ID_START_END.mp4 (joined on ids: the class folders' spelling does not matter)
-    something_v1   something-something-v1-{labels,train,validation}.csv, 20bn-something-something-v1/ID/00001.jpg
-    something_v2   something-something-v2-{labels,train,validation}.json, 20bn-something-something-v2/ID.webm
-"""
-
-import csv
-import json
 import os
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tanet.annotations import FOLDERS, LABEL_FILES, class_index, kinetics_videos, read_annotations
+from tanet.files import DataError
+from tanet.listfiles import read_rows
+from tanet.probe import Probe, VideoError, read_probes
 from tanet.recipes import Recipe
+from tanet.video import DecordFile, FrameFolder, PyAVFile, open_video
 
 SPLITS = ("train", "val")
-LABEL_FILES = {
-    "kinetics": "labels.txt",
-    "something_v1": "something-something-v1-labels.csv",
-    "something_v2": "something-something-v2-labels.json",
-}
-
-
-class DataError(ValueError):
-    """Data that do not fit their description; the message begins with the file, and the line where there is one."""
-
-
 @dataclass(frozen=True)
 class Sample:
     path: Path  # video file or frame folder
     label: int  # index into class_names
+    probe: Probe | None = None  # what is known of the file from probing it earlier
+    num_frames: int | None = None  # that a list says there are
+
+    def open(self) -> DecordFile | PyAVFile | FrameFolder:
+        """Opens the video for reading; VideoError, also if it has fewer frames than the list says."""
+        video = open_video(self.path, self.probe)
+        if self.num_frames is not None and len(video) < self.num_frames:
+            video.close()
+            raise VideoError(f"{self.path}: {len(video)} frames in it, but {self.num_frames} by the list; some are missing")
+        return video
 
 
 @dataclass(frozen=True)
@@ -46,24 +41,81 @@ class VideoList:
         return len(self.samples)
 
 
-def load_list(recipe: Recipe, root: str | os.PathLike, split: str, missing: str = "raise") -> VideoList:
-    """The annotation list of `split` ("train" or "val") below `root`, checked against the recipe and the disk.
+def load_list(
+    recipe: Recipe,
+    root: str | os.PathLike,
+    split: str,
+    missing: str = "raise",
+    file: str | os.PathLike | None = None,
+) -> VideoList:
+    """The videos of `split` ("train" or "val") below `root`, checked against the recipe and the disk.
 
-    `missing="skip"` sets listed videos that are not there aside, in `VideoList.missing`; "raise" names the first.
-    Raises DataError or FileNotFoundError.
+    By the publisher's annotations, see tanet.annotations, or by the list `file`, see tanet.listfiles; class names are those
+    of the publisher's label file. `missing="skip"` sets listed videos that are not there aside, in `VideoList.missing`;
+    "raise" names the first. Where the data were probed, samples know what was found. Raises DataError or FileNotFoundError.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be train or val, got {split!r}")
     if missing not in ("raise", "skip"):
         raise ValueError(f"missing must be raise or skip, got {missing!r}")
     root = _existing(root)
-    videos = _READERS[recipe.dataset](root, split)
-    if len(videos.class_names) != recipe.num_classes:
+    names = class_names_at(recipe.dataset, root)
+    if len(names) != recipe.num_classes:
         raise DataError(
-            f"{root}: {len(videos.class_names)} classes in the label file, recipe {recipe.name} has num_classes = "
-            f"{recipe.num_classes}"
+            f"{root}: {len(names)} classes in the label file, recipe {recipe.name} has num_classes = {recipe.num_classes}"
         )
-    return _set_missing_aside(videos, missing)
+    if file is None:
+        samples = [Sample(path, label) for path, label in read_annotations(recipe.dataset, root, split)]
+    else:
+        samples = _listed(recipe.dataset, root, split, Path(file), len(names))
+    return _set_missing_aside(_with_probes(samples, root), names, missing)
+
+
+def _listed(dataset: str, root: Path, split: str, file: Path, num_classes: int) -> list[Sample]:
+    """The samples of a list file. A name is a path, below the root or absolute, or the id of a video of the data set, found
+    by its file's name wherever it lies."""
+    rows = read_rows(file)
+    folder, suffix = FOLDERS[dataset]
+    folder, by_id, samples = root / folder.format(split=split), None, []
+    for row in rows:
+        if row.label >= num_classes:
+            raise DataError(f"{file}: {row.name} has label {row.label}, there are {num_classes} classes, from 0")
+        path = root / row.name
+        if not path.exists():
+            name = Path(row.name).name.removesuffix(suffix) if suffix else Path(row.name).name
+            if dataset == "kinetics":
+                by_id = kinetics_videos(folder) if by_id is None else by_id
+                path = by_id.get(name, path)
+            else:
+                path = folder / f"{name}{suffix}"
+        samples.append(Sample(path, row.label, num_frames=row.num_frames))
+    return samples
+
+
+def _with_probes(samples: list[Sample], root: Path) -> list[tuple[Sample, bool]]:
+    """Every sample, with its probe where the file has the size that was probed, and whether it is there at all."""
+    probes = read_probes(root)
+    with ThreadPoolExecutor(STAT_THREADS) as pool:  # over a network one after the other would take minutes
+        sizes = pool.map(_size, (sample.path for sample in samples), chunksize=256)
+        return [(_probed(sample, size, probes, root), size is not None) for sample, size in zip(samples, sizes)]
+
+
+STAT_THREADS = 16
+
+
+def _size(path: Path) -> int | None:
+    """The file's size in bytes, None if there is none."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
+
+
+def _probed(sample: Sample, size: int | None, probes: dict, root: Path) -> Sample:
+    if not probes or not sample.path.is_relative_to(root):
+        return sample
+    probed_size, probe = probes.get(sample.path.relative_to(root).as_posix(), (None, None))
+    return replace(sample, probe=probe) if probe is not None and probed_size == size else sample
 
 
 def datasets_at(root: str | os.PathLike) -> tuple[str, ...]:
@@ -80,121 +132,18 @@ def _existing(root: str | os.PathLike) -> Path:
 
 def class_names_at(dataset: str, root: str | os.PathLike) -> tuple[str, ...]:
     """The class names of a data set's label file below `root`, in its order."""
-    index = _class_index(Path(root) / LABEL_FILES[dataset])
+    index = class_index(Path(root) / LABEL_FILES[dataset])
     return tuple(sorted(index, key=index.get))
 
 
-def _set_missing_aside(videos: VideoList, missing: str) -> VideoList:
-    there = [sample.path.exists() for sample in videos.samples]
-    if all(there):
-        return videos
-    absent = [sample for sample, exists in zip(videos.samples, there) if not exists]
-    if missing == "raise":
+def _set_missing_aside(found: list[tuple[Sample, bool]], names: tuple[str, ...], missing: str) -> VideoList:
+    present = tuple(sample for sample, there in found if there)
+    absent = [sample for sample, there in found if not there]
+    if absent and missing == "raise":
         raise FileNotFoundError(
-            f"{absent[0].path}: listed, but not there, as {len(absent)} of {len(videos)} videos are not; "
+            f"{absent[0].path}: listed, but not there, as {len(absent)} of {len(found)} videos are not; "
             'restore them, or pass missing="skip" to leave them out'
         )
-    if len(absent) == len(videos):
-        raise FileNotFoundError(f"{absent[0].path}: none of the {len(videos)} listed videos is there")
-    present = tuple(sample for sample, exists in zip(videos.samples, there) if exists)
-    return VideoList(present, videos.class_names, tuple(sample.path.name for sample in absent))
-
-
-def _kinetics(root: Path, split: str) -> VideoList:
-    names = _class_index(root / LABEL_FILES["kinetics"])
-    annotations = root / "annotations" / f"{split}.csv"
-    on_disk = {path.stem: path for path in (root / split).rglob("*.mp4") if not path.name.startswith("._")}
-    samples = []
-    with _open_text(annotations) as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        if header[:5] != ["label", "youtube_id", "time_start", "time_end", "split"]:
-            raise DataError(f"{annotations}, line 1: expected the header label,youtube_id,time_start,time_end,split")
-        for row in rows:
-            label, video_id, start, end = _columns(annotations, rows.line_num, row, 5)[:4]
-            start, end = (_seconds(annotations, rows.line_num, text) for text in (start, end))
-            stem = f"{video_id}_{start:06d}_{end:06d}"
-            path = on_disk.get(stem, root / split / f"{stem}.mp4")
-            samples.append(Sample(path, _label_index(annotations, rows.line_num, label, names)))
-    return _video_list(annotations, samples, names)
-
-
-def _something_v1(root: Path, split: str) -> VideoList:
-    names = _class_index(root / LABEL_FILES["something_v1"])
-    annotations = root / f"something-something-v1-{'train' if split == 'train' else 'validation'}.csv"
-    samples = []
-    with _open_text(annotations) as file:
-        for number, line in enumerate(file, 1):
-            video_id, label = _columns(annotations, number, line.rstrip("\r\n").split(";"), 2)
-            path = root / "20bn-something-something-v1" / video_id
-            samples.append(Sample(path, _label_index(annotations, number, label, names)))
-    return _video_list(annotations, samples, names)
-
-
-def _something_v2(root: Path, split: str) -> VideoList:
-    names = _class_index(root / LABEL_FILES["something_v2"])
-    annotations = root / f"something-something-v2-{'train' if split == 'train' else 'validation'}.json"
-    samples = []
-    for number, entry in enumerate(_load_json(annotations), 1):
-        if "id" not in entry or "template" not in entry:
-            raise DataError(f"{annotations}, entry {number}: expected the fields id and template, got {sorted(entry)}")
-        label = entry["template"].replace("[", "").replace("]", "")
-        path = root / "20bn-something-something-v2" / f"{entry['id']}.webm"
-        samples.append(Sample(path, _label_index(annotations, number, label, names, "entry")))
-    return _video_list(annotations, samples, names)
-
-
-_READERS = {"kinetics": _kinetics, "something_v1": _something_v1, "something_v2": _something_v2}
-
-
-def _open_text(path: Path):
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; see the README for the layout of a data root")
-    return open(path, newline="", encoding="utf-8")
-
-
-def _load_json(path: Path):
-    with _open_text(path) as file:
-        try:
-            return json.load(file)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from error
-
-
-def _class_index(path: Path) -> dict[str, int]:
-    """A label file's classes -> their indices: one name a line, or {"name": "index", ...} in a .json file."""
-    if path.suffix == ".json":
-        index = {name: str(number) for name, number in _load_json(path).items()}
-        if set(index.values()) != {str(number) for number in range(len(index))}:
-            raise DataError(f"{path}: the classes must be numbered from 0 to {len(index) - 1}, each number once")
-        return {name: int(number) for name, number in index.items()}
-    with _open_text(path) as file:
-        names = [line.strip() for line in file if line.strip()]
-    if len(set(names)) != len(names):
-        raise DataError(f"{path}: a class name stands there twice")
-    return {name: index for index, name in enumerate(names)}
-
-
-def _columns(path: Path, line: int, row: list[str], count: int) -> list[str]:
-    if len(row) != count:
-        raise DataError(f"{path}, line {line}: expected {count} columns, got {len(row)}: {row}")
-    return row
-
-
-def _seconds(path: Path, line: int, text: str) -> int:
-    try:
-        return int(float(text))
-    except ValueError:
-        raise DataError(f"{path}, line {line}: expected a time in seconds, got {text!r}") from None
-
-
-def _label_index(path: Path, number: int, label: str, index: dict[str, int], unit: str = "line") -> int:
-    if label not in index:
-        raise DataError(f"{path}, {unit} {number}: label {label!r} is not in the label file")
-    return index[label]
-
-
-def _video_list(path: Path, samples: list[Sample], index: dict[str, int]) -> VideoList:
-    if not samples:
-        raise DataError(f"{path}: lists no videos")
-    return VideoList(tuple(samples), tuple(sorted(index, key=index.get)))
+    if not present:
+        raise FileNotFoundError(f"{absent[0].path}: none of the {len(found)} listed videos is there")
+    return VideoList(present, names, tuple(sample.path.name for sample in absent))

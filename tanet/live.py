@@ -73,7 +73,7 @@ def bar(rows: list[dict], epochs: int) -> str:
         return _html(0.0, "preparing the training")
     last = rows[-1]
     words = [f"epoch {min(int(last['progress']) + 1, epochs)} of {epochs}", f"loss {last['loss']:.3f}"]
-    words += [f"{last['clips_per_second']:.0f} clips/s", f"{last['data_wait']:.0%} of it waiting for data"]
+    words += [f"{last['clips_per_second']:.0f} clips/s", f"{last['data_wait']:.0%} of the time waiting for data"]
     words += [f"{last['peak_memory_mib']:.0f} MiB"]
     tested = [row for row in rows if "step" not in row]
     if tested:
@@ -82,7 +82,7 @@ def bar(rows: list[dict], epochs: int) -> str:
 
 
 def _html(share: float, words: str) -> str:
-    return f'<progress value="{share:.4f}" max="1" style="width: 30%"></progress> {share:.0%} &ensp;{html.escape(words)}'
+    return f'<progress value="{share:.4f}" max="1" style="width: 60%"></progress> {share:.0%}<br>{html.escape(words)}'
 
 
 def _image(figure):

@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from tanet import checkpoint, recipes, rundir
+from tanet import checkpoint, recipes
 from tanet.checkpoint import Checkpoint
 from tanet.convert import convert
 from tanet.files import sha256, write_text

@@ -31,9 +31,14 @@ def summarize(scores: np.ndarray, videos: VideoList, data_root: Path) -> dict:
     }
 
 
+def below(path: Path, data_root: str | os.PathLike) -> str:
+    """A video's path as results name it: below the data root, or as it is if a list names one elsewhere."""
+    return (path.relative_to(data_root) if path.is_relative_to(data_root) else path).as_posix()
+
+
 def _video_row(sample: Sample, data_root: Path, taken_for: int | None, scores: list[float]) -> dict:
     return {
-        "path": sample.path.relative_to(data_root).as_posix(),
+        "path": below(sample.path, data_root),
         "label": sample.label,
         "predicted": taken_for,
         "probability": scores[sample.label],
@@ -76,6 +81,10 @@ def videos_tested(result: dict) -> str:
     return f"{result['tested']} of {whole}" + (", a subset" if result["tested"] < whole else "")
 
 
+def _counted_videos(count: int) -> str:
+    return f"{count} video" + ("s" if count > 1 else "")
+
+
 def _measured(result: dict, figure: str) -> str:
     low, high = result[f"{figure}_interval"]
     return f"{result[figure]:.2f} ({low:.2f} to {high:.2f})"
@@ -89,6 +98,10 @@ def _remarks(result: dict, rows) -> list[str]:
         f"Device {result['device']}, torch {result['torch']}, {result['precision']}.",
         "In brackets: 95% confidence interval of the accuracy on these many videos (Wilson).",
     ]  # fmt: skip
+    unreadable = result.get("unreadable", [])
+    if unreadable:
+        names = ", ".join(row["path"] for row in unreadable[:5]) + (", ..." if len(unreadable) > 5 else "")
+        remarks.append(f"LEFT OUT: {_counted_videos(len(unreadable))} that cannot be read: {names}.")
     if result["recipe_changes"]:
         changes = ", ".join(f"{name} {value}" for name, value in result["recipe_changes"].items())
         remarks.append(

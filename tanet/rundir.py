@@ -2,7 +2,7 @@
 
 metrics.jsonl has a line every few steps (with "step") and one an epoch (without). Every line says how far the run was:
 `epoch`, counted from 1, and `clips`, those of this epoch that were done. A checkpoint says the same, so that lines written
-after it can be told and dropped.
+after it can be told and dropped. skipped.jsonl, see tanet.skips, likewise.
 """
 
 import fcntl
@@ -25,22 +25,24 @@ from tanet.recipes import Recipe
 LAST = Path("checkpoints", "last.pth")
 PREVIOUS = Path("checkpoints", "previous.pth")
 BEST = Path("checkpoints", "best.pth")
+METRICS, SKIPPED = "metrics.jsonl", "skipped.jsonl"
 
 
 def read_metrics(run_dir: str | os.PathLike, steps: bool | None = False) -> list[dict]:
     """The rows of a run's metrics.jsonl, one an epoch, or with `steps` one every few steps, or with None both, as they lie
     there; empty if there is none yet."""
-    return [row for row in _rows(Path(run_dir)) if steps is None or ("step" in row) == steps]
+    rows = read_lines(Path(run_dir) / METRICS)
+    return [row for row in rows if steps is None or ("step" in row) == steps]
 
 
-def _rows(run_dir: Path) -> list[dict]:
-    path = run_dir / "metrics.jsonl"
+def read_lines(path: Path) -> list[dict]:
+    """The rows of a file of JSON lines, one that a kill cut short left out; empty if there is no such file."""
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]  # the last may be cut short
 
 
 def append_metrics(run_dir: Path, row: dict) -> None:
-    with open(run_dir / "metrics.jsonl", "a") as file:
+    with open(run_dir / METRICS, "a") as file:
         file.write(json.dumps(row) + "\n")
 
 
@@ -148,14 +150,21 @@ def prepare(run_dir: Path, recipe: Recipe, missing: tuple[str, ...], stored: Che
         print(f"{len(missing)} listed videos are not there and left out: {run_dir / 'missing.txt'}", flush=True)
     done = (stored.rest["epoch"] + 1, stored.rest["clips"]) if stored else (0, 0)
     history = stored.rest["history"] if stored else []
-    rows = [row for row in _rows(run_dir) if "step" in row and (row["epoch"], row["clips"]) <= done]
-    rows = sorted([*rows, *history], key=lambda row: (row["epoch"], "step" not in row))
-    write_text(run_dir / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    rows = [row for row in read_metrics(run_dir, steps=True) if (row["epoch"], row["clips"]) <= done]
+    _write_lines(run_dir / METRICS, sorted([*rows, *history], key=lambda row: (row["epoch"], "step" not in row)))
+    skipped = read_lines(run_dir / SKIPPED)
+    if skipped:
+        _write_lines(run_dir / SKIPPED, [row for row in skipped if (row["epoch"], row["clips"]) <= done])
+
+
+def _write_lines(path: Path, rows: list[dict]) -> None:
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def save(run_dir: Path, state: dict, best: bool = False) -> None:
     """Writes the newest checkpoint and keeps the one before it; at no moment is there no whole one."""
-    _sync(run_dir / "metrics.jsonl")  # what the checkpoint builds on is on the disk before it
+    for name in (METRICS, SKIPPED):
+        _sync(run_dir / name)  # what the checkpoint builds on is on the disk before it
     if best:
         checkpoint.save(run_dir / BEST, state)
     if (run_dir / LAST).exists():

@@ -11,10 +11,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tanet import checkpoint, rundir
 from tanet.checkpoint import Checkpoint
 from tanet.distributed import Process
+from tanet.lists import VideoList
 from tanet.model import TANet, build
 from tanet.numerics import FORMATS, choose
 from tanet.optim import parameter_groups
+from tanet.options import Options
 from tanet.recipes import Recipe
+from tanet.skips import Skips
 from tanet.tensorboard import ScalarWriter
 
 # What is summed up over the clips of an epoch, and since the last line of metrics.jsonl.
@@ -26,6 +29,7 @@ class Training:
     """What is computed with, and how far it is."""
 
     recipe: Recipe
+    options: Options
     process: Process
     run_dir: Path
     model: TANet
@@ -36,11 +40,16 @@ class Training:
     data: dict  # what the lists were, see rundir.describe_lists
     class_names: tuple[str, ...]
     sums: torch.Tensor  # [2, SUMS] of this process: in this epoch, and since the last line
+    skips: Skips
     epoch: int = 0  # the one under way, counted from 0
     clips: int = 0  # of this epoch that are done, by all processes
     history: list[dict] = field(default_factory=list)  # a row for each finished epoch
-    tells: bool = False  # this process says how it goes
     writer: ScalarWriter | None = None  # of TensorBoard's files
+
+    @property
+    def tells(self) -> bool:
+        """Whether this process says how it goes."""
+        return self.process.is_main and not self.options.quiet
 
     def record(self, row: dict) -> None:
         """A line of metrics.jsonl, which is the record; the first process writes it."""
@@ -53,13 +62,23 @@ class Training:
         """The network that is validated, and that others load."""
         return self.model if self.ema is None else self.ema.module
 
+    def settle(self, split: str, videos: VideoList) -> int:
+        """Lists the videos skipped lately, see tanet.skips; returns how many they are in this epoch."""
+        return self.skips.settle(split, videos, self.epoch + 1, self.clips)
+
     def next_epoch(self) -> None:
         self.epoch, self.clips = self.epoch + 1, 0
         self.sums.zero_()
 
 
 def begin(
-    recipe: Recipe, class_names: tuple[str, ...], data: dict, run_dir: Path, process: Process, stored: Checkpoint | None
+    recipe: Recipe,
+    class_names: tuple[str, ...],
+    data: dict,
+    run_dir: Path,
+    process: Process,
+    stored: Checkpoint | None,
+    options: Options = Options(),
 ) -> Training:
     """A run at its first step, or where the checkpoint `stored` left it."""
     torch.manual_seed(recipe.seed)
@@ -75,8 +94,9 @@ def begin(
         _restore(model, ema, optimizer, stored)
     model.to(memory_format=FORMATS[numerics["memory_format"]])
     training = Training(
-        recipe, process, run_dir, model, _distributed(model, process), ema, optimizer, numerics, data, class_names,
+        recipe, options, process, run_dir, model, _distributed(model, process), ema, optimizer, numerics, data, class_names,
         sums=torch.zeros(2, len(SUMS), dtype=torch.float64, device=process.device),
+        skips=Skips(process, run_dir, options.on_error, options.skip_limit),
     )  # fmt: skip
     if stored is not None:
         training.epoch, training.clips = stored.rest["epoch"], stored.rest["clips"]

@@ -5,6 +5,7 @@ the middle of an epoch if need be, and computes what the undisturbed run would h
 """
 
 import argparse
+import dataclasses
 import os
 from contextlib import ExitStack, nullcontext
 from functools import partial
@@ -22,7 +23,9 @@ from tanet.distributed import LaunchError, Process, Stopped, process_group
 from tanet.distributed import launch as launch_processes
 from tanet.numerics import autocast, deterministic
 from tanet.optim import learning_rate
+from tanet.options import SKIPPING, Options
 from tanet.progress import track
+from tanet.reading import Unreadable, culprits_named
 from tanet.recipes import Recipe
 from tanet.rundir import RunInUse, read_metrics  # noqa: F401, beside fit for whoever looks at a run
 from tanet.state import Training
@@ -56,51 +59,32 @@ def launch(
 
 
 def fit(
-    recipe: Recipe,
-    data_root: str | os.PathLike,
-    run_dir: str | os.PathLike,
-    use_gpu: bool = False,
-    missing: str = "raise",
-    resume: str = "auto",
-    save_minutes: float = 10.0,
-    tensorboard: bool = False,
-    quiet: bool = False,
+    recipe: Recipe, data_root: str | os.PathLike, run_dir: str | os.PathLike, use_gpu: bool = False, **options
 ) -> list[dict]:
     """Trains `recipe` on the data below `data_root` into `run_dir`; returns metrics.jsonl's rows of the epochs.
 
-    Under torchrun every process calls it. `missing` ("raise" or "skip") is what to do about listed videos that are not
-    there, `resume` ("auto" or "never") about a run that is. A checkpoint is written after every epoch and every
-    `save_minutes`. On SIGINT (a notebook's interrupt) and SIGTERM the run is saved and Stopped raised. `tensorboard`: write
-    what goes to metrics.jsonl for TensorBoard too. `quiet`: no bar and no line an epoch, for who follows metrics.jsonl.
+    `options`: see tanet.options.Options. Under torchrun every process calls it. A checkpoint is written after every epoch
+    and every `save_minutes`. On SIGINT (a notebook's interrupt) and SIGTERM the run is saved and Stopped raised.
 
     Everything that can be checked is checked before the first step: recipe, lists, files, GPUs, and that `run_dir` holds
     no other run.
     """
-    if resume not in ("auto", "never"):
-        raise ValueError(f"resume must be auto or never, got {resume!r}")
-    if tensorboard:
+    run_dir, options = Path(run_dir), Options(**options)
+    if options.tensorboard:
         require_tensorboard()
-    run_dir = Path(run_dir)
     with process_group(use_gpu, recipe.workers) as process, deterministic(recipe.deterministic):
-        train_videos = load_list(recipe, data_root, "train", missing)
-        val_videos = load_list(recipe, data_root, "val", missing)
+        train_videos = load_list(recipe, data_root, "train", options.missing, options.train_list)
+        val_videos = load_list(recipe, data_root, "val", options.missing, options.val_list)
         if train_videos.class_names != val_videos.class_names:
             raise ValueError(f"{data_root}: train and val lists disagree on the classes")
-        rundir.check(run_dir, recipe, resume)
+        rundir.check(run_dir, recipe, options.resume)
         # In a function of its own, so that the distributed network is gone before the group it talks through: the other
         # order can deadlock.
-        return _run(recipe, train_videos, val_videos, run_dir, process, save_minutes, tensorboard, quiet)
+        return _run(recipe, train_videos, val_videos, run_dir, process, options)
 
 
 def _run(
-    recipe: Recipe,
-    train_videos: VideoList,
-    val_videos: VideoList,
-    run_dir: Path,
-    process: Process,
-    save_minutes: float,
-    tensorboard: bool,
-    quiet: bool,
+    recipe: Recipe, train_videos: VideoList, val_videos: VideoList, run_dir: Path, process: Process, options: Options
 ) -> list[dict]:
     with ExitStack() as held:
         # Nothing is written before all has been checked, not even a folder.
@@ -113,19 +97,19 @@ def _run(
             rundir.check_data(stored, data)
         train_loader = training_loader(train_videos, recipe, process.rank, process.world_size)
         val_loader = validation_loader(val_videos, recipe, process.rank, process.world_size)
-        training = state.begin(recipe, train_videos.class_names, data, run_dir, process, stored)
-        training.tells = process.is_main and not quiet
+        training = state.begin(recipe, train_videos.class_names, data, run_dir, process, stored, options)
         if process.is_main:
             is_new = not run_dir.exists()
             rundir.prepare(run_dir, recipe, train_videos.missing + val_videos.missing, stored)
             if is_new:
                 held.enter_context(rundir.locked(run_dir))
-            if tensorboard:
+            if options.tensorboard:
                 done = training.epoch * len(train_videos) + training.clips
                 training.writer = held.enter_context(ScalarWriter(run_dir, len(train_videos), done))
             _announce(training, stored, warning)
         process.gather(None)  # the folder is there
-        with control(process, 60 * save_minutes) as stop:
+        training.skips.begin()
+        with control(process, 60 * options.save_minutes) as stop:
             while training.epoch < recipe.epochs:
                 _run_epoch(training, train_loader, val_loader, stop)
     return training.history
@@ -138,13 +122,15 @@ def _run_epoch(training: Training, train_loader, val_loader, stop: Control) -> N
     # Each process has seen other clips, and has running statistics of its own.
     training.process.share_buffers(training.model)
 
-    def leave_if_asked():  # the epoch's training is saved already
-        if stop.asked:
+    def after_batch(unreadable: list[Unreadable]) -> None:
+        training.skips.add(unreadable)
+        if stop.asked:  # the epoch's training is saved already
             raise _stopped(training, stop.asked)
 
     label = f"epoch {row['epoch']}/{training.recipe.epochs}, validation"
     precision = training.numerics["precision"]
-    row |= validate(training.tested, val_loader, training.process, precision, label, leave_if_asked, not training.tells)
+    row |= validate(training.tested, val_loader, training.process, precision, label, after_batch, not training.tells)
+    row["val_skipped"] = training.settle("val", val_loader.dataset.videos)
     row["peak_memory_mib"] = peak_memory_mib(training.process.device)
     training.history.append(row)
     state.save(training, best=row["val_top1"] >= max(past["val_top1"] for past in training.history))
@@ -173,44 +159,51 @@ def _announce(training: Training, stored: Checkpoint | None, warning: str) -> No
 
 def train_epoch(training: Training, loader, stop: Control) -> dict:
     """What is left of the epoch's pass over the training clips -> what metrics.jsonl says of the whole of it."""
-    recipe, batches = training.recipe, loader.batch_sampler
+    recipe, videos, batches = training.recipe, loader.dataset.videos, loader.batch_sampler
     training.network.train()
     batches.epoch, batches.start = training.epoch, training.clips
-    steps, clock, watch = batches.steps, Clock(), Watch(training, loader.dataset.videos)
+    steps, clock, watch = batches.steps, Clock(), Watch(training, videos)
     label = f"epoch {training.epoch + 1}/{recipe.epochs}, training batches"
     loaded = iter(track(loader, len(batches), label, quiet=not training.tells))
-    for _ in range(steps):
-        parts = clock.wait(lambda: [next(loaded) for _ in range(recipe.accumulation)])
-        rate = _set_rate(training, batches)
-        _seed_step(training)
-        _step(training, parts, watch)
-        training.clips += batches.step_clips
-        clock.clips += batches.step_clips
-        if training.clips // batches.step_clips % LOG_STEPS == 0:
-            _log_step(training, rate, _progress(training, training.clips, batches), clock)
-        due, asked = stop.step()
-        if due or asked:
-            watch.look()
-            state.save(training)
-            stop.saved()
-        if asked:
-            raise _stopped(training, asked)
-    for _ in loaded:  # lets the bar close
-        pass
+    with culprits_named(loader):
+        for _ in range(steps):
+            parts = clock.wait(lambda: [next(loaded) for _ in range(recipe.accumulation)])
+            rate = _set_rate(training, batches)
+            _seed_step(training)
+            _step(training, parts, watch)
+            training.clips += batches.step_clips
+            clock.clips += batches.step_clips
+            if training.clips // batches.step_clips % LOG_STEPS == 0:
+                training.settle("train", videos)
+                _log_step(training, rate, _progress(training, training.clips, batches), clock)
+            due, asked = stop.step()
+            if due or asked:
+                watch.look()
+                training.settle("train", videos)
+                state.save(training)
+                stop.saved()
+            if asked:
+                raise _stopped(training, asked)
+        for _ in loaded:  # lets the bar close
+            pass
     watch.look()
     stop.settle()
+    skipped = training.settle("train", videos)
     if steps:
         state.save(training)  # validation takes its time
     sums = torch.stack(training.process.gather(training.sums[0].cpu())).sum(0)
     last = learning_rate(recipe, _progress(training, training.clips - batches.step_clips, batches), batches.step_clips)
-    return _means(sums) | {"lr": last} | clock.speeds()
+    return _means(sums) | {"lr": last} | clock.speeds() | {"skipped": skipped}
 
 
 def _step(training: Training, parts: list, watch: Watch) -> None:
     """One step of the optimiser from one batch or, with accumulation, several."""
     device, losses, correct, count = training.process.device, [], 0, 0
     training.optimizer.zero_grad(set_to_none=True)
-    for index, (clips, labels, _) in enumerate(parts):
+    for index, (clips, labels, _, unreadable) in enumerate(parts):
+        training.skips.add(unreadable)
+        if clips is None:
+            raise VideoError(f"{unreadable[0].reason}; nor can any other video of its batch, of {len(unreadable)}, be read")
         clips, labels = clips.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         # Gradients are exchanged once, with the last batch.
         exchange = index == len(parts) - 1 or training.process.world_size == 1
@@ -223,7 +216,7 @@ def _step(training: Training, parts: list, watch: Watch) -> None:
         correct, count = correct + (logits.argmax(1) == labels).sum(), count + len(labels)
     grad_norm = nn.utils.clip_grad_norm_(training.network.parameters(), training.recipe.clip_grad_norm)
     watch.look()
-    watch.next(torch.stack(losses).sum() / count, grad_norm, torch.cat([indices for _, _, indices in parts]))
+    watch.next(torch.stack(losses).sum() / count, grad_norm, torch.cat([part[2] for part in parts]))
     training.optimizer.step()
     if training.ema is not None:
         training.ema.update_parameters(training.model)
@@ -286,15 +279,20 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--run-dir", required=True)
     parser.add_argument("--gpus", type=int, default=0, help="GPUs of this machine; 0 trains on the CPU")
     parser.add_argument("--processes", type=int, default=1, help="CPU processes, with --gpus 0")
-    parser.add_argument("--missing", choices=("raise", "skip"), default="raise", help="about listed videos not there")
-    parser.add_argument("--resume", choices=("auto", "never"), default="auto", help="about a run that is there already")
-    parser.add_argument("--save-minutes", type=float, default=10.0, help="between checkpoints within an epoch")
+    parser.add_argument("--train-list", help="a list of videos, in MMAction2's or the official format")
+    parser.add_argument("--val-list", help="likewise; default: the publisher's annotations")
+    parser.add_argument("--missing", choices=SKIPPING, help="about listed videos that are not there; default: raise")
+    parser.add_argument("--on-error", choices=SKIPPING, help="about videos that cannot be read; default: raise")
+    parser.add_argument("--skip-limit", type=float, help="share of videos that may be skipped; default: 0.01")
+    parser.add_argument("--resume", choices=("auto", "never"), help="about a run that is there already; default: auto")
+    parser.add_argument("--save-minutes", type=float, help="between checkpoints within an epoch; default: 10")
     parser.add_argument("--tensorboard", action="store_true", help="write metrics for TensorBoard, too")
     parser.add_argument("--seed", type=int, help="the recipe's field, as --set seed=...")
     parser.add_argument("--deterministic", action="store_true", help="the same run to the last bit")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="change a recipe field")
     chosen = parser.parse_args(arguments)
-    options = {name: getattr(chosen, name) for name in ("missing", "resume", "save_minutes", "tensorboard")}
+    names = {field.name for field in dataclasses.fields(Options)}
+    options = {name: value for name, value in vars(chosen).items() if name in names and value is not None}
     try:
         changes = recipes.parse_changes(chosen.set) | ({} if chosen.seed is None else {"seed": chosen.seed})
         changes |= {"deterministic": True} if chosen.deterministic else {}

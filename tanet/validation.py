@@ -11,6 +11,7 @@ from tanet.metrics import label_ranks
 from tanet.model import TANet
 from tanet.numerics import autocast
 from tanet.progress import track
+from tanet.reading import Unreadable, culprits_named, refuse
 
 
 @torch.no_grad()
@@ -20,18 +21,28 @@ def validate(
     process: Process,
     precision: str,
     label: str = "validation",
-    after_batch: Callable = lambda: None,
+    after_batch: Callable[[list[Unreadable]], None] = refuse,
     quiet: bool = False,
 ) -> dict:
-    """Loss and accuracy on one centred clip of every validation video, each counted once over all processes."""
+    """Loss and accuracy on one centred clip of every validation video, each counted once over all processes.
+
+    `after_batch` is told which videos of the batch could not be read, and by default does not allow any. They do not count.
+    """
     model.eval()
     totals = torch.zeros(4, dtype=torch.float64)  # loss, top-1, top-5, clips
-    for clips, labels, _ in track(loader, len(loader), f"{label}, batches", quiet=quiet or not process.is_main):
-        with autocast(process.device, precision):
-            logits = model(clips.to(process.device, non_blocking=True)).float().cpu()
-        rank = label_ranks(logits.numpy(), labels.numpy())
-        loss = nn.functional.cross_entropy(logits, labels, reduction="sum").item()
-        totals += torch.tensor([loss, (rank < 1).sum(), (rank < 5).sum(), len(rank)], dtype=torch.float64)
-        after_batch()
+    with culprits_named(loader):
+        for clips, labels, _, unreadable in track(loader, len(loader), f"{label}, batches", quiet or not process.is_main):
+            if clips is not None:
+                totals += _batch_totals(model, clips, labels, process.device, precision)
+            after_batch(unreadable)
     loss, top1, top5, count = torch.stack(process.gather(totals)).sum(0).tolist()
+    count = max(count, 1)
     return {"val_loss": loss / count, "val_top1": 100 * top1 / count, "val_top5": 100 * top5 / count}
+
+
+def _batch_totals(model: TANet, clips: torch.Tensor, labels: torch.Tensor, device, precision: str) -> torch.Tensor:
+    with autocast(device, precision):
+        logits = model(clips.to(device, non_blocking=True)).float().cpu()
+    rank = label_ranks(logits.numpy(), labels.numpy())
+    loss = nn.functional.cross_entropy(logits, labels, reduction="sum").item()
+    return torch.tensor([loss, (rank < 1).sum(), (rank < 5).sum(), len(rank)], dtype=torch.float64)

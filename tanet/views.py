@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from tanet import recipes, sampling
+from tanet.lists import Sample
 from tanet.model import TANet
 from tanet.protocols import Protocol, get_protocol
 from tanet.recipes import Recipe
@@ -13,7 +14,9 @@ from tanet.transforms import center_crop, resize_short_side, three_crops
 from tanet.video import open_video
 
 
-def test_views(path: str | os.PathLike, protocol: str, recipe: Recipe | None = None) -> torch.Tensor:
+def test_views(
+    source: str | os.PathLike | Sample, protocol: str, recipe: Recipe | None = None
+) -> torch.Tensor:
     """A video's views -> uint8 [views, T, 3, S, S], ordered by crop, then clip, as published.
 
     `recipe` gives T, sizes and style; by default the published recipe of the protocol. Each frame is decoded, resized and
@@ -21,7 +24,7 @@ def test_views(path: str | os.PathLike, protocol: str, recipe: Recipe | None = N
     """
     chosen = get_protocol(protocol)
     recipe = recipe or recipes.get(chosen.recipe)
-    with open_video(path) as video:
+    with source.open() if isinstance(source, Sample) else open_video(source) as video:
         indices = _test_indices(chosen, recipe, len(video))  # [clips, T]
         unique, where = np.unique(indices, return_inverse=True)
         frames = video.frames(unique)  # [U, 3, H, W]

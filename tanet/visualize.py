@@ -173,7 +173,7 @@ def training_curves(rows: Sequence[dict]) -> Figure:
     """A training under way: loss, top-1, and speed over the epochs, from all rows of metrics.jsonl."""
     steps = [row for row in rows if "step" in row]
     epochs = [row for row in rows if "step" not in row]
-    figure = Figure(figsize=(11, 2.9), layout="constrained")
+    figure = Figure(figsize=(11, 3), layout="constrained")
     panels = figure.subplots(1, 3)
     for axis, train, val in zip(panels, ("loss", "top1"), ("val_loss", "val_top1")):
         axis.plot(*_over_progress(steps, train), color="C0", linewidth=1, label="training, a line every few steps")
@@ -183,9 +183,11 @@ def training_curves(rows: Sequence[dict]) -> Figure:
     panels[1].set_ylim(0, 101)
     panels[0].legend(fontsize=7)
     panels[2].plot(*_over_progress(steps, "clips_per_second"), color="C2", linewidth=1)
-    panels[2].set_ylabel("clips/s since the epoch began")
+    panels[2].set_ylabel("clips/s")
     panels[2].set_ylim(bottom=0)
-    for axis in panels:
+    for axis, title in zip(panels, ("loss", "accuracy", "speed since the epoch began")):
+        axis.set_title(title, fontsize=10)
+        axis.set_xlim(left=0)
         axis.set_xlabel("epochs done")
         axis.grid(alpha=0.3)
     return figure

@@ -244,7 +244,7 @@ def epoch_samples(videos, recipe, epoch):
         batches = list(loader)
     return {
         int(i): (clip, int(label))
-        for clips, labels, indices in batches
+        for clips, labels, indices, _ in batches
         for clip, label, i in zip(clips, labels, indices)
     }
 
@@ -356,7 +356,7 @@ def test_too_few_videos_for_one_batch_are_refused():
 def test_processes_validate_every_video_once(something_root, something_recipe, processes):
     videos = load_list(something_recipe, something_root, "val")
     loaders = [validation_loader(videos, something_recipe, rank, processes) for rank in range(processes)]
-    indices = [int(i) for loader in loaders for _, _, batch in loader for i in batch]
+    indices = [int(i) for loader in loaders for _, _, batch, _ in loader for i in batch]
     assert sorted(indices) == list(range(16))
 
 

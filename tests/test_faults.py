@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tanet import data, rundir, train
+from tanet import data, reading, rundir, train
 from tanet.distributed import LaunchError, Stopped, launch
 
 
@@ -117,10 +117,10 @@ def test_a_loading_process_that_dies_ends_the_run(monkeypatch, something_root, b
 
 
 def test_a_loading_process_that_is_stuck_ends_the_run(tmp_path, monkeypatch, something_root, something_recipe):
-    monkeypatch.setattr(data, "LOADER_TIMEOUT", 2)
+    monkeypatch.setattr(reading, "LOADER_TIMEOUT", 2)
     monkeypatch.setattr(data.TrainingClips, "__getitem__", lambda self, key: time.sleep(3600))
     started = time.monotonic()
-    with pytest.raises(RuntimeError, match="timed out after 2 seconds"):
+    with pytest.raises(RuntimeError, match="20bn-something-something-v1/.*timed out after 2 seconds"):
         train.fit(something_recipe.with_changes({"workers": 1}), something_root, tmp_path / "run")
     assert time.monotonic() - started < 60
 

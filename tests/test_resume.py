@@ -335,9 +335,9 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path, somethin
     process, recipe = Process(0, 1, torch.device("cpu")), recipe.with_changes({"dropout": 0.0})
     videos = load_list(recipe, something_root, "train")
     clips = torch.randint(0, 256, (8, 8, 3, 48, 48), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    whole = clips, torch.arange(8), torch.arange(8)
+    whole = clips, torch.arange(8), torch.arange(8), []
     ended = []
-    for parts in ([whole], list(zip(*(tensor.split(2) for tensor in whole)))):
+    for parts in ([whole], [(*part, []) for part in zip(*(tensor.split(2) for tensor in whole[:3]))]):
         training = state.begin(recipe, videos.class_names, {}, tmp_path, process, None)
         training.network.eval()
         for group in training.optimizer.param_groups:

@@ -1,0 +1,202 @@
+"""Kinetics-400, from nothing to folders that train: `python -m data_scripts.kinetics400 COMMAND --root ROOT`.
+
+    download   ROOT/annotations/{train,val,test}.csv; ROOT/archives/{train,val,test}/part_N.tar.gz and the replacement of
+               corrupted videos; ROOT/archives/downloads.csv records their sizes and SHA-256
+    extract    ROOT/{train,val,test}/part_N/ID_START_END.mp4; ROOT/extracted.csv records which archives are done
+    resize     the same videos below OUT, smaller, with a key frame every 12 frames
+    lists      labels.txt, list files and probes.csv, and missing-{train,val}.txt
+    verify     verify.csv: every video opened and read where training and testing would
+
+Each command, interrupted or killed, goes on when it is run again.
+"""
+
+import argparse
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from data_scripts.download import download
+from data_scripts.fetch import PATIENT, DownloadError, Patience
+from data_scripts.kinetics_archives import BASE_URL, REPLACEMENT, addresses, annotations, extract
+from data_scripts.lists import write_lists
+from data_scripts.resize import FAILURES, resize
+from data_scripts.verify import verify
+from tanet import recipes
+from tanet.distributed import worker_count
+from tanet.files import write_text
+from tanet.lists import DataError, VideoList, class_names_at, load_list
+from tanet.sampling import dense_clips
+
+SPLITS = ("train", "val", "test")
+LISTED = ("train", "val")  # the test split has no labels
+PUBLISHED = {"train": 240_436, "val": 19_796}  # videos behind the published results
+
+
+def make_lists(root: Path, splits: list[str], processes: int) -> None:
+    """Joins annotations and files on the videos' ids; writes labels.txt if it is not there, missing-{split}.txt, and through
+    `write_lists` the list files and probes.csv."""
+    if not (root / "labels.txt").exists():
+        labels = sorted({row["label"] for row in annotations(root, "train") if row.get("label")})
+        if not labels:
+            raise DataError(
+                f"{root}/labels.txt: not there, nor {root}/annotations/train.csv to make it from; download it"
+            )
+        write_text(root / "labels.txt", "".join(f"{label}\n" for label in labels))
+    rows = {}
+    for split in splits:
+        videos = _videos(root, split)
+        write_text(root / f"missing-{split}.txt", "".join(f"{name}\n" for name in videos.missing))
+        rows[split] = [(sample.path.relative_to(root).as_posix(), None, sample.label) for sample in videos.samples]
+        published = f"; the published results had {PUBLISHED[split]:,}" if len(videos.class_names) == 400 else ""
+        print(
+            f"{split}: {len(videos):,} of {len(videos) + len(videos.missing):,} annotated videos are there, "
+            f"{len(videos.missing):,} missing (missing-{split}.txt){published}",
+            flush=True,
+        )
+    write_lists(root, rows, processes)
+
+
+def _videos(root: Path, split: str) -> VideoList:
+    classes = len(class_names_at("kinetics", root))
+    return load_list(recipes.get("k400_8f").with_changes({"num_classes": classes}), root, split, missing="skip")
+
+
+def asked_for(frames: int) -> list[int]:
+    """The frames of a video that `verify` reads: the first, the last, and those of the k400-dense test."""
+    return sorted({0, frames - 1, *np.unique(dense_clips(frames, 8)).tolist()})
+
+
+@contextmanager
+def only_one(root: Path) -> Iterator[None]:
+    """Nobody else works in the folder during the block; the lock goes with its process."""
+    root.mkdir(parents=True, exist_ok=True)
+    with open(root / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataError(f"{root}: another command is at work in it; wait for its end, or stop it") from None
+        yield
+
+
+def main(arguments: list[str] | None = None):
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        with only_one(getattr(chosen, "out", None) or chosen.root):
+            chosen.run(chosen)
+    except (ValueError, OSError, DownloadError) as error:  # ArchiveError and DataError are ValueErrors
+        parser.exit(1, f"{error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, "interrupted; the same command goes on from here\n")
+
+
+def _run_download(chosen: argparse.Namespace) -> None:
+    patience, base_url = Patience(chosen.timeout, chosen.retries, chosen.wait), chosen.base_url.rstrip("/")
+    lists = {split: f"{base_url}/{split}/k400_{split}_path.txt" for split in chosen.splits}
+    for item in chosen.list:
+        split, separator, where = item.partition("=")
+        if split not in lists or not separator:
+            raise ValueError(f"--list {item}: expected SPLIT=FILE, with one of {', '.join(lists)}")
+        lists[split] = where
+    tables = {f"{split}.csv": f"{base_url}/annotations/{split}.csv" for split in SPLITS}
+    archives, errors = {REPLACEMENT: f"{base_url}/{REPLACEMENT}"}, []
+    for split, where in lists.items():
+        try:
+            archives |= addresses(split, where, base_url, patience)
+        except (DownloadError, ValueError, OSError) as error:
+            errors.append(str(error))
+    for wanted, folder in ((tables, chosen.root / "annotations"), (archives, _archives(chosen))):
+        try:
+            download(wanted, folder, patience, chosen.threads, chosen.check, chosen.dry_run)
+        except DownloadError as error:
+            errors.append(str(error))
+    if errors:
+        raise DownloadError("\n".join(errors))
+
+
+def _archives(chosen: argparse.Namespace) -> Path:
+    return chosen.archives or chosen.root / "archives"
+
+
+def _run_extract(chosen: argparse.Namespace) -> None:
+    extract(chosen.root, _archives(chosen), chosen.splits, chosen.processes)
+
+
+def _run_resize(chosen: argparse.Namespace) -> None:
+    if chosen.out.resolve() == chosen.root.resolve():
+        raise ValueError(
+            f"{chosen.out}: the videos there are the originals; choose another folder for the resized ones"
+        )
+    how = (chosen.short_side, chosen.crf, chosen.processes, chosen.seconds)
+    count, failures = resize(chosen.root, chosen.out, chosen.splits, *how)
+    (chosen.out / "annotations").mkdir(exist_ok=True)
+    for name in ("labels.txt", *(f"annotations/{split}.csv" for split in SPLITS)):
+        if (chosen.root / name).exists():
+            write_text(chosen.out / name, (chosen.root / name).read_text())
+    if failures:
+        print(f"{len(failures)} of {count} videos are broken and left out, with the reasons in {chosen.out / FAILURES}")
+
+
+def _run_lists(chosen: argparse.Namespace) -> None:
+    make_lists(chosen.root, chosen.splits, chosen.processes)
+
+
+def _run_verify(chosen: argparse.Namespace) -> None:
+    paths = [sample.path for split in chosen.splits for sample in _videos(chosen.root, split).samples]
+    verify(chosen.root, paths, asked_for, chosen.processes, chosen.seconds)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m data_scripts.kinetics400", description="Kinetics-400, from nothing to folders that train."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run, text: str, splits: tuple[str, ...] = LISTED) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        added.add_argument("--root", type=Path, required=True, help="folder of the data set")
+        added.add_argument("--splits", nargs="+", choices=splits, default=list(LISTED), help="default: train val")
+        return added
+
+    def processes(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--processes", type=int, default=worker_count(os.cpu_count()), help="default: one a core")
+
+    added = command("download", _run_download, "fetch archives and annotations; goes on where it was", SPLITS)
+    added.add_argument("--archives", type=Path, help="where archives go (default: ROOT/archives)")
+    added.add_argument("--base-url", default=BASE_URL, help=f"of a mirror (default: {BASE_URL})")
+    added.add_argument(
+        "--list", action="append", default=[], metavar="SPLIT=FILE", help="archive list, file or address"
+    )
+    added.add_argument("--threads", type=int, default=8, help="files fetched at a time (default: 8)")
+    added.add_argument("--check", action="store_true", help="also compare the SHA-256 of files that are there")
+    added.add_argument("--dry-run", action="store_true", help="only say what would be fetched")
+    added.add_argument("--timeout", type=float, default=PATIENT.timeout, help="seconds without a byte (default: 60)")
+    added.add_argument("--retries", type=int, default=PATIENT.retries, help="fruitless ones in a row (default: 8)")
+    added.add_argument("--wait", type=float, default=PATIENT.wait, help="seconds before the first retry (default: 1)")
+
+    added = command("extract", _run_extract, "unpack the archives; goes on where it was", SPLITS)
+    added.add_argument("--archives", type=Path, help="where archives are (default: ROOT/archives)")
+    processes(added)
+
+    added = command("resize", _run_resize, "re-encode the videos smaller, into another folder", SPLITS)
+    added.add_argument("--out", type=Path, required=True, help="data root of the resized videos")
+    added.add_argument("--short-side", type=int, default=320, choices=(256, 320), help="pixels (default: 320)")
+    added.add_argument("--crf", type=int, default=20, help="x264's quality, less is better (default: 20)")
+    added.add_argument("--seconds", type=float, default=600, help="that a video may take (default: 600)")
+    processes(added)
+
+    processes(command("lists", _run_lists, "write label and list files; says what is missing"))
+
+    added = command("verify", _run_verify, "read every video where training and testing would")
+    added.add_argument("--seconds", type=float, default=60, help="that a video may take (default: 60)")
+    processes(added)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

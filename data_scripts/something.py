@@ -1,0 +1,188 @@
+"""Something-Something V1 and V2, from their publisher's files to folders that train:
+
+    python -m data_scripts.something v1|v2 COMMAND --root ROOT
+
+    extract   the parts 20bn-something-something-vN-?? in --parts, joined and unpacked into ROOT/20bn-something-something-vN; of V2
+              either the parts or the two zip files that hold them
+    frames    V2: ROOT/20bn-something-something-v2-frames/ID/00001.jpg from the webm files, for whoever wants folders of frames
+    lists     ROOT/lists/{train,val}.txt and probes.csv; says what is missing
+    labels    the classes in both orders that circulate, and which are mirror images
+    verify    verify.csv: every video opened and read where training and testing would
+
+The data are for research only, and come from their publisher with the labels and annotations: nothing is downloaded here.
+"""
+
+import argparse
+import os
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data_scripts.commands import add_processes, end_with_words, only_one
+from data_scripts.lists import ListRow, write_lists
+from data_scripts.something_parts import extract
+from data_scripts.verify import verify as verify_videos
+from data_scripts.workers import in_processes
+from tanet import recipes
+from tanet.annotations import FOLDERS
+from tanet.files import write_text
+from tanet.lists import SPLITS, VideoList, class_names_at, load_list
+from tanet.progress import track
+from tanet.sampling import uniform_frames
+from tanet.transforms import mirrored_classes
+from tanet.video import VideoError, open_video
+
+PUBLISHED = {"v1": {"train": 86_017, "val": 11_522}, "v2": {"train": 168_913, "val": 24_777}}
+FRAMES = "20bn-something-something-v2-frames"
+JPEG_QUALITY = 95
+
+
+def lists(version: str, root: Path, processes: int, frames: bool = False) -> None:
+    """Lists of both splits from the publisher's annotations, without what is not there, which missing-{split}.txt names.
+    With `frames` V2's folders of frames are listed instead of its webm files."""
+    rows = {}
+    for split in SPLITS:
+        videos = _videos(version, root, split)
+        found = [(_row(root, sample, frames), sample) for sample in videos.samples]
+        rows[split] = [row for row, _ in found if row is not None]
+        missing = [*videos.missing, *(sample.path.name for row, sample in found if row is None)]
+        write_text(root / f"missing-{split}.txt", "".join(f"{name}\n" for name in missing))
+        whole = len(videos.class_names) == 174
+        print(
+            f"{split}: {len(rows[split]):,} of {len(rows[split]) + len(missing):,} annotated videos are there, {len(missing):,} missing "
+            f"(missing-{split}.txt)" + (f"; the published set has {PUBLISHED[version][split]:,}" if whole else ""),
+            flush=True,
+        )
+    write_lists(root, rows, processes)
+
+
+def _videos(version: str, root: Path, split: str) -> VideoList:
+    dataset = f"something_{version}"
+    recipe = recipes.get("sthv1_8f").with_changes(
+        {"dataset": dataset, "num_classes": len(class_names_at(dataset, root))}
+    )
+    return load_list(recipe, root, split, missing="skip")
+
+
+def _row(root: Path, sample, frames: bool) -> ListRow | None:
+    """None if the frames are asked for and not there."""
+    path = root / FRAMES / sample.path.stem if frames else sample.path
+    if not path.exists():
+        return None
+    count = sum(entry.name.endswith(".jpg") for entry in os.scandir(path)) if path.is_dir() else None
+    return path.relative_to(root).as_posix(), count, sample.label
+
+
+def asked_for(frames: int) -> list[int]:
+    """The frames of a video that `verify` reads: the first, the last, and those of the accurate test of 8 and 16 frames."""
+    tested = [uniform_frames(frames, number, twice=True).ravel() for number in (8, 16)]
+    return sorted({0, frames - 1, *np.concatenate(tested).tolist()})
+
+
+def verify(version: str, root: Path, processes: int, seconds: float = 60.0, again: bool = False) -> None:
+    """Reads every annotated video that is there; see data_scripts.verify."""
+    paths = [sample.path for split in SPLITS for sample in _videos(version, root, split).samples]
+    verify_videos(root, paths, asked_for, processes, seconds, again)
+
+
+def labels(version: str, root: Path) -> str:
+    """Writes labels-listed.txt (the label file's order, MMAction2's) and labels-sorted.txt (by name, the official code's for
+    V1); returns both as a table, with the class that each becomes in a mirror."""
+    listed = class_names_at(f"something_{version}", root)
+    by_name = sorted(listed)
+    for order, names in (("listed", listed), ("sorted", by_name)):
+        write_text(root / f"labels-{order}.txt", "".join(f"{name}\n" for name in names))
+    mirror = mirrored_classes(list(listed))
+    rows = [f"{'listed':>6} {'sorted':>6}  class"]
+    for index, name in enumerate(listed):
+        other = f"   <-> {listed[mirror[index]]}" if mirror[index] != index else ""
+        rows.append(f"{index:6} {by_name.index(name):6}  {name}{other}")
+    same = sum(by_name.index(name) == index for index, name in enumerate(listed))
+    return "\n".join([*rows, f"the two orders agree on {same} of {len(listed)} classes"])
+
+
+def make_frames(root: Path, processes: int, seconds: float = 600.0) -> dict[str, str]:
+    """V2's webm files as folders of JPEGs, quality 95, at their own size; folders that are there are kept. Returns which
+    videos failed, and why."""
+    folder, suffix = FOLDERS["something_v2"]
+    names = sorted(path.stem for path in (root / folder).glob(f"*{suffix}"))
+    waiting = [name for name in names if not (root / FRAMES / name).exists()]
+    print(f"{root / FRAMES}: {len(names)} videos, {len(names) - len(waiting)} of them there", flush=True)
+    work = in_processes(partial(_frames_of, root), waiting, processes, seconds)
+    results = track(work, len(waiting), "frames, videos")
+    failures = {name: str(reason) for name, reason in results if reason is not None}
+    if failures:
+        reasons = "".join(f"\n  {name}{suffix}: {failures[name]}" for name in sorted(failures))
+        print(f"{len(failures)} of {len(names)} videos cannot be decoded and are left out{reasons}")
+    return failures
+
+
+def _frames_of(root: Path, name: str) -> str | None:
+    """Makes a video's folder whole or not at all; None, or what is wrong with the video."""
+    folder, suffix = FOLDERS["something_v2"]
+    source, target = root / folder / f"{name}{suffix}", root / FRAMES / name
+    partial_folder = target.with_name(f".{name}.partial")
+    partial_folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with open_video(source) as video:
+            for index in range(0, len(video), 16):
+                frames = video.frames(range(index, min(index + 16, len(video))))
+                for number, frame in enumerate(frames.permute(0, 2, 3, 1).numpy(), index + 1):
+                    Image.fromarray(frame).save(partial_folder / f"{number:05d}.jpg", quality=JPEG_QUALITY)
+        partial_folder.rename(target)
+    except VideoError as error:
+        return str(error).removeprefix(f"{source}: ")
+
+
+def main(arguments: list[str] | None = None):
+    parser = argparse.ArgumentParser(
+        prog="python -m data_scripts.something",
+        description="Something-Something V1 and V2, from their publisher's files to folders that train. Research-only: the "
+        "files come from the publisher, and nothing is downloaded.",
+    )
+    parser.add_argument("version", choices=("v1", "v2"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    added = {
+        name: commands.add_parser(name, help=text, description=text)
+        for name, text in (
+            ("extract", "join and unpack the publisher's parts"),
+            ("frames", "V2: folders of JPEGs from the webm files"),
+            ("lists", "write list files, probe the videos, say what is missing"),
+            ("labels", "show the classes in both orders that circulate"),
+            ("verify", "read every video where training and testing would"),
+        )
+    }
+    for command in added.values():
+        command.add_argument("--root", type=Path, required=True, help="folder of the data set")
+    added["extract"].add_argument("--parts", type=Path, help="where the publisher's files are (default: ROOT)")
+    added["lists"].add_argument("--frames", action="store_true", help="V2: list the folders that `frames` made")
+    added["verify"].add_argument("--seconds", type=float, default=60.0, help="that a video may take (default: 60)")
+    added["verify"].add_argument("--again", action="store_true", help="also those that were verified already")
+    for name in ("frames", "lists", "verify"):
+        add_processes(added[name])
+    chosen = parser.parse_args(arguments)
+    with end_with_words(parser), only_one(chosen.root):
+        _run(parser, chosen)
+
+
+def _run(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
+    version, root = chosen.version, chosen.root
+    if version == "v1" and (chosen.command == "frames" or getattr(chosen, "frames", False)):
+        raise ValueError("V1 comes as folders of frames already")
+    if chosen.command == "extract":
+        extract(version, chosen.parts or root, root)
+    elif chosen.command == "frames":
+        if make_frames(root, chosen.processes):
+            parser.exit(1)
+    elif chosen.command == "lists":
+        lists(version, root, chosen.processes, chosen.frames)
+    elif chosen.command == "labels":
+        print(labels(version, root))
+    else:
+        verify(version, root, chosen.processes, chosen.seconds, chosen.again)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""What a video file holds, told by demuxing it, and which decoder reads it.
+
+decord silently returns wrong frames from some files: those with open groups of pictures, where frames shown before a
+key frame come after it in the file, H.264 whose key frames are no IDR pictures, containers without true times. So it
+reads only what is known to be safe with it and not read faster by PyAV; PyAV reads the rest. `probe` takes milliseconds;
+`write_probes` and `read_probes` keep what it found beside a data set.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import av
+import numpy as np
+
+from tanet.containers import promised_size
+from tanet.files import write_text
+
+PROBES = "probes.csv"
+READERS = ("decord", "pyav")
+TIMED = ("mov", "matroska", "mpegts")  # containers whose frames carry the time when they are shown
+FASTER = "read faster by pyav"  # says `why` of a file that decord could read, too
+FASTER_CODECS = ("h264",)  # benchmarks/decode.py: half to two thirds of decord's time; no clear gain with VP9
+IDR = 5  # H.264's type of unit for key frames that nothing refers across
+
+
+class VideoError(RuntimeError):
+    """A video or frame folder that is missing or cannot be decoded; the message begins with its path."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    codec: str  # FFmpeg's name
+    width: int  # as shown, after rotation
+    height: int
+    frames: int  # that decoding yields, whatever the header says
+    rotation: int  # degrees clockwise, to be applied to the stored pictures: 0, 90, 180 or 270
+    reader: str  # "decord" or "pyav"
+    why: str  # why it is not decord's, "" if it is
+
+
+COLUMNS = ["path", "size", *(field.name for field in fields(Probe))]
+
+
+class Packets:
+    """The coded pictures of a file's video track, in the file's order, held in memory; `close` frees them.
+
+    `order[i]` is the place of frame i in `packets`. `timed` tells whether the frames' times can be trusted; if not,
+    frames are found by counting.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        try:
+            self._container = av.open(str(self.path.absolute()))  # else "a:b" is taken for a protocol
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise VideoError(f"{path}: cannot be opened as a video ({reason(error)})") from error
+        try:
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self):
+        stream = self._container.streams.best("video")
+        if stream is None or stream.codec_context is None:
+            raise VideoError(f"{self.path}: cannot be opened as a video (no video track in it that can be decoded)")
+        self.container = self._container.format.name.split(",")[0]
+        promised = promised_size(self.path, self.container)
+        if promised > self.path.stat().st_size:
+            raise VideoError(f"{self.path}: cut short, it should have {promised} bytes; get the file again")
+        self.decoder = stream.codec_context
+        self.decoder.thread_count = 1  # threads of a decoder do not survive a fork
+        self.tracks = len(self._container.streams.video)
+        self.packets = list(self._demux(stream))
+        self.keys = [place for place, packet in enumerate(self.packets) if packet.is_keyframe]
+        if not self.keys:
+            raise VideoError(f"{self.path}: no frames in it")
+        self.timed = self.container in TIMED and _all_different([packet.pts for packet in self.packets])
+        self.order = self._order()
+
+    def _demux(self, stream) -> Iterator[av.Packet]:
+        try:
+            for packet in self._container.demux(stream):
+                if packet.is_corrupt:
+                    raise VideoError(f"{self.path}: cut short or damaged, get the file again")
+                if packet.size:  # empty ones stand for dropped frames, and for the end
+                    yield packet
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(f"{self.path}: cut short or damaged ({reason(error)}), get the file again") from error
+
+    def _order(self) -> list[int]:
+        """Frames that an edit list hides are decoded but not shown; those that need pictures from before the first key
+        frame cannot be."""
+        first = self.keys[0]
+        if not self.timed:
+            return [place for place in range(first, len(self.packets)) if not self.packets[place].is_discard]
+        begin = self.packets[first].pts
+        shown = [i for i, packet in enumerate(self.packets) if packet.pts >= begin and not packet.is_discard]
+        return sorted(shown, key=lambda place: self.packets[place].pts)
+
+    def close(self):
+        self.packets = []
+        self._container.close()
+
+
+def probe(path: str | os.PathLike) -> Probe:
+    """Demuxes a video file and decodes its first frame. Raises VideoError naming the file."""
+    packets = Packets(path)
+    try:
+        return examine(packets)
+    finally:
+        packets.close()
+
+
+def examine(packets: Packets) -> Probe:
+    """As `probe`, for a file already demuxed."""
+    frame = _first_frame(packets)
+    rotation = -frame.rotation % 360  # PyAV counts counterclockwise
+    rotation = 0 if rotation % 90 else rotation  # as decord: turned by right angles or not at all
+    codec = packets.decoder.codec.canonical_name
+    why = _unsafe_with_decord(packets, frame, codec) or (FASTER if codec in FASTER_CODECS else "")
+    width, height = (frame.height, frame.width) if rotation % 180 else (frame.width, frame.height)
+    return Probe(codec, width, height, len(packets.order), rotation, "pyav" if why else "decord", why)
+
+
+def _first_frame(packets: Packets) -> av.VideoFrame:
+    try:
+        for packet in [*packets.packets[packets.keys[0] :], None]:
+            for frame in packets.decoder.decode(packet):
+                return frame
+    except av.FFmpegError as error:
+        raise VideoError(f"{packets.path}: its first frame cannot be decoded ({reason(error)})") from error
+    raise VideoError(f"{packets.path}: no frame of it can be decoded")
+
+
+def _unsafe_with_decord(packets: Packets, frame: av.VideoFrame, codec: str) -> str:
+    """Why decord must not read this file, "" if it may."""
+    pixels = frame.format.name
+    if codec not in ("h264", "vp9"):
+        return f"codec {codec}"
+    if packets.container not in ("mov", "matroska"):
+        return f"container {packets.container}"
+    if packets.tracks > 1:
+        return "several video tracks"
+    if pixels not in ("yuv420p", "yuvj420p"):
+        return f"pixel format {pixels}"
+    if frame.interlaced_frame:
+        return "interlaced"
+    if frame.height % 2 or min(frame.width, frame.height) < 80:  # decord fails on some, and gives others other colours
+        return f"size {frame.width}x{frame.height}"
+    if not packets.timed:
+        return "times missing or not unique"
+    if len(packets.order) < len(packets.packets):
+        return "frames that are not shown"
+    if not _closed(packets):
+        return "open groups of pictures"
+    if codec == "h264" and not _all_idr(packets):
+        return "key frames that are not IDR"
+    return ""
+
+
+def _closed(packets: Packets) -> bool:
+    """Whether all frames before a key frame in the file are shown before it, and all others after it."""
+    reach = np.maximum.accumulate(packets.order)
+    return all(packets.order[key] == reach[key] == key for key in [0, *packets.keys])
+
+
+def _all_idr(packets: Packets) -> bool:
+    """Whether H.264 key frames are what the name promises: nothing after them refers to anything before."""
+    header = packets.decoder.extradata or b""
+    if len(header) < 7 or header[0] != 1:  # avcC, with the length of the units' sizes; else it is not told
+        return False
+    return all(IDR in _unit_types(bytes(packets.packets[key]), (header[4] & 3) + 1) for key in packets.keys)
+
+
+def _unit_types(data: bytes, size_bytes: int) -> Iterator[int]:
+    """The types of the units that an H.264 picture is made of; each follows its size."""
+    at = 0
+    while at + size_bytes < len(data):
+        yield data[at + size_bytes] & 31
+        at += size_bytes + int.from_bytes(data[at : at + size_bytes])
+
+
+def _all_different(times: list[int | None]) -> bool:
+    return None not in times and len(set(times)) == len(times)
+
+
+def reason(error: Exception) -> str:
+    """The first line of what a decoder has to say."""
+    text = getattr(error, "strerror", None) or str(error)
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+
+
+def write_probes(root: str | os.PathLike, probes: dict[str, tuple[int, Probe]]) -> None:
+    """Writes root/probes.csv, whole or not at all: {relative posix path: (file size in bytes, probe)}."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    rows.writerows([path, size, *astuple(found)] for path, (size, found) in sorted(probes.items()))
+    write_text(Path(root) / PROBES, text.getvalue())
+
+
+def read_probes(root: str | os.PathLike) -> dict[str, tuple[int, Probe]]:
+    """What `write_probes` wrote below `root`, {} if it did not. ValueError naming file and line."""
+    path = Path(root) / PROBES
+    if not path.is_file():
+        return {}
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        if next(rows, None) != COLUMNS:
+            raise ValueError(f"{path}, line 1: expected the header {','.join(COLUMNS)}; remove the file to probe again")
+        return dict(_read_row(path, rows.line_num, row) for row in rows)
+
+
+def _read_row(path: Path, line: int, row: list[str]) -> tuple[str, tuple[int, Probe]]:
+    try:
+        name, size, codec, width, height, frames, rotation, reader, why = row
+        found = Probe(codec, int(width), int(height), int(frames), int(rotation), reader, why)
+        if reader not in READERS or found.rotation not in (0, 90, 180, 270) or found.frames < 1:
+            raise ValueError
+        return name, (int(size), found)
+    except ValueError:
+        raise ValueError(f"{path}, line {line}: not a probe: {row}; remove the file to probe again") from None

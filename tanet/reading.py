@@ -1,0 +1,127 @@
+"""What loading processes do about videos that cannot be read: say so, or end, and never hand out another video.
+
+A reader that raises VideoError yields Unreadable in the sample's place; what becomes of it is decided where the run
+is, see tanet.skips. A decoder that hangs, or brings its process down, takes that process with it: `culprits_named` then names the file.
+"""
+
+import faulthandler
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+
+from tanet.distributed import worker_count
+from tanet.lists import VideoList
+from tanet.video import VideoError
+
+READ_SECONDS = 120  # after which a file that is still being read has hung its loading process
+LOADER_TIMEOUT = 600  # seconds after which a batch that does not come is an error, whatever the cause
+NOTHING = -1
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands in a sample's place."""
+
+    index: int  # in the list of videos
+    reason: str  # begins with the path
+
+
+class Reading(Dataset):
+    """The items of `clips`, which read videos of `videos`; an item that cannot be read comes as Unreadable.
+
+    In a loading process an item that takes longer than READ_SECONDS ends the process.
+    """
+
+    def __init__(self, clips: Dataset, videos: VideoList, workers: int):
+        self.clips, self.videos = clips, videos
+        # What each loading process is at, for the others to see when it is gone.
+        self.under_way = torch.full((max(workers, 1),), NOTHING).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, key):
+        index, worker = (key[1] if isinstance(key, tuple) else key), get_worker_info()
+        if worker is None:
+            return self._read(key, index)
+        self.under_way[worker.id] = index
+        # The timer is a thread in C, which needs nothing from an interpreter that is stuck.
+        faulthandler.dump_traceback_later(READ_SECONDS, exit=True, file=sys.__stderr__)
+        try:
+            return self._read(key, index)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            self.under_way[worker.id] = NOTHING
+
+    def _read(self, key, index: int):
+        try:
+            return self.clips[key]
+        except VideoError as error:
+            return Unreadable(index, str(error))
+
+
+def loader(clips: Dataset, videos: VideoList, wanted_workers: int, batches: bool = True, **how) -> DataLoader:
+    """A DataLoader of `clips` with as many processes as wanted, but no more than cores.
+
+    With `batches`, yields (*tensors of the items that could be read, [Unreadable, ...]), the tensors None if there are none;
+    else one item or Unreadable at a time.
+    """
+    workers = worker_count(wanted_workers)
+    return DataLoader(
+        Reading(clips, videos, workers),
+        num_workers=workers,
+        timeout=LOADER_TIMEOUT if workers else 0,
+        worker_init_fn=_outlive_signals,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        collate_fn=_collate if batches else None,
+        **how,
+    )
+
+
+def _collate(items: list) -> tuple:
+    good = [item for item in items if not isinstance(item, Unreadable)]
+    bad = [item for item in items if isinstance(item, Unreadable)]
+    return (*(default_collate(good) if good else (None, None, None)), bad)
+
+
+def _outlive_signals(worker: int) -> None:
+    """A signal that stops a training reaches its loading processes too: they serve on, for it to finish its step and save."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
+
+
+DIED = re.compile("DataLoader.*(exited unexpectedly|killed by signal|timed out)")
+
+
+@contextmanager
+def culprits_named(batches: DataLoader) -> Iterator[None]:
+    """Where a loading process dies or hangs during the block, VideoError names the videos that were being read.
+
+    The block holds more than the iteration: torch raises the death of a process wherever the run happens to be.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        reading, text = batches.dataset, str(error)
+        at = [index for index in reading.under_way.tolist() if index != NOTHING]
+        if not at or not DIED.search(text):
+            raise
+        names = ", ".join(str(reading.videos.samples[index].path) for index in at)
+        one = "" if len(at) == 1 else "one of these: "
+        raise VideoError(
+            f"{one}{names}: the loading process that read it hung for more than {READ_SECONDS} s or crashed ({text.splitlines()[0]}); "
+            "verify the data set and train on the list without the bad ones"
+        ) from error
+
+
+def refuse(unreadable: list[Unreadable], advice: str = "") -> None:
+    """VideoError, in the words of the reader, if there are any."""
+    if unreadable:
+        raise VideoError(unreadable[0].reason + advice)
