@@ -11,22 +11,18 @@ Each command, interrupted or killed, goes on when it is run again.
 """
 
 import argparse
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from data_scripts.commands import add_processes, end_with_words, only_one
 from data_scripts.download import download
 from data_scripts.fetch import PATIENT, DownloadError, Patience
 from data_scripts.kinetics_archives import BASE_URL, REPLACEMENT, addresses, annotations, extract
 from data_scripts.lists import write_lists
 from data_scripts.resize import FAILURES, resize
-from data_scripts.verify import verify
+from data_scripts.verify import verify as verify_videos
 from tanet import recipes
-from tanet.distributed import worker_count
 from tanet.files import write_text
 from tanet.lists import DataError, VideoList, class_names_at, load_list
 from tanet.sampling import dense_clips
@@ -36,7 +32,7 @@ LISTED = ("train", "val")  # the test split has no labels
 PUBLISHED = {"train": 240_436, "val": 19_796}  # videos behind the published results
 
 
-def make_lists(root: Path, splits: list[str], processes: int) -> None:
+def lists(root: Path, splits: list[str], processes: int) -> None:
     """Joins annotations and files on the videos' ids; writes labels.txt if it is not there, missing-{split}.txt, and through
     `write_lists` the list files and probes.csv."""
     if not (root / "labels.txt").exists():
@@ -70,41 +66,30 @@ def asked_for(frames: int) -> list[int]:
     return sorted({0, frames - 1, *np.unique(dense_clips(frames, 8)).tolist()})
 
 
-@contextmanager
-def only_one(root: Path) -> Iterator[None]:
-    """Nobody else works in the folder during the block; the lock goes with its process."""
-    root.mkdir(parents=True, exist_ok=True)
-    with open(root / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DataError(f"{root}: another command is at work in it; wait for its end, or stop it") from None
-        yield
+def verify(root: Path, splits: list[str], processes: int, seconds: float = 60.0, again: bool = False) -> None:
+    """Reads every annotated video that is there; see data_scripts.verify."""
+    paths = [sample.path for split in splits for sample in _videos(root, split).samples]
+    verify_videos(root, paths, asked_for, processes, seconds, again)
 
 
 def main(arguments: list[str] | None = None):
     parser = _parser()
     chosen = parser.parse_args(arguments)
-    try:
-        with only_one(getattr(chosen, "out", None) or chosen.root):
-            chosen.run(chosen)
-    except (ValueError, OSError, DownloadError) as error:  # ArchiveError and DataError are ValueErrors
-        parser.exit(1, f"{error}\n")
-    except KeyboardInterrupt:
-        parser.exit(130, "interrupted; the same command goes on from here\n")
+    with end_with_words(parser), only_one(getattr(chosen, "out", None) or chosen.root):
+        chosen.run(chosen)
 
 
 def _run_download(chosen: argparse.Namespace) -> None:
     patience, base_url = Patience(chosen.timeout, chosen.retries, chosen.wait), chosen.base_url.rstrip("/")
-    lists = {split: f"{base_url}/{split}/k400_{split}_path.txt" for split in chosen.splits}
+    sources = {split: f"{base_url}/{split}/k400_{split}_path.txt" for split in chosen.splits}
     for item in chosen.list:
         split, separator, where = item.partition("=")
-        if split not in lists or not separator:
-            raise ValueError(f"--list {item}: expected SPLIT=FILE, with one of {', '.join(lists)}")
-        lists[split] = where
+        if split not in sources or not separator:
+            raise ValueError(f"--list {item}: expected SPLIT=FILE, with one of {', '.join(sources)}")
+        sources[split] = where
     tables = {f"{split}.csv": f"{base_url}/annotations/{split}.csv" for split in SPLITS}
     archives, errors = {REPLACEMENT: f"{base_url}/{REPLACEMENT}"}, []
-    for split, where in lists.items():
+    for split, where in sources.items():
         try:
             archives |= addresses(split, where, base_url, patience)
         except (DownloadError, ValueError, OSError) as error:
@@ -142,12 +127,11 @@ def _run_resize(chosen: argparse.Namespace) -> None:
 
 
 def _run_lists(chosen: argparse.Namespace) -> None:
-    make_lists(chosen.root, chosen.splits, chosen.processes)
+    lists(chosen.root, chosen.splits, chosen.processes)
 
 
 def _run_verify(chosen: argparse.Namespace) -> None:
-    paths = [sample.path for split in chosen.splits for sample in _videos(chosen.root, split).samples]
-    verify(chosen.root, paths, asked_for, chosen.processes, chosen.seconds)
+    verify(chosen.root, chosen.splits, chosen.processes, chosen.seconds, chosen.again)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,9 +146,6 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--root", type=Path, required=True, help="folder of the data set")
         added.add_argument("--splits", nargs="+", choices=splits, default=list(LISTED), help="default: train val")
         return added
-
-    def processes(added: argparse.ArgumentParser) -> None:
-        added.add_argument("--processes", type=int, default=worker_count(os.cpu_count()), help="default: one a core")
 
     added = command("download", _run_download, "fetch archives and annotations; goes on where it was", SPLITS)
     added.add_argument("--archives", type=Path, help="where archives go (default: ROOT/archives)")
@@ -181,20 +162,21 @@ def _parser() -> argparse.ArgumentParser:
 
     added = command("extract", _run_extract, "unpack the archives; goes on where it was", SPLITS)
     added.add_argument("--archives", type=Path, help="where archives are (default: ROOT/archives)")
-    processes(added)
+    add_processes(added)
 
     added = command("resize", _run_resize, "re-encode the videos smaller, into another folder", SPLITS)
     added.add_argument("--out", type=Path, required=True, help="data root of the resized videos")
     added.add_argument("--short-side", type=int, default=320, choices=(256, 320), help="pixels (default: 320)")
     added.add_argument("--crf", type=int, default=20, help="x264's quality, less is better (default: 20)")
     added.add_argument("--seconds", type=float, default=600, help="that a video may take (default: 600)")
-    processes(added)
+    add_processes(added)
 
-    processes(command("lists", _run_lists, "write label and list files; says what is missing"))
+    add_processes(command("lists", _run_lists, "write label and list files; says what is missing"))
 
     added = command("verify", _run_verify, "read every video where training and testing would")
     added.add_argument("--seconds", type=float, default=60, help="that a video may take (default: 60)")
-    processes(added)
+    added.add_argument("--again", action="store_true", help="also those that were verified already")
+    add_processes(added)
     return parser
 
 

@@ -6,13 +6,13 @@
 """
 
 import time
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
 from data_scripts.workers import Failure, in_processes
 from tanet.files import write_text
 from tanet.listfiles import write_list
+from tanet.lists import readers
 from tanet.probe import Probe, VideoError, probe, read_probes, write_probes
 from tanet.progress import track
 
@@ -32,7 +32,8 @@ def write_lists(root: Path, split_rows: dict[str, list[ListRow]], processes: int
     if files:
         probes, failures = _probe_all(root, files, processes)
         write_text(root / LISTS / UNREADABLE, "".join(f"{name}: {failures[name]}\n" for name in sorted(failures)))
-        print(_readers(probes, failures), flush=True)
+        unopened = f"; {len(failures)} more cannot be opened ({LISTS}/{UNREADABLE})" if failures else ""
+        print(readers(probes.values()) + unopened, flush=True)
 
 
 def _probe_all(root: Path, files: list[str], processes: int) -> tuple[dict[str, Probe], dict[str, str]]:
@@ -61,15 +62,3 @@ def _probe_one(root: Path, name: str) -> Probe | str:
         return probe(root / name)
     except VideoError as error:
         return str(error).removeprefix(f"{root / name}: ")
-
-
-def _readers(probes: dict[str, Probe], failures: dict[str, str]) -> str:
-    """ "1234 videos: 1200 read by decord; 30 by PyAV (codec av1: 28, interlaced: 2); 4 cannot be opened (...)"."""
-    reasons = Counter(found.why for found in probes.values() if found.reader == "pyav")
-    parts = [f"{len(probes) - reasons.total()} read by decord"]
-    if reasons:
-        listed = ", ".join(f"{why}: {count}" for why, count in reasons.most_common())
-        parts.append(f"{reasons.total()} by PyAV ({listed})")
-    if failures:
-        parts.append(f"{len(failures)} cannot be opened ({LISTS}/{UNREADABLE})")
-    return f"{len(probes) + len(failures)} videos: {'; '.join(parts)}"

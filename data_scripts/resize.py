@@ -161,7 +161,6 @@ def _picture(frame: av.VideoFrame, size: tuple[int, int], rotation: int) -> av.V
         height,
         "yuv420p",
         interpolation=Interpolation.BICUBIC,
-        src_color_range=frame.color_range,
         dst_color_range=ColorRange.MPEG,
         threads=1,
     )

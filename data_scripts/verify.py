@@ -71,7 +71,7 @@ def verify(
     _write(root, [*others, *known.values()])
     _write_verified_lists(root)
     print(_summary(known), flush=True)
-    return known
+    return {path: known[path] for path in paths}
 
 
 def check_video(indices: Callable[[int], list[int]], job: tuple[Path, int | None]) -> tuple[str, int, str]:

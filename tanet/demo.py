@@ -6,12 +6,16 @@ data/ and runs/demo/.
 
 import dataclasses
 import json
+import os
 import shutil
 import time
 from pathlib import Path
 
+import data_scripts.something
+from data_scripts import kinetics400
 from data_scripts.make_demo import make_demo_kinetics, make_demo_something
 from tanet import checkpoint, evaluate, recipes, train
+from tanet.lists import SPLITS
 from tanet.recipes import Recipe
 from tanet.report import videos_tested
 
@@ -25,6 +29,16 @@ def data_root(recipe: Recipe) -> Path:
     if recipe.name not in _MAKERS:
         raise ValueError(f"recipe {recipe.name} trains on data that only you have: set data_root to their folder")
     return _MAKERS[recipe.name](ROOT / "data")
+
+
+def list_and_verify() -> None:
+    """Both demo data sets listed, probed and read through, by the scripts that do it with the real ones."""
+    processes = os.cpu_count()
+    kinetics, something = (data_root(recipes.get(name)) for name in _MAKERS)
+    kinetics400.lists(kinetics, list(SPLITS), processes)
+    kinetics400.verify(kinetics, list(SPLITS), processes)
+    data_scripts.something.lists("v1", something, processes)
+    data_scripts.something.verify("v1", something, processes)
 
 
 def run_dir(recipe: Recipe) -> Path:
@@ -80,6 +94,7 @@ def main():
     shutil.rmtree(RUNS, ignore_errors=True)
     for name in _MAKERS:
         print(f"demo data: {data_root(recipes.get(name)).relative_to(ROOT)}", flush=True)
+    list_and_verify()
     execute("04")  # trains demo Kinetics with TAM
     execute("05")  # trains demo Something with TAM
     rows = summary()  # trains both without, tests all four

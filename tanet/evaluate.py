@@ -20,10 +20,9 @@ import torch
 from tanet import checkpoint, files, recipes, sampling
 from tanet.checkpoint import Checkpoint
 from tanet.classes import classifier_names
-from tanet.distributed import LaunchError, Process, launch, process_group, require_gpus
+from tanet.distributed import LaunchError, launch, process_group, require_gpus
 from tanet.files import CheckpointError
 from tanet.lists import VideoList, datasets_at, load_list
-from tanet.model import TANet
 from tanet.options import SKIPPING
 from tanet.partial import PartialScores
 from tanet.protocols import PROTOCOLS, Protocol, get_protocol

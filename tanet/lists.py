@@ -1,6 +1,8 @@
 """Which videos a split has, with their classes: by the publisher's annotations or by a list file, joined with the disk."""
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,6 +118,19 @@ def _probed(sample: Sample, size: int | None, probes: dict, root: Path) -> Sampl
         return sample
     probed_size, probe = probes.get(sample.path.relative_to(root).as_posix(), (None, None))
     return replace(sample, probe=probe) if probe is not None and probed_size == size else sample
+
+
+def readers(probes: Iterable[Probe | None]) -> str:
+    """ "1204 videos: 1200 read by decord; 4 by PyAV (codec av1: 3, interlaced: 1)", with those that were not probed."""
+    probes = list(probes)
+    reasons = Counter(probe.why for probe in probes if probe and probe.reader == "pyav")
+    parts = [f"{sum(probe is not None for probe in probes) - reasons.total()} read by decord"]
+    if reasons:
+        listed = ", ".join(f"{why}: {count}" for why, count in reasons.most_common())
+        parts.append(f"{reasons.total()} by PyAV ({listed})")
+    if unknown := probes.count(None):
+        parts.append(f"{unknown} not probed yet, which is done each time they are opened")
+    return f"{len(probes)} videos: {'; '.join(parts)}"
 
 
 def datasets_at(root: str | os.PathLike) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from tanet.checkpoint import Checkpoint
 from tanet.data import EpochBatches, VideoList, load_list, training_loader, validation_loader
 from tanet.distributed import LaunchError, Process, Stopped, process_group
 from tanet.distributed import launch as launch_processes
+from tanet.lists import Sample, readers
 from tanet.numerics import autocast, deterministic
 from tanet.optim import learning_rate
 from tanet.options import SKIPPING, Options
@@ -54,7 +55,7 @@ def launch(
     calls it, and they meet at `rendezvous`, "HOST:PORT" of one of them. Returns the run's metrics, one dict an epoch.
     """
     with live.shown(run_dir, recipe) as shown:
-        function = partial(fit, use_gpu=gpus > 0, quiet=shown, **options)
+        function = partial(fit, use_gpu=gpus > 0, **{"quiet": shown} | options)
         return launch_processes(function, (recipe, data_root, run_dir), gpus, processes, nodes, rendezvous)
 
 
@@ -106,7 +107,7 @@ def _run(
             if options.tensorboard:
                 done = training.epoch * len(train_videos) + training.clips
                 training.writer = held.enter_context(ScalarWriter(run_dir, len(train_videos), done))
-            _announce(training, stored, warning)
+            _announce(training, stored, warning, train_videos.samples + val_videos.samples)
         process.gather(None)  # the folder is there
         training.skips.begin()
         with control(process, 60 * options.save_minutes) as stop:
@@ -141,9 +142,11 @@ def _run_epoch(training: Training, train_loader, val_loader, stop: Control) -> N
     training.next_epoch()
 
 
-def _announce(training: Training, stored: Checkpoint | None, warning: str) -> None:
+def _announce(training: Training, stored: Checkpoint | None, warning: str, samples: tuple[Sample, ...]) -> None:
     if warning:
         print(warning, flush=True)
+    if training.recipe.dataset != "something_v1":  # which comes in frames
+        print(readers(sample.probe for sample in samples), flush=True)
     if stored is None:
         return
     middle = f", and {training.clips} clips of the next" if training.clips else ""

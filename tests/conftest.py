@@ -11,7 +11,9 @@ from tanet import recipes, train
 
 DATA = Path(__file__).parent / "data"
 LAST = (  # the slow ones, quickest first
-    "test_notebook", "test_evaluate", "test_train", "test_distributed", "test_faults", "test_nodes", "test_resume", "test_papermill",
+    "test_notebook", "test_probe", "test_footage_exact", "test_evaluate", "test_lists", "test_workers", "test_archives", "test_resize",
+    "test_download", "test_kinetics400", "test_something", "test_verify", "test_pack", "test_live", "test_skips", "test_train",
+    "test_distributed", "test_faults", "test_nodes", "test_resume", "test_papermill",
 )  # fmt: skip
 
 

@@ -16,9 +16,9 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from conftest import DATA
 from PIL import Image
 
-from conftest import DATA
 from data_scripts import something
 from data_scripts.something_parts import extract
 from tanet import recipes
