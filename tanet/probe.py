@@ -2,8 +2,8 @@
 
 decord silently returns wrong frames from some files: those with open groups of pictures, where frames shown before a
 key frame come after it in the file, H.264 whose key frames are no IDR pictures, containers without true times. So it
-reads only what is known to be safe with it and not read faster by PyAV; PyAV reads the rest. `probe` takes milliseconds;
-`write_probes` and `read_probes` keep what it found beside a data set.
+reads only what is known to be safe with it and not read faster by PyAV; PyAV reads the rest. `probe` takes
+milliseconds; `write_probes` and `read_probes` keep what it found beside a data set.
 """
 
 import csv
@@ -22,8 +22,8 @@ from tanet.files import write_text
 PROBES = "probes.csv"
 READERS = ("decord", "pyav")
 TIMED = ("mov", "matroska", "mpegts")  # containers whose frames carry the time when they are shown
-FASTER = "read faster by pyav"  # says `why` of a file that decord could read, too
-FASTER_CODECS = ("h264",)  # benchmarks/decode.py: half to two thirds of decord's time; no clear gain with VP9
+FASTER = "faster"  # says `why` of a file that decord could read, too
+FASTER_CODECS = ("h264",)  # training clips in half to two thirds of decord's time, benchmarks/decode.py; VP9 in as much
 IDR = 5  # H.264's type of unit for key frames that nothing refers across
 
 
@@ -57,7 +57,7 @@ class Packets:
         try:
             self._container = av.open(str(self.path.absolute()))  # else "a:b" is taken for a protocol
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise VideoError(f"{path}: cannot be opened as a video ({reason(error)})") from error
+            raise VideoError(f"{path}: {_why_not_opened(self.path, reason(error))}") from error
         try:
             self._read()
         except BaseException:
@@ -105,6 +105,27 @@ class Packets:
     def close(self):
         self.packets = []
         self._container.close()
+
+
+def _start(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(16)
+
+
+def _why_not_opened(path: Path, said: str) -> str:
+    """More than FFmpeg says, for what downloads often leave behind."""
+    try:
+        size, start = path.stat().st_size, _start(path)
+        promised = promised_size(path, "mov") if start[4:8] == b"ftyp" else 0
+    except OSError:
+        return f"cannot be opened as a video ({said})"
+    if not size:
+        return "empty; get the file again"
+    if promised > size:
+        return f"cut short, it should have {promised} bytes and more; get the file again"
+    if start.lstrip()[:1] == b"<":
+        return "a web page, not a video: the download led to an error or login page; get the file again"
+    return f"cannot be opened as a video ({said})"
 
 
 def probe(path: str | os.PathLike) -> Probe:

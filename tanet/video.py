@@ -244,21 +244,23 @@ class FrameFolder(_Video):
         return self._length
 
     def _decode(self, indices: list[int]) -> np.ndarray:
-        first = self._decode_one(indices[0])  # [H, W, 3]
-        frames = np.empty((len(indices), *first.shape), np.uint8)
-        frames[0] = first
-        for slot, index in enumerate(indices[1:], 1):
-            frame = self._decode_one(index)
-            if frame.shape != first.shape:
-                names = _frame_name(index + 1), _frame_name(indices[0] + 1)
+        paths = [f"{self.path}{os.sep}{_frame_name(index + 1)}" for index in indices]
+        try:
+            pictures = decode_jpeg([read_file(path) for path in paths], mode=ImageReadMode.RGB)  # each [3, H, W]
+        except RuntimeError:
+            pictures = [self._decode_one(path) for path in paths]  # finds out which
+        frames = np.empty((len(pictures), *pictures[0].shape[1:], 3), np.uint8)
+        for slot, picture in enumerate(pictures):
+            if picture.shape != pictures[0].shape:
+                names = _frame_name(indices[slot] + 1), _frame_name(indices[0] + 1)
                 raise VideoError(f"{self.path}: {names[0]} differs in size from {names[1]}")
-            frames[slot] = frame
+            frames[slot] = picture.permute(1, 2, 0).numpy()
         return frames
 
-    def _decode_one(self, index: int) -> np.ndarray:
-        path = os.path.join(self.path, _frame_name(index + 1))
+    @staticmethod
+    def _decode_one(path: str) -> torch.Tensor:
         try:
-            return decode_jpeg(read_file(path), mode=ImageReadMode.RGB).permute(1, 2, 0).numpy()
+            return decode_jpeg(read_file(path), mode=ImageReadMode.RGB)
         except RuntimeError as error:
             said = reason(error).rpartition(".cpp:")[2]  # after the place in torchvision's source
             raise VideoError(f"{path}: cannot be read as JPEG ({said})") from error
