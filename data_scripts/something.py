@@ -14,6 +14,8 @@ The data are for research only, and come from their publisher with the labels an
 
 import argparse
 import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +30,7 @@ from data_scripts.workers import in_processes
 from tanet import recipes
 from tanet.annotations import FOLDERS
 from tanet.files import write_text
-from tanet.lists import SPLITS, VideoList, class_names_at, load_list
+from tanet.lists import SPLITS, STAT_THREADS, Sample, VideoList, class_names_at, load_list
 from tanet.progress import track
 from tanet.sampling import uniform_frames
 from tanet.transforms import mirrored_classes
@@ -45,7 +47,8 @@ def lists(version: str, root: Path, processes: int, frames: bool = False) -> Non
     rows = {}
     for split in SPLITS:
         videos = _videos(version, root, split)
-        found = [(_row(root, sample, frames), sample) for sample in videos.samples]
+        with ThreadPoolExecutor(STAT_THREADS) as pool:  # over a network each folder waits for an answer
+            found = list(zip(pool.map(partial(_row, root, frames), videos.samples), videos.samples))
         rows[split] = [row for row, _ in found if row is not None]
         missing = [*videos.missing, *(sample.path.name for row, sample in found if row is None)]
         write_text(root / f"missing-{split}.txt", "".join(f"{name}\n" for name in missing))
@@ -66,7 +69,7 @@ def _videos(version: str, root: Path, split: str) -> VideoList:
     return load_list(recipe, root, split, missing="skip")
 
 
-def _row(root: Path, sample, frames: bool) -> ListRow | None:
+def _row(root: Path, frames: bool, sample: Sample) -> ListRow | None:
     """None if the frames are asked for and not there."""
     path = root / FRAMES / sample.path.stem if frames else sample.path
     if not path.exists():
@@ -124,7 +127,8 @@ def _frames_of(root: Path, name: str) -> str | None:
     folder, suffix = FOLDERS["something_v2"]
     source, target = root / folder / f"{name}{suffix}", root / FRAMES / name
     partial_folder = target.with_name(f".{name}.partial")
-    partial_folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(partial_folder, ignore_errors=True)  # of a run that was killed, perhaps with more frames
+    partial_folder.mkdir(parents=True)
     try:
         with open_video(source) as video:
             for index in range(0, len(video), 16):
@@ -134,6 +138,8 @@ def _frames_of(root: Path, name: str) -> str | None:
         partial_folder.rename(target)
     except VideoError as error:
         return str(error).removeprefix(f"{source}: ")
+    finally:
+        shutil.rmtree(partial_folder, ignore_errors=True)
 
 
 def main(arguments: list[str] | None = None):

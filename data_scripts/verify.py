@@ -5,18 +5,21 @@ is the list of a split without the others.
 """
 
 import csv
+import io
 import os
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
 from data_scripts.lists import LISTS
-from data_scripts.tables import read_table, write_table
+from data_scripts.tables import write_table
 from data_scripts.workers import Failure, in_processes
+from tanet.files import DataError
 from tanet.listfiles import Row, read_rows, write_list
-from tanet.lists import SPLITS
+from tanet.lists import SPLITS, STAT_THREADS
 from tanet.probe import VideoError, probe
 from tanet.progress import track
 from tanet.video import open_video
@@ -53,11 +56,12 @@ def verify(
     A video may take so many `seconds`. Videos that were verified at their present size are not read again, unless `again`.
     A folder with fewer frames than ROOT/lists says is bad. `check`: what reads a video, `check_video` by default.
     """
-    sizes, expected = {path: _size(path) for path in paths}, _listed_frames(root)
-    known = {} if again else _known(root, sizes)
+    names, expected = {path.relative_to(root).as_posix(): path for path in paths}, _listed_frames(root)
+    rows = _rows(root)
+    known = {} if again else _unchanged(root, [row for row in rows if row.path in names])
     waiting = [path for path in paths if path not in known]
     print(f"{root}: {len(paths)} videos, {len(known)} of them verified already", flush=True)
-    others = [row for row in _rows(root) if root / row.path not in sizes]
+    others = [row for row in rows if row.path not in names]
     _write(root, [*others, *known.values()])  # whole lines only, before more are added
     jobs = {(path, expected.get(path)): path for path in waiting}
     work = in_processes(check or partial(check_video, indices), jobs, processes, seconds)
@@ -65,7 +69,7 @@ def verify(
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         for job, result in track(work, len(jobs), "verify, videos"):
             path = jobs[job]
-            known[path] = _verdict(path.relative_to(root).as_posix(), sizes[path], result)
+            known[path] = _verdict(path.relative_to(root).as_posix(), _size(path), result)
             table.writerow(asdict(known[path]))
             file.flush()
     _write(root, [*others, *known.values()])
@@ -86,9 +90,12 @@ def check_video(indices: Callable[[int], list[int]], job: tuple[Path, int | None
             if expected is not None and frames < expected:
                 raise VideoError(f"{path}: {frames} frames in it, {expected} by the list; some are missing")
             video.frames(indices(frames))
+    except ImportError:  # no decoder at all
+        raise
     except Exception as error:  # a decoder may raise anything on a damaged file, and the others must go on
         kind = "" if isinstance(error, VideoError) else f"{type(error).__name__}: "
-        return kind + str(error).removeprefix(f"{path}: "), frames, codec
+        said = str(error).removeprefix(f"{path}: ").replace(os.path.join(path, ""), "")  # data may move
+        return kind + said, frames, codec
     return "", frames, codec
 
 
@@ -96,7 +103,7 @@ def _verdict(name: str, size: int, result: tuple | Failure) -> Verdict:
     if isinstance(result, Failure):
         return Verdict(name, "hangs" if result.hung else "crashes", result.reason, 0, size, "")
     reason, frames, codec = result
-    return Verdict(name, "bad" if reason else "ok", reason, frames, size, codec)
+    return Verdict(name, "bad" if reason else "ok", reason.replace("\n", " "), frames, size, codec)
 
 
 def _size(path: Path) -> int:
@@ -108,18 +115,24 @@ def _size(path: Path) -> int:
 
 
 def _rows(root: Path) -> list[Verdict]:
-    """The rows of verify.csv; one that a kill cut short is left out."""
+    """The rows of verify.csv but for one that a kill cut short."""
     path = root / TABLE
-    if path.exists() and not path.read_bytes().endswith(b"\n"):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-    rows = [row for row in read_table(path) if None not in row.values() and len(row) == len(COLUMNS)]
-    return [Verdict(**row | {"frames": int(row["frames"]), "size": int(row["size"])}) for row in rows]
+    if not path.exists():
+        return []
+    whole = path.read_bytes().rpartition(b"\n")[0].decode()
+    rows = csv.DictReader(io.StringIO(whole, newline=""))
+    try:
+        return [Verdict(**row | {"frames": int(row["frames"]), "size": int(row["size"])}) for row in rows]
+    except (KeyError, TypeError, ValueError):
+        raise DataError(f"{path}, line {rows.line_num}: not a verdict; remove the file to verify again") from None
 
 
-def _known(root: Path, sizes: dict[Path, int]) -> dict[Path, Verdict]:
-    found = {root / row.path: row for row in _rows(root)}
-    return {path: found[path] for path, size in sizes.items() if path in found and found[path].size == size}
+def _unchanged(root: Path, rows: list[Verdict]) -> dict[Path, Verdict]:
+    """The verdicts on videos that have the size they had."""
+    paths = [root / row.path for row in rows]
+    with ThreadPoolExecutor(STAT_THREADS) as pool:  # over a network each waits for an answer
+        sizes = pool.map(_size, paths)
+        return {path: row for path, row, size in zip(paths, rows, sizes) if row.size == size}
 
 
 def _write(root: Path, rows: list[Verdict]) -> None:

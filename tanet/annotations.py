@@ -8,6 +8,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 from tanet.files import DataError
@@ -47,7 +48,12 @@ def annotation_file(dataset: str, root: Path, split: str) -> Path:
 
 def kinetics_videos(folder: Path) -> dict[str, Path]:
     """The videos below a split's folder by their names without .mp4, at whatever depth they lie."""
-    return {path.stem: path for path in folder.rglob("*.mp4") if not path.name.startswith("._")}
+    return {
+        name.removesuffix(".mp4"): Path(place, name)
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.endswith(".mp4") and not name.startswith("._")
+    }
 
 
 def _kinetics(annotations: Path, folder: Path, names: dict[str, int]) -> Rows:
@@ -61,7 +67,7 @@ def _kinetics(annotations: Path, folder: Path, names: dict[str, int]) -> Rows:
             label, video_id, start, end = _columns(annotations, rows.line_num, row, 5)[:4]
             start, end = (_seconds(annotations, rows.line_num, text) for text in (start, end))
             stem = f"{video_id}_{start:06d}_{end:06d}"
-            path = on_disk.get(stem, folder / f"{stem}.mp4")
+            path = on_disk.get(stem) or folder / f"{stem}.mp4"
             found.append((path, _label_index(annotations, rows.line_num, label, names)))
     return found
 

@@ -28,27 +28,33 @@ class Row(NamedTuple):
     label: int  # index of the class, from 0
 
 
-def read_rows(path: str | os.PathLike) -> list[Row]:
-    """The rows of a list file. FileNotFoundError, or DataError naming file and line."""
+def read_rows(path: str | os.PathLike, num_classes: int | None = None) -> list[Row]:
+    """The rows of a list file, labels below `num_classes`. FileNotFoundError, or DataError naming file and line."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such list of videos")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    first = next((line.strip() for line in lines if line.strip()), None)
+    try:
+        # Not splitlines, which also splits at characters that names may hold.
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not text in UTF-8 ({error.reason} at byte {error.start}); convert it") from None
+    first = next((line for line in lines if line), None)
     if first is None:
         raise DataError(f"{path}: lists no videos")
-    found = next((known for known in FORMATS if known.fullmatch(first)), FORMATS[-1])
-    return [_row(path, number, found, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    known = next((known for known in FORMATS if known.fullmatch(first)), FORMATS[-1])
+    return [_row(path, number, known, line, num_classes) for number, line in enumerate(lines, 1) if line]
 
 
-def _row(path: Path, number: int, known: re.Pattern, line: str) -> Row:
+def _row(path: Path, number: int, known: re.Pattern, line: str, num_classes: int | None) -> Row:
     match = known.fullmatch(line)
     if match is None:
         wanted = " ".join(known.groupindex)
-        raise DataError(f"{path}, line {number}: expected {wanted}, as in the lines before, got {line!r}")
+        raise DataError(f"{path}, line {number}: expected {wanted}, all lines in the first one's format, got {line!r}")
     values = match.groupdict()
-    frames = values.get("num_frames")
-    return Row(values["name"], None if frames is None else int(frames), int(values["label"]))
+    frames, label = values.get("num_frames"), int(values["label"])
+    if num_classes is not None and label >= num_classes:
+        raise DataError(f"{path}, line {number}: label {label}, but there are {num_classes} classes, numbered from 0")
+    return Row(values["name"], None if frames is None else int(frames), label)
 
 
 def write_list(path: str | os.PathLike, rows: Iterable[Row | tuple[str, int | None, int]]) -> None:

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from tanet.annotations import FOLDERS, LABEL_FILES, class_index, kinetics_videos, read_annotations
@@ -15,6 +15,8 @@ from tanet.recipes import Recipe
 from tanet.video import DecordFile, FrameFolder, PyAVFile, open_video
 
 SPLITS = ("train", "val")
+
+
 @dataclass(frozen=True)
 class Sample:
     path: Path  # video file or frame folder
@@ -67,57 +69,73 @@ def load_list(
             f"{root}: {len(names)} classes in the label file, recipe {recipe.name} has num_classes = {recipe.num_classes}"
         )
     if file is None:
-        samples = [Sample(path, label) for path, label in read_annotations(recipe.dataset, root, split)]
+        listed = [(path, label, None) for path, label in read_annotations(recipe.dataset, root, split)]
+        sizes = file_sizes([path for path, *_ in listed])
     else:
-        samples = _listed(recipe.dataset, root, split, Path(file), len(names))
-    return _set_missing_aside(_with_probes(samples, root), names, missing)
+        listed, sizes = _from_file(recipe.dataset, root, split, Path(file), len(names))
+    probes, below = read_probes(root), str(root / "_")[:-1]  # how paths below the root begin
+    present = [
+        Sample(path, label, _probe_of(probes, str(path), below, size), num_frames)
+        for (path, label, num_frames), size in zip(listed, sizes)
+        if size is not None
+    ]
+    absent = [path for (path, *_), size in zip(listed, sizes) if size is None]
+    _refuse_missing(absent, len(listed), missing)
+    return VideoList(tuple(present), names, tuple(path.name for path in absent))
 
 
-def _listed(dataset: str, root: Path, split: str, file: Path, num_classes: int) -> list[Sample]:
-    """The samples of a list file. A name is a path, below the root or absolute, or the id of a video of the data set, found
-    by its file's name wherever it lies."""
-    rows = read_rows(file)
-    folder, suffix = FOLDERS[dataset]
-    folder, by_id, samples = root / folder.format(split=split), None, []
-    for row in rows:
-        if row.label >= num_classes:
-            raise DataError(f"{file}: {row.name} has label {row.label}, there are {num_classes} classes, from 0")
-        path = root / row.name
-        if not path.exists():
-            name = Path(row.name).name.removesuffix(suffix) if suffix else Path(row.name).name
-            if dataset == "kinetics":
-                by_id = kinetics_videos(folder) if by_id is None else by_id
-                path = by_id.get(name, path)
-            else:
-                path = folder / f"{name}{suffix}"
-        samples.append(Sample(path, row.label, num_frames=row.num_frames))
-    return samples
+Listed = tuple[Path, int, int | None]  # video, label, number of frames by the list
 
 
-def _with_probes(samples: list[Sample], root: Path) -> list[tuple[Sample, bool]]:
-    """Every sample, with its probe where the file has the size that was probed, and whether it is there at all."""
-    probes = read_probes(root)
-    with ThreadPoolExecutor(STAT_THREADS) as pool:  # over a network one after the other would take minutes
-        sizes = pool.map(_size, (sample.path for sample in samples), chunksize=256)
-        return [(_probed(sample, size, probes, root), size is not None) for sample, size in zip(samples, sizes)]
+def _from_file(
+    dataset: str, root: Path, split: str, file: Path, num_classes: int
+) -> tuple[list[Listed], list[int | None]]:
+    """What a list file says, and the files' sizes. A name is a path, below the root or absolute; where none is below the
+    root, it stands for the data set's video of the same file name, with or without the ending, wherever that lies."""
+    rows = read_rows(file, num_classes)
+    paths = [root / row.name for row in rows]
+    sizes = file_sizes(paths)
+    lost = [place for place, size in enumerate(sizes) if size is None and not os.path.isabs(rows[place].name)]
+    if lost:
+        folder, suffix = FOLDERS[dataset]
+        folder = root / folder.format(split=split)
+        on_disk = kinetics_videos(folder) if dataset == "kinetics" else {}
+        for place in lost:
+            name = paths[place].name.removesuffix(suffix)
+            paths[place] = on_disk.get(name, folder / f"{name}{suffix}")
+        for place, size in zip(lost, file_sizes([paths[place] for place in lost])):
+            sizes[place] = size
+    return [(path, row.label, row.num_frames) for path, row in zip(paths, rows)], sizes
 
 
-STAT_THREADS = 16
+STAT_THREADS, STATS_AT_A_TIME = 16, 500
 
 
-def _size(path: Path) -> int | None:
-    """The file's size in bytes, None if there is none."""
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return None
+def file_sizes(paths: list[Path]) -> list[int | None]:
+    """Sizes in bytes, None of what is not there; many at a time, since over a network each waits for an answer."""
+    parts = [paths[first : first + STATS_AT_A_TIME] for first in range(0, len(paths), STATS_AT_A_TIME)]
+    with ThreadPoolExecutor(STAT_THREADS) as pool:
+        return [size for sizes in pool.map(_sizes, parts) for size in sizes]
 
 
-def _probed(sample: Sample, size: int | None, probes: dict, root: Path) -> Sample:
-    if not probes or not sample.path.is_relative_to(root):
-        return sample
-    probed_size, probe = probes.get(sample.path.relative_to(root).as_posix(), (None, None))
-    return replace(sample, probe=probe) if probe is not None and probed_size == size else sample
+def _sizes(paths: list[Path]) -> list[int | None]:
+    found = []
+    for path in paths:
+        try:
+            found.append(os.stat(path).st_size)
+        except OSError:
+            found.append(None)
+    return found
+
+
+def _probe_of(probes: dict[str, tuple[int, Probe]], path: str, below: str, size: int) -> Probe | None:
+    """What was found in the file, if that lies below the root and had its present size. Plain text, as pathlib's ways to
+    tell take longer than all the rest."""
+    probed_size, probe = probes.get(path[len(below) :], (None, None)) if path.startswith(below) else (None, None)
+    return probe if probed_size == size else None
+
+
+REASONS = 6  # that are named; odd sizes alone can be dozens
 
 
 def readers(probes: Iterable[Probe | None]) -> str:
@@ -126,7 +144,9 @@ def readers(probes: Iterable[Probe | None]) -> str:
     reasons = Counter(probe.why for probe in probes if probe and probe.reader == "pyav")
     parts = [f"{sum(probe is not None for probe in probes) - reasons.total()} read by decord"]
     if reasons:
-        listed = ", ".join(f"{why}: {count}" for why, count in reasons.most_common())
+        shown = reasons.most_common(REASONS)
+        rest = reasons.total() - sum(count for _, count in shown)
+        listed = ", ".join(f"{why}: {count}" for why, count in [*shown, *[("other reasons", rest)] * (rest > 0)])
         parts.append(f"{reasons.total()} by PyAV ({listed})")
     if unknown := probes.count(None):
         parts.append(f"{unknown} not probed yet, which is done each time they are opened")
@@ -151,14 +171,12 @@ def class_names_at(dataset: str, root: str | os.PathLike) -> tuple[str, ...]:
     return tuple(sorted(index, key=index.get))
 
 
-def _set_missing_aside(found: list[tuple[Sample, bool]], names: tuple[str, ...], missing: str) -> VideoList:
-    present = tuple(sample for sample, there in found if there)
-    absent = [sample for sample, there in found if not there]
+def _refuse_missing(absent: list[Path], count: int, missing: str) -> None:
+    """FileNotFoundError if videos are missing and that matters."""
     if absent and missing == "raise":
         raise FileNotFoundError(
-            f"{absent[0].path}: listed, but not there, as {len(absent)} of {len(found)} videos are not; "
+            f"{absent[0]}: listed, but not there, as {len(absent)} of {count} videos are not; "
             'restore them, or pass missing="skip" to leave them out'
         )
-    if not present:
-        raise FileNotFoundError(f"{absent[0].path}: none of the {len(found)} listed videos is there")
-    return VideoList(present, names, tuple(sample.path.name for sample in absent))
+    if len(absent) == count:
+        raise FileNotFoundError(f"{absent[0]}: none of the {count} listed videos is there")

@@ -55,6 +55,20 @@ def something_root(tmp_path_factory) -> Path:
     return make_demo_something(tmp_path_factory.mktemp("something"), train=32, val=16)
 
 
+@pytest.fixture
+def linked(tmp_path):
+    """Makes a data root that may be written into: links to all that is in another one."""
+
+    def link(root: Path) -> Path:
+        target = tmp_path / f"linked-{root.name}"
+        target.mkdir()
+        for path in root.iterdir():
+            (target / path.name).symlink_to(path)
+        return target
+
+    return link
+
+
 @pytest.fixture(scope="session")
 def kinetics_recipe() -> recipes.Recipe:
     """Two epochs of four steps."""

@@ -1,11 +1,13 @@
 """Lists of videos in the formats of the other code bases, and what a data root was probed for."""
 
+import os
+
 import pytest
 
 from data_scripts.lists import write_lists
 from tanet.listfiles import Row, read_rows, write_list
 from tanet.lists import DataError, load_list
-from tanet.probe import read_probes
+from tanet.probe import Probe, read_probes, write_probes
 from tanet.video import VideoError
 
 ODD = "a b/it's \"ö\", 3.mp4"
@@ -86,7 +88,7 @@ def test_a_list_gives_the_same_videos_as_the_annotations_by_path_or_by_id(
 def test_labels_and_missing_videos_of_a_list_are_checked(tmp_path, something_root, something_recipe):
     file = tmp_path / "list.txt"
     file.write_text("1 0\n2 8\n")
-    with pytest.raises(DataError, match=f"{file}: 2 has label 8, there are 8 classes"):
+    with pytest.raises(DataError, match=f"{file}, line 2: label 8, but there are 8 classes"):
         load_list(something_recipe, something_root, "train", file=file)
     file.write_text("1 0\n999 1\n")
     with pytest.raises(FileNotFoundError, match="/999: listed, but not there"):
@@ -110,11 +112,8 @@ def test_a_folder_with_fewer_frames_than_its_list_says_is_an_error_when_it_is_op
         short.open()
 
 
-def test_probes_are_stored_with_the_list_and_belong_to_files_of_their_size(tmp_path, kinetics_root, kinetics_recipe, capsys):
-    root = tmp_path / "data"
-    root.mkdir()
-    for path in kinetics_root.iterdir():
-        (root / path.name).symlink_to(path)
+def test_probes_are_stored_with_the_list_and_belong_to_files_of_their_size(linked, kinetics_root, kinetics_recipe, capsys):
+    root = linked(kinetics_root)
     rows = [(path.relative_to(root).as_posix(), None, label) for path, label in by_annotations(kinetics_recipe, root)]
     write_lists(root, {"train": rows}, 2)
     said = capsys.readouterr().out
@@ -147,3 +146,54 @@ def test_files_that_cannot_be_probed_stay_listed_and_are_named(tmp_path, kinetic
         assert read_rows(tmp_path / "lists/train.txt") == [Row(*row) for row in rows]
         assert (tmp_path / "lists/unreadable.txt").read_text().startswith("train/bad.mp4: cannot be opened as a video")
         assert list(read_probes(tmp_path)) == ["train/good.mp4"]
+
+
+def test_a_list_with_a_byte_order_mark_windows_line_ends_and_odd_spaces_in_names_is_read(tmp_path):
+    (tmp_path / "list.txt").write_bytes("\ufeffa\u2028b.mp4 1\r\nc.mp4 0\r\n".encode())
+    assert read_rows(tmp_path / "list.txt") == [Row("a\u2028b.mp4", None, 1), Row("c.mp4", None, 0)]
+
+
+def test_a_list_that_is_no_utf_8_is_named(tmp_path):
+    (tmp_path / "list.txt").write_bytes("é.mp4 1\n".encode("latin-1"))
+    with pytest.raises(DataError, match=f"{tmp_path}/list.txt: not text in UTF-8"):
+        read_rows(tmp_path / "list.txt")
+
+
+def test_an_absolute_path_is_used_as_it_is(tmp_path, something_root, something_recipe):
+    """Also where a video of the same name lies below the root."""
+    file = tmp_path / "list.txt"
+    file.write_text(f"{tmp_path}/1 0\n")
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}/1: "):
+        load_list(something_recipe, something_root, "train", file=file)
+    (tmp_path / "1").mkdir()
+    (sample,) = load_list(something_recipe, something_root, "train", file=file).samples
+    assert sample.path == tmp_path / "1"
+
+
+def test_each_listed_file_is_asked_for_once(monkeypatch, tmp_path, kinetics_root, kinetics_recipe):
+    """Over a network that is what takes the time."""
+    rows = by_annotations(kinetics_recipe, kinetics_root)
+    names = [path.relative_to(kinetics_root).as_posix() for path, _ in rows]
+    write_list(tmp_path / "list.txt", [(name, None, 0) for name in names])
+    asked, stat = [], os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **how: (asked.append(str(path)), stat(path, **how))[1])
+    for file in (None, tmp_path / "list.txt"):
+        asked.clear()
+        load_list(kinetics_recipe, kinetics_root, "train", file=file)
+        assert sorted(name for name in asked if name.endswith(".mp4")) == sorted(str(path) for path, _ in rows)
+
+
+def test_probes_belong_to_files_below_the_root_however_that_is_written(monkeypatch, tmp_path, kinetics_root, kinetics_recipe):
+    root, other = tmp_path / "data", tmp_path / "more"  # names of one length
+    for folder in (root, other):
+        folder.mkdir()
+        for path in kinetics_root.iterdir():
+            (folder / path.name).symlink_to(path)
+    ((path, label), *_) = by_annotations(kinetics_recipe, root)
+    name = path.relative_to(root).as_posix()
+    write_probes(root, {name: (path.stat().st_size, Probe("h264", 8, 8, 9, 0, "pyav", ""))})
+    write_list(tmp_path / "list.txt", [(name, None, label), (str(other / name), None, label)])
+    monkeypatch.chdir(root)
+    for spelling in (root, f"{root}/", "."):
+        inside, outside = load_list(kinetics_recipe, spelling, "train", file=tmp_path / "list.txt").samples
+        assert inside.probe.frames == 9 and outside.probe is None

@@ -25,6 +25,8 @@ from tanet import recipes
 from tanet.listfiles import read_rows
 from tanet.lists import load_list
 
+FORKED = multiprocessing.get_context("forkserver")  # new processes in milliseconds, with all imports done
+FORKED.set_forkserver_preload(["data_scripts.something_parts"])
 BASE = "20bn-something-something"
 
 
@@ -123,8 +125,52 @@ def test_a_zip_that_is_damaged_is_named(tmp_path, webms):
         extract("v2", tmp_path, tmp_path / "root")
 
 
+def test_a_zip_whose_content_is_damaged_is_named(tmp_path, webms):
+    parts = cut(packed(webms, tmp_path, webms.name), tmp_path / "parts", "v2", count=1)
+    path = parts / f"{BASE}-v2-00.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(parts / f"{BASE}-v2-00", f"{BASE}-v2-00")
+    (parts / f"{BASE}-v2-00").unlink()
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :])
+    with pytest.raises(ValueError, match="v2-00.*damaged or cut short"):
+        extract("v2", parts, tmp_path / "root")
+    assert content(tmp_path / "root") == {}
+
+
+def test_when_the_last_part_may_be_missing_that_is_said(tmp_path, v1_frames):
+    parts = cut(packed(v1_frames, tmp_path, v1_frames.name), tmp_path / "parts", "v1")
+    (parts / f"{BASE}-v1-03").unlink()
+    with pytest.raises(ValueError, match=f"{BASE}-v1-02, number 3 of 3; if the publisher has more parts"):
+        extract("v1", parts, tmp_path / "root")
+
+
+def test_what_was_extracted_and_removed_is_extracted_again(tmp_path, v1_frames):
+    parts = cut(packed(v1_frames, tmp_path, v1_frames.name), tmp_path / "parts", "v1")
+    count = extract("v1", parts, tmp_path / "root")
+    shutil.rmtree(tmp_path / "root" / v1_frames.name)
+    assert extract("v1", parts, tmp_path / "root") == count
+
+
+def test_v2s_zip_file_of_annotations_comes_under_the_names_that_are_read(tmp_path, webms):
+    parts = cut(packed(webms, tmp_path, webms.name), tmp_path / "parts", "v2")
+    with zipfile.ZipFile(parts / f"{BASE}-download-package-labels.zip", "w") as archive:
+        for name in ("labels", "train", "validation", "test"):
+            archive.writestr(f"labels/{name}.json", f'["{name}"]')
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/something-something-v2-train.json").write_text("there already")
+    extract("v2", parts, tmp_path / "root")
+    found = {path.name: path.read_text() for path in (tmp_path / "root").glob("something*.json")}
+    assert found == {
+        "something-something-v2-labels.json": '["labels"]',
+        "something-something-v2-train.json": "there already",
+        "something-something-v2-validation.json": '["validation"]',
+    }
+
+
 def extract_in_child(parts, root):
-    child = multiprocessing.get_context("spawn").Process(target=extract, args=("v1", parts, root))
+    child = FORKED.Process(target=extract, args=("v1", parts, root))
     child.start()
     return child
 
@@ -188,7 +234,12 @@ def test_frames_of_v2_are_its_videos_frames_and_a_broken_video_is_named(capsys, 
     with load_list(recipe, v2_root, "val", file=v2_root / "lists/val.txt").samples[0].open() as video:
         grey = video.frames(range(len(video))).float().mean((1, 2, 3))
     assert ((grey - 20) / 10).round().tolist() == list(range(14))
+    assert sorted(path.name for path in (v2_root / something.FRAMES).iterdir()) == ["1", "2", "3", "4", "6"]
     before = content(v2_root / something.FRAMES)
+    shutil.rmtree(v2_root / something.FRAMES / "6")  # as if killed at it, when the video was a longer one
+    leftover = v2_root / something.FRAMES / ".6.partial"
+    leftover.mkdir()
+    (leftover / "00017.jpg").write_bytes(b"of the longer video")
     something.make_frames(v2_root, 1)
     assert content(v2_root / something.FRAMES) == before
 
@@ -205,11 +256,12 @@ def test_labels_in_both_orders_name_their_mirror_images(tmp_path):
     assert names.splitlines()[30] in row and names.splitlines()[41] in row
 
 
-def test_lists_of_the_demo_data_train_it(capsys, something_root, something_recipe):
-    something.lists("v1", something_root, 2)
+def test_lists_of_the_demo_data_train_it(linked, something_root, something_recipe):
+    root = linked(something_root)
+    something.lists("v1", root, 2)
     for split, file in (("train", "lists/train.txt"), ("val", "lists/val.txt")):
-        by_list = load_list(something_recipe, something_root, split, file=something_root / file)
-        by_annotations = load_list(something_recipe, something_root, split)
+        by_list = load_list(something_recipe, root, split, file=root / file)
+        by_annotations = load_list(something_recipe, root, split)
         assert [s.path for s in by_list.samples] == [s.path for s in by_annotations.samples]
         for sample in by_list.samples:
             with sample.open() as video:
