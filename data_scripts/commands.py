@@ -13,9 +13,12 @@ from tanet.files import DataError
 
 
 @contextmanager
-def only_one(root: Path) -> Iterator[None]:
-    """Nobody else works in the folder during the block; the lock goes with its process."""
-    root.mkdir(parents=True, exist_ok=True)
+def only_one(root: Path, make: bool = False) -> Iterator[None]:
+    """Nobody else works in the folder during the block; the lock goes with its process. `make`: it may have to be made."""
+    if make:
+        root.mkdir(parents=True, exist_ok=True)
+    elif not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder; --root is the folder of the data set")
     with open(root / ".lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

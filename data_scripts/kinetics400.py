@@ -75,7 +75,8 @@ def verify(root: Path, splits: list[str], processes: int, seconds: float = 60.0,
 def main(arguments: list[str] | None = None):
     parser = _parser()
     chosen = parser.parse_args(arguments)
-    with end_with_words(parser), only_one(getattr(chosen, "out", None) or chosen.root):
+    folder, may_be_new = (chosen.out, True) if chosen.run is _run_resize else (chosen.root, chosen.run is _run_download)
+    with end_with_words(parser), only_one(folder, make=may_be_new):
         chosen.run(chosen)
 
 

@@ -84,9 +84,13 @@ def asked_for(frames: int) -> list[int]:
     return sorted({0, frames - 1, *np.concatenate(tested).tolist()})
 
 
-def verify(version: str, root: Path, processes: int, seconds: float = 60.0, again: bool = False) -> None:
-    """Reads every annotated video that is there; see data_scripts.verify."""
-    paths = [sample.path for split in SPLITS for sample in _videos(version, root, split).samples]
+def verify(
+    version: str, root: Path, processes: int, seconds: float = 60.0, again: bool = False, frames: bool = False
+) -> None:
+    """Reads every annotated video that is there, or with `frames` V2's folders of frames; see data_scripts.verify."""
+    samples = [sample for split in SPLITS for sample in _videos(version, root, split).samples]
+    folders = [root / FRAMES / sample.path.stem for sample in samples] if frames else []
+    paths = [path for path in folders if path.is_dir()] if frames else [sample.path for sample in samples]
     verify_videos(root, paths, asked_for, processes, seconds, again)
 
 
@@ -163,13 +167,14 @@ def main(arguments: list[str] | None = None):
     for command in added.values():
         command.add_argument("--root", type=Path, required=True, help="folder of the data set")
     added["extract"].add_argument("--parts", type=Path, help="where the publisher's files are (default: ROOT)")
-    added["lists"].add_argument("--frames", action="store_true", help="V2: list the folders that `frames` made")
+    for name in ("lists", "verify"):
+        added[name].add_argument("--frames", action="store_true", help="V2: the folders that `frames` made")
     added["verify"].add_argument("--seconds", type=float, default=60.0, help="that a video may take (default: 60)")
     added["verify"].add_argument("--again", action="store_true", help="also those that were verified already")
     for name in ("frames", "lists", "verify"):
         add_processes(added[name])
     chosen = parser.parse_args(arguments)
-    with end_with_words(parser), only_one(chosen.root):
+    with end_with_words(parser), only_one(chosen.root, make=chosen.command == "extract"):
         _run(parser, chosen)
 
 
@@ -187,7 +192,7 @@ def _run(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
     elif chosen.command == "labels":
         print(labels(version, root))
     else:
-        verify(version, root, chosen.processes, chosen.seconds, chosen.again)
+        verify(version, root, chosen.processes, chosen.seconds, chosen.again, chosen.frames)
 
 
 if __name__ == "__main__":

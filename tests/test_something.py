@@ -235,6 +235,8 @@ def test_frames_of_v2_are_its_videos_frames_and_a_broken_video_is_named(capsys, 
         grey = video.frames(range(len(video))).float().mean((1, 2, 3))
     assert ((grey - 20) / 10).round().tolist() == list(range(14))
     assert sorted(path.name for path in (v2_root / something.FRAMES).iterdir()) == ["1", "2", "3", "4", "6"]
+    something.verify("v2", v2_root, 1, frames=True)
+    assert "5 of 5 videos are good" in capsys.readouterr().out
     before = content(v2_root / something.FRAMES)
     shutil.rmtree(v2_root / something.FRAMES / "6")  # as if killed at it, when the video was a longer one
     leftover = v2_root / something.FRAMES / ".6.partial"
@@ -281,6 +283,14 @@ def test_what_is_wrong_is_said_in_a_line(tmp_path, capsys, arguments, words):
         something.main([*arguments, "--root", str(tmp_path)])
     said = capsys.readouterr().err
     assert ended.value.code == 1 and words in said and said.count("\n") == 1
+
+
+def test_a_root_that_is_mistyped_is_not_made(tmp_path, capsys):
+    for command in ("lists", "labels", "verify", "frames"):
+        with pytest.raises(SystemExit):
+            something.main(["v2", command, "--root", str(tmp_path / "none")])
+        assert f"{tmp_path}/none: no such folder" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 def test_help_says_what_the_data_may_be_used_for(capsys):
