@@ -45,7 +45,7 @@ def fetch(
     """Fetches one file, from where an earlier attempt left it; `received` is told how many bytes are there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = part_of(target)
-    _persist(url, patience, lambda: _attempt(url, part, patience.timeout, received), lambda: length_of(part))
+    _persist(patience, lambda: _attempt(url, part, patience.timeout, received), lambda: length_of(part))
     os.replace(part, target)
     mark_of(part).unlink(missing_ok=True)
 
@@ -57,7 +57,7 @@ def read_text(url: str, patience: Patience = PATIENT) -> str:
         with _open(url, {}, patience.timeout) as response:
             return b"".join(_chunks(url, response)).decode(errors="replace")
 
-    return _persist(url, patience, attempt)
+    return _persist(patience, attempt)
 
 
 def remote_size(url: str, patience: Patience = PATIENT) -> int | None:
@@ -67,7 +67,7 @@ def remote_size(url: str, patience: Patience = PATIENT) -> int | None:
         with _open(url, {}, patience.timeout, "HEAD") as response:
             return _content_length(response) if response.status == 200 else None
 
-    return _persist(url, patience, attempt)
+    return _persist(patience, attempt)
 
 
 def part_of(target: Path) -> Path:
@@ -83,7 +83,7 @@ def length_of(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _persist(url: str, patience: Patience, attempt: Callable, reached: Callable[[], int] = lambda: 0):
+def _persist(patience: Patience, attempt: Callable, reached: Callable[[], int] = lambda: 0):
     """What `attempt` returns, once it does. Attempts that came further than all before them do not count as failures."""
     failures, furthest = 0, reached()
     while True:

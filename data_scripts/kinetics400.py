@@ -156,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--threads", type=int, default=8, help="files fetched at a time (default: 8)")
     added.add_argument("--check", action="store_true", help="also compare the SHA-256 of files that are there")
-    added.add_argument("--dry-run", action="store_true", help="only say what would be fetched")
+    added.add_argument("--dry-run", action="store_true", help="fetch no archive, only say what would be")
     added.add_argument("--timeout", type=float, default=PATIENT.timeout, help="seconds without a byte (default: 60)")
     added.add_argument("--retries", type=int, default=PATIENT.retries, help="fruitless ones in a row (default: 8)")
     added.add_argument("--wait", type=float, default=PATIENT.wait, help="seconds before the first retry (default: 1)")

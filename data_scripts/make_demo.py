@@ -145,7 +145,7 @@ def _blend(image: np.ndarray, color: np.ndarray, mask: np.ndarray) -> np.ndarray
 def make_demo_kinetics(root: str | os.PathLike, train: int = 640, val: int = 240, seed: int = 0) -> Path:
     """Writes `demo_kinetics` (H.264 files) into `root` and returns its path; keeps one that is already there."""
 
-    def fill(folder: Path, settings: dict):
+    def fill(folder: Path):
         names = [name for pair in KINETICS_PAIRS for name in pair[:2]]
         (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names))
         (folder / "annotations").mkdir()
@@ -159,7 +159,7 @@ def make_demo_kinetics(root: str | os.PathLike, train: int = 640, val: int = 240
                     table.writerow([label, _youtube_id(split, index), start, start + 10, split])
             for name in names:
                 (folder / split / name).mkdir(parents=True)
-        _run_parallel(_write_kinetics_video, [(folder, split, i, seed) for split, n in settings["clips"] for i in range(n)])
+        _run_parallel(_write_kinetics_video, [(folder, split, i, seed) for split, n in (("train", train), ("val", val)) for i in range(n)])
 
     return _make_once(Path(root) / "demo_kinetics", fill, train, val, seed)
 
@@ -167,15 +167,14 @@ def make_demo_kinetics(root: str | os.PathLike, train: int = 640, val: int = 240
 def make_demo_something(root: str | os.PathLike, train: int = 640, val: int = 240, seed: int = 0) -> Path:
     """Writes `demo_something` (JPEG folders) into `root` and returns its path; keeps one that is already there."""
 
-    def fill(folder: Path, settings: dict):
+    def fill(folder: Path):
         names = [name for pair in SOMETHING_PAIRS for name in pair[:2]]
         prefix = "something-something-v1"
         (folder / f"{prefix}-labels.csv").write_text("".join(f"{name}\n" for name in names))
         for split, count, offset in (("train", train, 0), ("validation", val, train)):
             rows = [f"{offset + i + 1};{names[i % len(names)]}\n" for i in range(count)]
             (folder / f"{prefix}-{split}.csv").write_text("".join(rows))
-        _run_parallel(_write_something_video, [(folder, i, i % len(names), seed) for i in range(train)])
-        _run_parallel(_write_something_video, [(folder, train + i, i % len(names), seed) for i in range(val)])
+            _run_parallel(_write_something_video, [(folder, offset + i, i % len(names), seed) for i in range(count)])
 
     return _make_once(Path(root) / "demo_something", fill, train, val, seed)
 
@@ -234,7 +233,7 @@ def _make_once(target: Path, fill, train: int, val: int, seed: int) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        fill(partial, settings)
+        fill(partial)
         (partial / "demo.json").write_text(json.dumps(settings) + "\n")
         partial.rename(target)
     finally:

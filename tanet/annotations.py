@@ -64,7 +64,7 @@ def _kinetics(annotations: Path, folder: Path, names: dict[str, int]) -> Rows:
         if header[:5] != ["label", "youtube_id", "time_start", "time_end", "split"]:
             raise DataError(f"{annotations}, line 1: expected the header label,youtube_id,time_start,time_end,split")
         for row in rows:
-            label, video_id, start, end = _columns(annotations, rows.line_num, row, 5)[:4]
+            label, video_id, start, end = _columns(annotations, rows.line_num, row, len(header))[:4]
             start, end = (_seconds(annotations, rows.line_num, text) for text in (start, end))
             stem = f"{video_id}_{start:06d}_{end:06d}"
             path = on_disk.get(stem) or folder / f"{stem}.mp4"

@@ -168,7 +168,9 @@ def _meeting_point(rendezvous: str) -> str:
     host, _, port = rendezvous.rpartition(":")
     if not host or not port.isdigit():
         raise ValueError(f'several nodes need rendezvous="HOST:PORT", a port of one of them that is free; got {rendezvous!r}')
-    return f"{host}:{int(port) + next(_meetings)}"
+    endpoint = f"{host}:{int(port) + next(_meetings)}"
+    print(f"meeting the other nodes at {endpoint}; where this port is another one on one of them, start all anew", flush=True)
+    return endpoint
 
 
 STOPPED = f"{Stopped.__module__}.{Stopped.__name__}: "  # as a traceback names it

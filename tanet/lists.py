@@ -17,7 +17,7 @@ from tanet.video import DecordFile, FrameFolder, PyAVFile, open_video
 SPLITS = ("train", "val")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     path: Path  # video file or frame folder
     label: int  # index into class_names

@@ -3,8 +3,10 @@
 import html
 import io
 import os
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +22,7 @@ DRAW_EVERY = 5.0  # seconds between drawings of the curves, which take a tenth o
 @contextmanager
 def shown(run_dir: str | os.PathLike, recipe: Recipe) -> Iterator[bool]:
     """Shows how far the training in `run_dir` is while the block runs; yields whether anybody is there to see it."""
-    if not in_jupyter():
+    if not (in_jupyter() and _in_cell()):
         yield False
         return
     view, done = _View(Path(run_dir), recipe.epochs), threading.Event()
@@ -31,14 +33,29 @@ def shown(run_dir: str | os.PathLike, recipe: Recipe) -> Iterator[bool]:
     finally:
         done.set()
         follower.join()
-        view.update(draw=True)
+        _update(view, draw=True)
+
+
+def _in_cell() -> bool:
+    """A notebook's !command runs in the same environment, but shows no outputs."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
+
+
+def _update(view: "_View", draw: bool) -> bool:
+    """A view that fails says so in the notebook; it must not decide how the training ends."""
+    try:
+        return view.update(draw)
+    except Exception as error:
+        warnings.warn(f"the live view failed: {type(error).__name__}: {error}", stacklevel=2)
+        return False
 
 
 def _follow(view: "_View", done: threading.Event) -> None:
     drawn = 0.0
     while not done.wait(LOOK_EVERY):
         draw = time.monotonic() - drawn >= DRAW_EVERY
-        if view.update(draw) and draw:
+        if _update(view, draw) and draw:
             drawn = time.monotonic()
 
 

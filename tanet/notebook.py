@@ -3,7 +3,7 @@
 import ast
 import platform
 import typing
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 INJECTED = "# Parameters"  # papermill begins the cell it injects with this line
 
@@ -40,5 +40,12 @@ def _injected_names(namespace: dict) -> set[str]:
 
 def versions(*packages: str) -> str:
     """One line that says what ran: Python and the named packages with their versions."""
-    listed = [f"{package} {version(package)}" for package in packages]
+    listed = [f"{package} {_version(package)}" for package in packages]
     return ", ".join([f"Python {platform.python_version()}", *listed])
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # as decord, where another package stands in for it
+        return "not installed"

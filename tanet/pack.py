@@ -21,8 +21,8 @@ WEIGHTS = "model.safetensors"
 def pack(run_dir: str | os.PathLike, folder: str | os.PathLike, which: str = "last") -> list[str]:
     """Fills `folder`, which must be new, from the run in `run_dir`; returns what should be said about it, line by line.
 
-    model.safetensors (`which` checkpoint: "last" or "best"), recipe.json, metrics.jsonl, result-PROTOCOL.md for every
-    result-*.json of the run that tested that very checkpoint, README.md. Raises FileNotFoundError, FileExistsError or
+    model.safetensors (`which` checkpoint: "last" or "best"), recipe.json, metrics.jsonl, the page of every result*.json of
+    the run that tested that very checkpoint, README.md. Raises FileNotFoundError, FileExistsError or
     CheckpointError.
     """
     run_dir, folder = Path(run_dir), Path(folder)
@@ -39,9 +39,9 @@ def pack(run_dir: str | os.PathLike, folder: str | os.PathLike, which: str = "la
         convert(stored, partial / WEIGHTS)
         write_text(partial / "recipe.json", stored.recipe.to_json())
         shutil.copyfile(run_dir / "metrics.jsonl", partial / "metrics.jsonl")
-        for result in results:
-            write_text(partial / f"result-{result['protocol']}.md", result_page(result) + "\n")
-        write_text(partial / "README.md", model_card(stored, results, sha256(partial / WEIGHTS)))
+        for path, result in results.items():
+            write_text(partial / f"{path.stem}.md", result_page(result) + "\n")
+        write_text(partial / "README.md", model_card(stored, list(results.values()), sha256(partial / WEIGHTS)))
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -49,11 +49,11 @@ def pack(run_dir: str | os.PathLike, folder: str | os.PathLike, which: str = "la
     return said + [f"{path}: left out, it tested another checkpoint than {stored.path.name}" for path in others]
 
 
-def _results(run_dir: Path, digest: str) -> tuple[list[dict], list[Path]]:
-    """Results of the checkpoint with this SHA-256, and the files of those of another."""
-    found = {path: json.loads(path.read_text()) for path in sorted(run_dir.glob("result-*.json"))}
-    own = [result for result in found.values() if result["sha256"] == digest]
-    return own, [path for path, result in found.items() if result["sha256"] != digest]
+def _results(run_dir: Path, digest: str) -> tuple[dict[Path, dict], list[Path]]:
+    """Results of the checkpoint with this SHA-256, by file, and the files of those of another."""
+    found = {path: json.loads(path.read_text()) for path in sorted(run_dir.glob("result*.json"))}
+    own = {path: result for path, result in found.items() if result["sha256"] == digest}
+    return own, [path for path in found if path not in own]
 
 
 def model_card(stored: Checkpoint, results: list[dict], digest: str) -> str:
@@ -73,7 +73,7 @@ def model_card(stored: Checkpoint, results: list[dict], digest: str) -> str:
         "\n".join(f"- {line}" for line in _training(stored)),
         "## Files",
         f"- `{WEIGHTS}`: sha256 {digest}\n- `recipe.json`: every setting of the training\n"
-        "- `metrics.jsonl`: a line every few steps and every epoch\n- `result-*.md`: the tables above",
+        "- `metrics.jsonl`: a line every few steps and every epoch\n- `result*.md`: the tables above",
         "## Licence",
         "The weights come from the data named above, whose terms apply to them; whoever shares this folder adds the licence.",
     ]

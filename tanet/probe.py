@@ -1,4 +1,4 @@
-"""What a video file holds, told by demuxing it, and which decoder reads it.
+"""What a video file holds, told by demuxing it and decoding its first frame, and which decoder reads it.
 
 decord silently returns wrong frames from some files: those with open groups of pictures, where frames shown before a
 key frame come after it in the file, H.264 whose key frames are no IDR pictures, containers without true times. So it
@@ -31,7 +31,7 @@ class VideoError(RuntimeError):
     """A video or frame folder that is missing or cannot be decoded; the message begins with its path."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Probe:
     codec: str  # FFmpeg's name
     width: int  # as shown, after rotation
@@ -99,7 +99,7 @@ class Packets:
         if not self.timed:
             return [place for place in range(first, len(self.packets)) if not self.packets[place].is_discard]
         begin = self.packets[first].pts
-        shown = [i for i, packet in enumerate(self.packets) if packet.pts >= begin and not packet.is_discard]
+        shown = [i for i, p in enumerate(self.packets) if i >= first and p.pts >= begin and not p.is_discard]
         return sorted(shown, key=lambda place: self.packets[place].pts)
 
     def close(self):

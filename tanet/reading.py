@@ -5,6 +5,7 @@ is, see tanet.skips. A decoder that hangs, or brings its process down, takes tha
 """
 
 import faulthandler
+import gc
 import re
 import signal
 import sys
@@ -20,7 +21,7 @@ from tanet.lists import VideoList
 from tanet.video import VideoError
 
 READ_SECONDS = 120  # after which a file that is still being read has hung its loading process
-LOADER_TIMEOUT = 600  # seconds after which a batch that does not come is an error, whatever the cause
+LOADER_TIMEOUT = 1800  # seconds after which a batch that does not come is an error, whatever the cause
 NOTHING = -1
 
 
@@ -73,6 +74,8 @@ def loader(clips: Dataset, videos: VideoList, wanted_workers: int, batches: bool
     else one item or Unreadable at a time.
     """
     workers = worker_count(wanted_workers)
+    gc.collect()
+    gc.freeze()  # the long lists of videos, or each loading process would copy them when it collects garbage
     return DataLoader(
         Reading(clips, videos, workers),
         num_workers=workers,
@@ -102,23 +105,35 @@ DIED = re.compile("DataLoader.*(exited unexpectedly|killed by signal|timed out)"
 
 @contextmanager
 def culprits_named(batches: DataLoader) -> Iterator[None]:
-    """Where a loading process dies or hangs during the block, VideoError names the videos that were being read.
+    """Where a loading process dies or hangs during the block, VideoError names the video that it was reading.
 
-    The block holds more than the iteration: torch raises the death of a process wherever the run happens to be.
+    The block holds more than the iteration: torch raises the death of a process, also of another loader's, wherever the
+    run happens to be.
     """
     try:
         yield
     except RuntimeError as error:
-        reading, text = batches.dataset, str(error)
-        at = [index for index in reading.under_way.tolist() if index != NOTHING]
+        text = str(error)
+        at = _left_over(batches, "timed out" in text)
         if not at or not DIED.search(text):
             raise
-        names = ", ".join(str(reading.videos.samples[index].path) for index in at)
+        names = ", ".join(str(batches.dataset.videos.samples[index].path) for index in at)
         one = "" if len(at) == 1 else "one of these: "
         raise VideoError(
-            f"{one}{names}: the loading process that read it hung for more than {READ_SECONDS} s or crashed ({text.splitlines()[0]}); "
-            "verify the data set and train on the list without the bad ones"
+            f"{one}{names}: the loading process that read it hung for more than {READ_SECONDS} s, crashed, or was killed for want of "
+            f"memory ({' '.join(text.split())}). Verify the data set and train on the list without the bad ones"
         ) from error
+
+
+def _left_over(batches: DataLoader, any_process: bool) -> list[int]:
+    """What the loading processes that are dead, or with `any_process` all of them, were reading."""
+    workers = getattr(batches._iterator, "_workers", [])
+    at = batches.dataset.under_way.tolist()
+    return [
+        at[number]
+        for number, worker in enumerate(workers)
+        if at[number] != NOTHING and (any_process or worker.exitcode is not None)
+    ]
 
 
 def refuse(unreadable: list[Unreadable], advice: str = "") -> None:

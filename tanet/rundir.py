@@ -152,8 +152,8 @@ def prepare(run_dir: Path, recipe: Recipe, missing: tuple[str, ...], stored: Che
     history = stored.rest["history"] if stored else []
     rows = [row for row in read_metrics(run_dir, steps=True) if (row["epoch"], row["clips"]) <= done]
     _write_lines(run_dir / METRICS, sorted([*rows, *history], key=lambda row: (row["epoch"], "step" not in row)))
-    skipped = read_lines(run_dir / SKIPPED)
-    if skipped:
+    if (run_dir / SKIPPED).exists():
+        skipped = read_lines(run_dir / SKIPPED)
         _write_lines(run_dir / SKIPPED, [row for row in skipped if (row["epoch"], row["clips"]) <= done])
 
 

@@ -23,8 +23,9 @@ class Skips:
         self.listed: set[tuple] = set()  # (epoch, split, path)
 
     def begin(self) -> None:
-        """Takes over what the run skipped before it was stopped."""
-        self.listed = {(row["epoch"], row["split"], row["path"]) for row in read_lines(self.path)}
+        """Takes over what the run skipped before it was stopped; all processes call it."""
+        rows = self.process.gather(read_lines(self.path) if self.process.is_main else None)[0]
+        self.listed = {(row["epoch"], row["split"], row["path"]) for row in rows}
 
     def add(self, unreadable: list[Unreadable]) -> None:
         """VideoError if there are any and they are not to be skipped."""

@@ -15,14 +15,17 @@ def require_tensorboard() -> None:
 class ScalarWriter:
     """Writes rows of metrics.jsonl into run_dir/tensorboard, over the number of clips trained on.
 
-    `done`: clips that the run has behind it as it begins or goes on. What was written of later ones is void.
+    `rows` that are there already, of a run that goes on, are written anew, and what was written earlier is void: a kill may
+    have come between the two files.
     """
 
-    def __init__(self, run_dir: Path, epoch_clips: int, done: int):
+    def __init__(self, run_dir: Path, epoch_clips: int, rows: list[dict]):
         from torch.utils.tensorboard import SummaryWriter  # here: it takes a second, and is an option
 
         self.epoch_clips = epoch_clips
-        self.writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=done + 1)
+        self.writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=0)
+        for row in rows:
+            self.add(row)
 
     def __enter__(self) -> "ScalarWriter":
         return self

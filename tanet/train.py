@@ -105,8 +105,8 @@ def _run(
             if is_new:
                 held.enter_context(rundir.locked(run_dir))
             if options.tensorboard:
-                done = training.epoch * len(train_videos) + training.clips
-                training.writer = held.enter_context(ScalarWriter(run_dir, len(train_videos), done))
+                rows = read_metrics(run_dir, steps=None)
+                training.writer = held.enter_context(ScalarWriter(run_dir, len(train_videos), rows))
             _announce(training, stored, warning, train_videos.samples + val_videos.samples)
         process.gather(None)  # the folder is there
         training.skips.begin()
@@ -206,7 +206,10 @@ def _step(training: Training, parts: list, watch: Watch) -> None:
     for index, (clips, labels, _, unreadable) in enumerate(parts):
         training.skips.add(unreadable)
         if clips is None:
-            raise VideoError(f"{unreadable[0].reason}; nor can any other video of its batch, of {len(unreadable)}, be read")
+            raise VideoError(
+                f"{unreadable[0].reason}; nor can any other video of its batch, of {len(unreadable)}, be read: leave them out of the "
+                f"list, or use larger batches. They are {', '.join(bad.reason.partition(': ')[0] for bad in unreadable)}"
+            )
         clips, labels = clips.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         # Gradients are exchanged once, with the last batch.
         exchange = index == len(parts) - 1 or training.process.world_size == 1

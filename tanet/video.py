@@ -50,7 +50,7 @@ def open_video(path: str | os.PathLike, probe: Probe | None = None) -> "DecordFi
 
 class _Video:
     path: Path
-    reader_name: str  # for those who count which decoder read how many
+    reader_name: str  # one of tanet.probe.READERS, or "jpeg"
 
     def frames(self, indices) -> torch.Tensor:
         """0-based indices of any shape -> uint8 RGB [*shape, 3, H, W]. Each frame is decoded once, however often it is
@@ -144,8 +144,7 @@ class PyAVFile(_Video):
                 raise VideoError(f"{self.path}: frame {index} of {len(self)} is damaged")
             if index not in slots:
                 continue
-            picture = self._convert.reformat(frame, format="rgb24", threads=1).to_ndarray()
-            picture = np.rot90(picture, -self._rotation // 90)  # [H, W, 3]
+            picture = self._picture(index, frame)
             if frames is None:
                 frames = np.empty((len(indices), *picture.shape), np.uint8)
             if picture.shape != frames.shape[1:]:
@@ -155,6 +154,16 @@ class PyAVFile(_Video):
             named = f"frame {min(slots)} of {len(self)}"
             raise VideoError(f"{self.path}: {named} cannot be decoded: file cut short or damaged")
         return frames
+
+    def _picture(self, index: int, frame: av.VideoFrame) -> np.ndarray:
+        """The frame as it is shown, uint8 RGB [H, W, 3]."""
+        try:
+            picture = self._convert.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoError(
+                f"{self.path}: frame {index} of {len(self)} cannot be converted to RGB ({reason(error)})"
+            ) from error
+        return np.rot90(picture, -self._rotation // 90)
 
     def _numbered(self, indices: list[int], whole: bool = False) -> Iterator[tuple[int, av.VideoFrame]]:
         """(index, frame) of all wanted frames and of some others."""

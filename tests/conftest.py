@@ -1,6 +1,8 @@
 """What the tests share: devices, small demo data sets, small recipes, a short training."""
 
 import dataclasses
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,19 @@ def kinetics_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def something_root(tmp_path_factory) -> Path:
     return make_demo_something(tmp_path_factory.mktemp("something"), train=32, val=16)
+
+
+def stop_after(monkeypatch, steps, number=signal.SIGINT):
+    """A signal comes to this process during this step of its training, counted from 1."""
+    original, done = train._step, []
+
+    def step(*arguments):
+        done.append(1)
+        if len(done) == steps:
+            os.kill(os.getpid(), number)
+        return original(*arguments)
+
+    monkeypatch.setattr(train, "_step", step)
 
 
 @pytest.fixture

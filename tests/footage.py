@@ -110,3 +110,14 @@ def read_numbers(frames: torch.Tensor) -> list[int]:
 def _block(height: int, width: int) -> int:
     """The side of the barcode's blocks, in pixels."""
     return min(32, height // (ROWS + 1), width // (COLUMNS + 1))
+
+
+def write_sound(path: Path) -> Path:
+    """Writes a second of silence: a file with sound and no pictures."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path

@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from footage import numbered, read_numbers, write_footage
+from footage import numbered, read_numbers, write_footage, write_sound
 from PIL import Image
 
 from tanet.probe import VideoError, probe
@@ -30,16 +30,6 @@ def footage(path: Path, kind: str = "h264-closed", frames: int = LENGTH, **optio
 
 def cut(path: Path, keep: float) -> Path:
     path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
-    return path
-
-
-def sound(path: Path) -> Path:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=8000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
-        frame.sample_rate = 8000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
     return path
 
 
@@ -92,7 +82,7 @@ FAULTS = {
     "zero bytes.mp4": (lambda p: content(p, b""), "empty; get the file again"),
     "text.mp4": (lambda p: content(p, b"not a video at all\n" * 100), "cannot be opened as a video"),
     "web page.mp4": (lambda p: content(p, b"<!DOCTYPE html><html>Not found</html>" * 9), "a web page, not a video"),
-    "sound only.mp4": (sound, "no video track"),
+    "sound only.mp4": (write_sound, "no video track"),
     "cut at half, index behind.mp4": (lambda p: cut(footage(p), 0.5), "cut short, it should have"),
     "cut at half, index in front.mp4": (lambda p: cut(footage(p, "faststart"), 0.5), "cut short"),
     "cut at the end, index in front.mp4": (lambda p: cut(footage(p, "faststart"), 0.99), "cut short"),

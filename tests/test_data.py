@@ -225,6 +225,16 @@ def test_unknown_split_and_policy_are_refused(sth1):
     refused(sth1[0], sth1[1], ValueError, "'ignore'", missing="ignore")
 
 
+def test_kinetics_annotations_may_have_further_columns(kinetics):
+    """As the release with is_cc."""
+    root, recipe, _ = kinetics
+    before = load_list(recipe, root, "train").samples
+    path = root / "annotations/train.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([f"{header},is_cc", *(f"{row},0" for row in rows)]))
+    assert load_list(recipe, root, "train").samples == before
+
+
 def test_clips_are_contiguous_uint8_of_the_crop_size(kinetics_root, kinetics_recipe, something_root, something_recipe):
     for root, recipe in ((kinetics_root, kinetics_recipe), (something_root, something_recipe)):
         training, validation = (load_list(recipe, root, split) for split in ("train", "val"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from conftest import stop_after
 from tanet import data, reading, rundir, train
 from tanet.distributed import LaunchError, Stopped, launch
 
@@ -20,15 +21,7 @@ def begun(tmp_path, something_root, something_recipe):
     """A run with two epochs done of four, and its recipe."""
     recipe, run_dir = something_recipe.with_changes({"epochs": 4, "lr_steps": []}), tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        original, done = train._step, []
-
-        def step(*arguments):
-            done.append(1)
-            if len(done) == 9:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return original(*arguments)
-
-        patch.setattr(train, "_step", step)
+        stop_after(patch, 9, signal.SIGTERM)
         train.fit(recipe, something_root, run_dir)
     return recipe, run_dir
 

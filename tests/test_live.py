@@ -1,12 +1,10 @@
 """What somebody at JupyterLab sees of a training, and TensorBoard of its metrics."""
 
-import os
-import signal
-
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from conftest import stop_after
 from tanet import live, rundir, tensorboard, train, visualize
 from tanet.distributed import Stopped
 
@@ -28,6 +26,7 @@ def outputs(monkeypatch):
 
     monkeypatch.setattr(IPython.display, "display", lambda content, display_id: Handle(content))
     monkeypatch.setenv("JPY_SESSION_NAME", "notebook.ipynb")
+    monkeypatch.setattr(live, "_in_cell", lambda: True)
     monkeypatch.setattr(live, "LOOK_EVERY", 0.02)
     monkeypatch.setattr(live, "DRAW_EVERY", 0.2)
     monkeypatch.setattr(train, "LOG_STEPS", 1)
@@ -53,15 +52,7 @@ def test_in_jupyterlab_a_bar_and_curves_follow_the_training(
 
 
 def test_an_interrupted_cell_keeps_the_last_state_shown(tmp_path, monkeypatch, outputs, something_root, something_recipe):
-    original, done = train._step, []
-
-    def step(*arguments):
-        done.append(1)
-        if len(done) == 6:
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(*arguments)
-
-    monkeypatch.setattr(train, "_step", step)
+    stop_after(monkeypatch, 6)
     with pytest.raises(Stopped):
         train.launch(something_recipe, something_root, tmp_path / "run")
     assert 'value="0.7500"' in outputs[0][-1].data  # 1 epoch and 16 of 32 clips, of 2 epochs
@@ -70,6 +61,22 @@ def test_an_interrupted_cell_keeps_the_last_state_shown(tmp_path, monkeypatch, o
 def test_outside_jupyterlab_there_are_lines(tmp_path, capfd, something_root, something_recipe):
     train.launch(something_recipe, something_root, tmp_path / "run")
     assert capfd.readouterr().out.count("validation top-1") == 2
+
+
+def test_a_shell_command_in_a_cell_has_lines_too(tmp_path, capfd, monkeypatch, something_root, something_recipe):
+    """!python -m tanet.train has the notebook's environment, but no outputs to show things in."""
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebook.ipynb")
+    train.launch(something_recipe.with_changes({"epochs": 1, "lr_steps": []}), something_root, tmp_path / "run")
+    assert capfd.readouterr().out.count("validation top-1") == 1
+
+
+def test_a_view_that_fails_does_not_end_the_training(tmp_path, monkeypatch, outputs, something_root, something_recipe):
+    def fails(rows):
+        raise OSError("cannot draw")
+
+    monkeypatch.setattr(visualize, "training_curves", fails)
+    with pytest.warns(UserWarning, match="the live view failed: OSError: cannot draw"):
+        assert len(train.launch(something_recipe, something_root, tmp_path / "run")) == 2
 
 
 def test_the_curves_show_every_row(trained_run):

@@ -17,7 +17,9 @@ def tested_run(tmp_path_factory, trained_run, something_root):
     run_dir = tmp_path_factory.mktemp("runs") / "tested"
     shutil.copytree(trained_run, run_dir)
     evaluate.run(run_dir / "checkpoints/last.pth", something_root, "sth-efficient", run_dir / "result-sth-efficient.json")
-    other = json.loads((run_dir / "result-sth-efficient.json").read_text()) | {"sha256": "0" * 64}
+    own = json.loads((run_dir / "result-sth-efficient.json").read_text())
+    (run_dir / "result.json").write_text(json.dumps(own))  # of the same protocol, in another file
+    other = own | {"sha256": "0" * 64}
     (run_dir / "result-sth-accurate.json").write_text(json.dumps(other))
     return run_dir
 
@@ -31,7 +33,7 @@ def packed(tmp_path_factory, tested_run):
 def test_the_folder_holds_what_there_is_to_share_and_no_more(packed, tested_run):
     folder, said = packed
     assert sorted(path.name for path in folder.iterdir()) == [
-        "README.md", "metrics.jsonl", "model.safetensors", "recipe.json", "result-sth-efficient.md",
+        "README.md", "metrics.jsonl", "model.safetensors", "recipe.json", "result-sth-efficient.md", "result.md",
     ]  # fmt: skip
     assert (folder / "metrics.jsonl").read_bytes() == (tested_run / "metrics.jsonl").read_bytes()
     assert (folder / "recipe.json").read_text() == (tested_run / "recipe.json").read_text()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from av.video.reformatter import ColorRange
-from footage import read_numbers, write_footage
+from footage import read_numbers, write_footage, write_sound
 
 from data_scripts import resize as module
 from data_scripts.make_demo import write_video
@@ -143,12 +143,7 @@ def broken(path, kind, footage):
     """Makes a broken file of that kind."""
     whole = footage["h264-closed"].read_bytes()
     if kind == "sound only":
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("aac", rate=8000, layout="mono")
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
-            frame.sample_rate = 8000
-            container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
+        write_sound(path)
         return
     if kind == "index in front, cut short":
         with (

@@ -13,6 +13,7 @@ import time
 import pytest
 import torch
 
+from conftest import stop_after
 from tanet import checkpoint, data, rundir, state, train
 from tanet.data import load_list
 from tanet.distributed import Process, Stopped, launch
@@ -128,7 +129,7 @@ def test_an_unreadable_last_checkpoint_falls_back_to_the_one_before_and_says_so(
     tmp_path, capsys, monkeypatch, something_root, recipe, undisturbed, damage
 ):
     run_dir = tmp_path / "run"
-    stop_after(monkeypatch, 6)
+    interrupt(monkeypatch, 6)
     with pytest.raises(Stopped):
         train.fit(recipe, something_root, run_dir, save_minutes=0)
     monkeypatch.undo()
@@ -145,7 +146,7 @@ def test_an_unreadable_last_checkpoint_falls_back_to_the_one_before_and_says_so(
 
 def test_without_any_readable_checkpoint_nothing_is_begun_anew(tmp_path, monkeypatch, something_root, recipe):
     run_dir = tmp_path / "run"
-    stop_after(monkeypatch, 3)
+    interrupt(monkeypatch, 3)
     with pytest.raises(Stopped):
         train.fit(recipe, something_root, run_dir, save_minutes=0)
     for name in (rundir.LAST, rundir.PREVIOUS):
@@ -154,17 +155,9 @@ def test_without_any_readable_checkpoint_nothing_is_begun_anew(tmp_path, monkeyp
         train.fit(recipe, something_root, run_dir)
 
 
-def stop_after(monkeypatch, steps, number=signal.SIGINT):
-    """The signal comes during this step, counted from 1."""
-    original, done = train._step, []
-
-    def step(*arguments):
-        done.append(1)
-        if len(done) == steps:
-            os.kill(os.getpid(), number)
-        return original(*arguments)
-
-    monkeypatch.setattr(train, "_step", step)
+def interrupt(monkeypatch, steps, number=signal.SIGINT):
+    """As stop_after, with the lines in metrics.jsonl that the undisturbed runs have."""
+    stop_after(monkeypatch, steps, number)
     monkeypatch.setattr(train, "LOG_STEPS", 2)
 
 
@@ -174,7 +167,7 @@ def test_an_interrupt_saves_leaves_and_says_how_to_go_on(
 ):
     """As in a notebook, whose cell the kernel interrupts with SIGINT."""
     run_dir, handler = tmp_path / "run", signal.getsignal(number)
-    stop_after(monkeypatch, 7, number)
+    interrupt(monkeypatch, 7, number)
     with pytest.raises(Stopped, match=rf"epoch 2 of 3, after 24 of its clips.*{run_dir}.*same call") as stopped:
         train.fit(recipe, something_root, run_dir)
     assert stopped.value.signal == number and signal.getsignal(number) is handler
@@ -208,7 +201,7 @@ def test_more_processes_go_on_from_the_same_clip_and_say_what_changes(
 ):
     run_dir, recipe = tmp_path / "run", recipe.with_changes({"clips_per_process": 4, "epochs": 1, "lr_steps": []})
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        stop_after(patch, 3)
+        interrupt(patch, 3)
         train.fit(recipe, something_root, run_dir)
     assert checkpoint.read(run_dir / rundir.LAST).rest["clips"] == 12
     (row,) = train.launch(recipe, something_root, run_dir, processes=2)
@@ -303,7 +296,7 @@ def test_an_average_of_the_weights_is_tested_and_resumed(tmp_path, monkeypatch, 
     again = train.validate(model, train.validation_loader(videos, recipe), process, "float32")
     assert again == pytest.approx({key: stored.rest["history"][-1][key] for key in again}, rel=1e-5)
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        stop_after(patch, 6)
+        interrupt(patch, 6)
         train.fit(recipe, something_root, tmp_path / "resumed")
     train.fit(recipe, something_root, tmp_path / "resumed")
     resumed = checkpoint.read(tmp_path / "resumed" / rundir.LAST)
@@ -352,7 +345,7 @@ def test_numbers_that_are_none_stop_the_run_with_the_videos_and_save_nothing(
     tmp_path, monkeypatch, something_root, recipe
 ):
     run_dir = tmp_path / "run"
-    stop_after(monkeypatch, 5)
+    interrupt(monkeypatch, 5)
     with pytest.raises(Stopped):
         train.fit(recipe, something_root, run_dir)
     monkeypatch.undo()

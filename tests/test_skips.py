@@ -9,6 +9,7 @@ import time
 import pytest
 import torch
 
+from conftest import stop_after
 from tanet import evaluate, reading, rundir, train
 from tanet.data import load_list, training_loader
 from tanet.distributed import LaunchError, Stopped
@@ -100,16 +101,8 @@ def test_a_batch_of_which_nothing_can_be_read_ends_the_run(tmp_path, damaged_roo
 
 
 def test_a_run_that_skips_resumes_bit_identically(tmp_path, monkeypatch, damaged_root, recipe, skipping_run):
-    original, done = train._step, []
-
-    def step(*arguments):
-        done.append(1)
-        if len(done) == 6:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return original(*arguments)
-
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(train, "_step", step)
+        stop_after(patch, 6, signal.SIGTERM)
         train.fit(recipe, damaged_root, tmp_path / "run", **SKIP)
     train.fit(recipe, damaged_root, tmp_path / "run", **SKIP)
     kept = ("epoch", "split", "path", "reason")
@@ -120,6 +113,18 @@ def test_a_run_that_skips_resumes_bit_identically(tmp_path, monkeypatch, damaged
     assert one == other
     weights, weights_ = (rundir.newest(folder)[0].weights for folder in (tmp_path / "run", skipping_run[0]))
     assert all(torch.equal(weights[key], weights_[key]) for key in weights)
+
+
+def test_a_list_of_skipped_videos_that_a_kill_cut_short_is_no_obstacle(tmp_path, monkeypatch, damaged_root, recipe):
+    run_dir = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_after(patch, 6, signal.SIGTERM)
+        train.fit(recipe, damaged_root, run_dir, **SKIP)
+    skipped = run_dir / "skipped.jsonl"
+    skipped.write_text(skipped.read_text()[:25])
+    train.fit(recipe, damaged_root, run_dir, **SKIP)
+    train.fit(recipe, damaged_root, run_dir, **SKIP)
+    assert [(row["epoch"], row["split"]) for row in rundir.read_lines(skipped)] == [(2, "val")]
 
 
 def test_processes_count_each_skipped_video_once(tmp_path, damaged_root, recipe):
@@ -162,6 +167,15 @@ def crash(sample):
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def test_a_process_that_dies_idle_accuses_no_video(something_root, recipe):
+    videos = load_list(recipe, something_root, "train")
+    loader = training_loader(videos, recipe.with_changes({"workers": 1}))
+    loader.dataset.under_way[0] = 3  # as another loader's process would be at work
+    with pytest.raises(RuntimeError, match="killed by signal") as failure, reading.culprits_named(loader):
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+    assert not isinstance(failure.value, VideoError)
+
+
 @pytest.mark.parametrize("fault", [hang, crash])
 def test_a_decoder_that_hangs_or_crashes_is_ended_and_its_file_named(tmp_path, monkeypatch, something_root, recipe, fault):
     original = Sample.open
@@ -172,6 +186,6 @@ def test_a_decoder_that_hangs_or_crashes_is_ended_and_its_file_named(tmp_path, m
     monkeypatch.setattr(Sample, "open", open_sample)
     monkeypatch.setattr(reading, "READ_SECONDS", 2)
     started = time.monotonic()
-    with pytest.raises(VideoError, match="20bn-something-something-v1/5: the loading process that read it hung .* or crashed"):
+    with pytest.raises(VideoError, match="20bn-something-something-v1/5: the loading process that read it hung .*crashed"):
         train.fit(recipe.with_changes({"workers": 1}), something_root, tmp_path / "run", **SKIP)
     assert time.monotonic() - started < 60
