@@ -5,6 +5,8 @@
         assert read_numbers(video.frames([3, 149])) == [3, 149]
 """
 
+import os
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -53,7 +55,7 @@ def write_footage(
     """
     encoder, settings, container_options = KINDS[kind]
     rotation = rotation or (90 if kind == "rotated" else 0)
-    with av.open(str(path), "w", options=container_options) as container:
+    with _usual_priority(), av.open(str(path), "w", options=container_options) as container:
         rate = 1000 if kind == "variable-rate" else 25
         stream = container.add_stream(encoder, rate=rate, options=settings | options)
         stream.thread_count = 1
@@ -69,6 +71,20 @@ def write_footage(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+@contextmanager
+def _usual_priority():
+    """Takes back what SVT-AV1 gives whoever calls it as root: a real-time priority, which every process started later would
+    inherit, and a pair of them that wait for one another could hold the whole machine."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
 
 
 def _times(kind: str, frames: int) -> list[int]:

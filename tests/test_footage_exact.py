@@ -1,5 +1,6 @@
 """The right frame from every kind of file: barcode footage, 240 random requests of each kind."""
 
+import os
 from dataclasses import replace
 
 import av
@@ -202,3 +203,9 @@ def test_the_footage_holds_each_number_once_in_order(footage):
         with av.open(str(footage(name))) as container:
             frames = [np.rot90(f.to_ndarray(format="rgb24"), f.rotation // 90) for f in container.decode(video=0)]
         assert read_numbers(torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)) == list(range(LENGTH)), name
+
+
+def test_making_footage_leaves_the_process_as_it_was(tmp_path):
+    before = os.sched_getscheduler(0)
+    write_footage(tmp_path / "a.mp4", "av1", frames=3)
+    assert os.sched_getscheduler(0) == before
