@@ -194,8 +194,17 @@ def test_the_demo_data_pass(something_root, linked, capsys):
     assert "48 of 48 videos are good" in capsys.readouterr().out
 
 
+# Shells start what they put in the background deaf to Ctrl-C, and so its children.
+INTERRUPTIBLE = """
+import signal
+from data_scripts.something import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+
+
 def test_ctrl_c_says_how_to_go_on(something_root, linked):
-    command = [sys.executable, "-m", "data_scripts.something", "v1", "verify", "--root", str(linked(something_root))]
+    command = [sys.executable, "-c", INTERRUPTIBLE, "v1", "verify", "--root", str(linked(something_root))]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while "verified already" not in (line := child.stdout.readline()):
         assert line or child.poll() is None
