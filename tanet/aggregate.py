@@ -2,13 +2,29 @@
 
     y[n,t,c] = sum_k W[n,c,k] * V[n,c,t+k-p] * x[n,t+k-p,c],    p = K // 2,    zeros outside 0..T-1
 
-Every channel of every clip is convolved over time with its own kernel W after its own reweighting V.
+Every channel of every clip is convolved over time with its own kernel W after its own reweighting V. V is folded into W, so
+that x is read once and no reweighted, shifted or reordered copy of it exists; the backward pass is written by hand and needs
+x, V and W alone.
+
+One meaning, three paths: "plain" torch operations, anywhere; "cpp" on CPUs, where there is a C++ compiler; "triton" on CUDA
+GPUs. The fastest that works is taken, see `use`. tanet.fused goes further and takes in what stands before the aggregation.
 
 N clips, T frames, C channels, H x W pixels, K taps.
 """
 
+import importlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
+
 import torch
-from torch.autograd.function import once_differentiable
+
+from tanet import cpp_kernels, plain_kernels
+from tanet.plain_kernels import number, overlap
+
+PATHS = ("auto", "plain", "cpp", "triton")
 
 
 def aggregate_reference(x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
@@ -20,7 +36,7 @@ def aggregate_reference(x: torch.Tensor, importance: torch.Tensor, kernel: torch
     weighted = x * importance.transpose(1, 2)[..., None, None]  # [N, T, C, H, W]
     y = torch.zeros_like(x)
     for k in range(taps):
-        into, source = _overlap(num_frames, k - taps // 2)
+        into, source = overlap(num_frames, k - taps // 2)
         shifted = torch.zeros_like(x)
         shifted[:, into] = weighted[:, source]
         y = y + kernel[:, None, :, k, None, None] * shifted
@@ -30,75 +46,130 @@ def aggregate_reference(x: torch.Tensor, importance: torch.Tensor, kernel: torch
 def aggregate(x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     """Same meaning as `aggregate_reference`, in fewer passes over x and with a hand-written backward.
 
-    x [N, T, C, H, W] in float32, float64, bfloat16 or float16 and any memory format, which the result keeps;
-    importance [N, C, T] and kernel [N, C, K], K odd, in the same or a wider type. Differentiable once.
+    x [N, T, C, H, W] in float32, float64, bfloat16 or float16, contiguous or with channels_last frames, which the result
+    keeps; importance [N, C, T] and kernel [N, C, K], K odd, in the same or a wider type. Differentiable once.
     """
     _check_shapes(x, importance, kernel)
-    return _Aggregate.apply(x, importance, kernel)
+    importance, kernel = (table.to(number(x.dtype)).contiguous() for table in (importance, kernel))
+    if torch.compiler.is_exporting():  # an exported program shall run where tanet is not
+        return plain_kernels.mix(x, importance, kernel)
+    return _aggregate(dense(x), importance, kernel)
 
 
-class _Aggregate(torch.autograd.Function):
-    """V is folded into W, so x is read once per tap and no reweighted or shifted copy of it exists.
+@torch.library.custom_op("tanet::aggregate", mutates_args=())
+def _aggregate(x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    return kernels_for(x, kernel.shape[2]).mix(x, importance, kernel)
 
-    Saves x, V and W alone; autograd through the plain version keeps K + 1 tensors of the size of x.
+
+@torch.library.custom_op("tanet::aggregate_backward", mutates_args=())
+def _aggregate_backward(
+    grad_y: torch.Tensor, x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    kernels = kernels_for(x, kernel.shape[2])
+    products = kernels.correlate(grad_y, x, kernel.shape[2])[0]
+    grad_x = kernels.spread(grad_y, None, importance, kernel, torch.zeros_like(importance))
+    return grad_x, *gradients_of_maps(products, importance, kernel)
+
+
+@_aggregate.register_fake
+def _(x, importance, kernel):
+    return torch.empty_like(x)
+
+
+@_aggregate_backward.register_fake
+def _(grad_y, x, importance, kernel):
+    return torch.empty_like(x), torch.empty_like(importance), torch.empty_like(kernel)
+
+
+def _keep_inputs(ctx, inputs, output):
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx, grad_y):
+    return _aggregate_backward(grad_y, *ctx.saved_tensors)
+
+
+_aggregate.register_autograd(_backward, setup_context=_keep_inputs)
+
+
+def gradients_of_maps(
+    products: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """dV[s] = sum_k W_k D[s,k] and dW_k = sum_s V[s] D[s,k], from D [N, C, T, K], the products of x and the gradient."""
+    grad_importance = (products * kernel[:, :, None]).sum(-1)
+    grad_kernel = (products * importance[..., None]).sum(-2)
+    return grad_importance, grad_kernel
+
+
+_path = "auto"
+
+
+@contextmanager
+def use(path: str) -> Iterator[None]:
+    """Within the block, in all threads, aggregation goes by this path: "auto", "plain", "cpp" or "triton"."""
+    global _path
+    if path not in PATHS:
+        raise ValueError(f"path must be one of {', '.join(PATHS)}; got {path!r}")
+    before, _path = _path, path
+    try:
+        yield
+    finally:
+        _path = before
+
+
+def paths(device: torch.device | str) -> tuple[str, ...]:
+    """The paths that work on this device, the one that "auto" takes last; raises nothing."""
+    return "plain", *(name for name in ("cpp", "triton") if _module(name, torch.device(device).type) is not None)
+
+
+def kernels_for(x: torch.Tensor, taps: int) -> ModuleType:
+    """The module that computes with frames like x: plain_kernels, cpp_kernels or triton_kernels.
+
+    A path that was asked for and cannot be had is a RuntimeError; "auto" says so in one line and goes by the plain one.
     """
-
-    @staticmethod
-    def forward(ctx, x, importance, kernel):
-        ctx.save_for_backward(x, importance, kernel)
-        return _weighted_shifts(x, _folded_taps(importance, kernel))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_y):
-        x, importance, kernel = ctx.saved_tensors
-        num_frames, taps = x.shape[1], kernel.shape[2]
-        grad_x = grad_importance = grad_kernel = None
-        if ctx.needs_input_grad[0]:
-            # dx[s] = sum_k V[s] W_k dy[s-k+p]: the same weighted shifts, with the taps mirrored.
-            mirrored = [importance * kernel[:, :, k, None] for k in reversed(range(taps))]
-            grad_x = _weighted_shifts(grad_y, [b.transpose(1, 2) for b in mirrored])
-        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            grad_importance = torch.zeros_like(importance)
-            grad_kernel = torch.zeros_like(kernel)
-            for k in range(taps):
-                into, source = _overlap(num_frames, k - taps // 2)
-                # D[n,c,t] = <dy[t], x[t+k-p]> over the pixels
-                d = (grad_y[:, into] * x[:, source]).sum((-2, -1), dtype=kernel.dtype).transpose(1, 2)
-                grad_kernel[:, :, k] = (importance[:, :, source] * d).sum(-1)
-                grad_importance[:, :, source] += kernel[:, :, k, None] * d
-        return grad_x, grad_importance, grad_kernel
+    fast = {"cpu": "cpp", "cuda": "triton"}.get(x.device.type)
+    if _path == "plain" or fast is None and _path == "auto":
+        return plain_kernels
+    module = _module(fast, x.device.type) if _path in ("auto", fast) else None
+    if module is not None and x.dtype in module.SCALARS:
+        failure = _failure(module, x.dtype, taps)
+        if failure is None:
+            return module
+        if _path == "auto":
+            warnings.warn(f"temporal aggregation goes by plain torch operations, which is slower: {failure}", stacklevel=2)
+    elif _path != "auto":
+        failure = f"{x.dtype} on {x.device.type} cannot go by it here"
+    if _path != "auto":
+        raise RuntimeError(f"the path {_path!r} was asked for: {failure}")
+    return plain_kernels
 
 
-def _folded_taps(importance: torch.Tensor, kernel: torch.Tensor) -> list[torch.Tensor]:
-    """b_k[n,t,c] = W[n,c,k] V[n,c,t+k-p], zero where t+k-p leaves the clip; a list of K tensors [N, T, C]."""
-    num_frames, taps = importance.shape[2], kernel.shape[2]
-    folded = []
-    for k in range(taps):
-        into, source = _overlap(num_frames, k - taps // 2)
-        b = torch.zeros_like(importance)
-        b[:, :, into] = kernel[:, :, k, None] * importance[:, :, source]
-        folded.append(b.transpose(1, 2))
-    return folded
+@cache
+def _module(name: str, device_type: str) -> ModuleType | None:
+    if name == "cpp":
+        return cpp_kernels if device_type == "cpu" and cpp_kernels.compiler() else None
+    if device_type != "cuda":
+        return None
+    try:
+        return importlib.import_module("tanet.triton_kernels")
+    except ImportError:  # triton comes with torch's wheels for Linux alone
+        return None
 
 
-def _weighted_shifts(x: torch.Tensor, taps: list[torch.Tensor]) -> torch.Tensor:
-    """y[t] = sum_k taps[k][t] x[t+k-p], accumulated in place; x [N, T, C, H, W], taps K x [N, T, C]."""
-    num_frames, middle = x.shape[1], len(taps) // 2
-    taps = [b.to(x.dtype)[..., None, None] for b in taps]
-    y = x * taps[middle]
-    for k, b in enumerate(taps):
-        into, source = _overlap(num_frames, k - middle)
-        if k != middle:
-            y[:, into].addcmul_(x[:, source], b[:, into])
-    return y
+@cache
+def _failure(module: ModuleType, dtype: torch.dtype, taps: int) -> str | None:
+    """Why these kernels cannot be built, found out once."""
+    try:
+        module.build(dtype, taps)
+    except (RuntimeError, OSError) as error:
+        return str(error)
+    return None
 
 
-def _overlap(num_frames: int, offset: int) -> tuple[slice, slice]:
-    """The frames t and t + offset that both lie in the clip, as (slice of t, slice of t + offset)."""
-    length = max(0, num_frames - abs(offset))
-    into, source = max(0, -offset), max(0, offset)
-    return slice(into, into + length), slice(source, source + length)
+def dense(x: torch.Tensor) -> torch.Tensor:
+    """x [N, T, C, H, W] itself if its frames are contiguous or channels_last, else a contiguous copy."""
+    last = x.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    return x if last else x.contiguous()
 
 
 def _check_shapes(x, importance, kernel):

@@ -74,10 +74,19 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.temporal(x)
+        x = self.conv1(x)
+        if isinstance(self.temporal, TAM) and not any(map(_is_watched, (self.bn1, self.relu, self.temporal))):
+            x = self.temporal(x, norm=self.bn1)  # does BatchNorm and ReLU on the way
+        else:
+            x = self.temporal(self.relu(self.bn1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
         return self.relu(self.bn3(self.conv3(x)) + shortcut)
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """Whether hooks wait for its input, output or gradients."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, kind) for kind in kinds)
 
 
 class TANet(nn.Module):

@@ -12,7 +12,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-from tanet.aggregate import aggregate
+from tanet import fused
+from tanet.aggregate import aggregate, dense, kernels_for
+from tanet.plain_kernels import number
 
 
 class TAM(nn.Module):
@@ -49,20 +51,42 @@ class TAM(nn.Module):
             nn.Softmax(-1),
         )
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x [N*T, C, H, W], the frames of a clip one after another -> the same shape, type and memory format."""
-        theta = self.theta(x)
-        clips = x.unflatten(0, (-1, self.num_frames))  # [N, T, C, H, W]
-        return aggregate(clips, self._importance(theta), self._kernel(theta)).flatten(0, 1)
+    def forward(self, x: torch.Tensor, norm: nn.BatchNorm2d | None = None) -> torch.Tensor:
+        """x [N*T, C, H, W], the frames of a clip one after another -> the same shape, type and memory format.
+
+        With `norm`, the module's input is relu(norm(x)), which is then computed on the way, see tanet.fused.
+        """
+        clips = self._clips(x)
+        if self._in_operations(x):
+            x = x if norm is None else torch.relu(norm(x))
+            return aggregate(self._clips(x), *self._maps(self.theta(x))).flatten(0, 1)
+        kernels = kernels_for(clips, self.kernel_size)
+        if norm is None:
+            return fused.tam(clips, self._maps, kernels).flatten(0, 1)
+        if fused.can_fuse(norm, kernels, clips):
+            return fused.batchnorm_relu_tam(clips, norm, self._maps, kernels).flatten(0, 1)
+        return self(torch.relu_(norm(x)))
 
     def theta(self, x: torch.Tensor) -> torch.Tensor:
-        """x [N*T, C, H, W] -> its mean over H and W, [N, C, T], in the parameters' type."""
+        """x [N*T, C, H, W] -> its mean over H and W, [N, C, T], in float32, or float64 for float64."""
+        clips = self._clips(x)
+        if self._in_operations(x):
+            return clips.mean((-2, -1), dtype=number(x.dtype)).transpose(1, 2)
+        return fused.theta(clips, kernels_for(clips, self.kernel_size))
+
+    def _in_operations(self, x):
+        """Whether someone looks on: torch.compile and torch.export need operations that they know."""
+        return torch.compiler.is_compiling() or x.is_meta
+
+    def _clips(self, x):
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"TAM expects [N*T, {self.channels}, H, W], got shape {tuple(x.shape)}")
         if x.shape[0] % self.num_frames:
             raise ValueError(f"{x.shape[0]} frames are not a whole number of clips of {self.num_frames} frames")
-        dtype = self.local_branch[0].weight.dtype
-        return x.mean((2, 3), dtype=dtype).unflatten(0, (-1, self.num_frames)).transpose(1, 2)
+        return dense(x.unflatten(0, (-1, self.num_frames)))  # [N, T, C, H, W]
+
+    def _maps(self, theta):
+        return self._importance(theta).to(theta.dtype), self._kernel(theta).to(theta.dtype)
 
     def importance_map(self, x: torch.Tensor) -> torch.Tensor:
         """V = sigmoid(Conv1d(ReLU(BN(Conv1d(theta))))): x [N*T, C, H, W] -> [N, C, T] in (0, 1) (local branch)."""
@@ -74,12 +98,13 @@ class TAM(nn.Module):
 
     def _importance(self, theta):
         with _without_autocast(theta.device.type):
-            return self.local_branch(theta)
+            return self.local_branch(theta.to(self.local_branch[0].weight.dtype))
 
     def _kernel(self, theta):
         n, c, t = theta.shape
         with _without_autocast(theta.device.type):
-            return self.global_branch(theta.reshape(n * c, t)).view(n, c, self.kernel_size)
+            own = theta.reshape(n * c, t).to(self.global_branch[0].weight.dtype)
+            return self.global_branch(own).view(n, c, self.kernel_size)
 
     def extra_repr(self) -> str:
         return f"channels={self.channels}, num_frames={self.num_frames}, kernel_size={self.kernel_size}"

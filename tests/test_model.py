@@ -101,7 +101,8 @@ def test_temporal_maps_are_what_the_forward_pass_used(tiny):
         importance, kernel = maps[block]
         assert importance.shape == (2, width, 4) and kernel.shape == (2, width, 3)
         x, y = seen[block]
-        assert torch.equal(aggregate(x.unflatten(0, (2, 4)), importance, kernel).flatten(0, 1), y)
+        # With hooks on the module its input exists; else BatchNorm and ReLU are done on the way, and round otherwise.
+        torch.testing.assert_close(aggregate(x.unflatten(0, (2, 4)), importance, kernel).flatten(0, 1), y)
 
 
 def test_temporal_maps_leave_the_network_as_it_was(tiny):

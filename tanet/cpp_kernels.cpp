@@ -1,0 +1,410 @@
+// The temporal aggregation on CPUs. tanet/cpp_kernels.py compiles this file at first use, for one type of pixels (SCALAR:
+// float, double or bfloat16) and one number of taps (TAPS), and says what each function computes.
+//
+// Frames lie as [N, T, C, P] ("contiguous") or [N, T, P, C] ("channels_last"), P = H * W. The inner loops are the same for
+// both: vectors of LANES neighbours in memory, which are pixels in the one layout and channels in the other.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <vector>
+
+using std::int64_t;
+
+constexpr int64_t ROWS = 4;  // channels_last: pixels that share one load of the coefficients
+constexpr int64_t TILE_BYTES = 1 << 16;  // channels_last: of a frame that stay in the cache while time goes on
+
+struct bfloat16 {
+    uint16_t bits;
+};
+typedef SCALAR Scalar;
+typedef std::conditional_t<std::is_same_v<Scalar, double>, double, float> Number;  // what is computed with
+
+constexpr int LANES = 32 / sizeof(Number);
+template <class Item> using Lanes __attribute__((vector_size(LANES * sizeof(Item)))) = Item;
+typedef Lanes<Number> Vector;
+
+static inline Vector widen(const Number* from) {
+    Vector v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+static inline Vector widen(const bfloat16* from) {
+    Lanes<uint16_t> half;
+    std::memcpy(&half, from, sizeof half);
+    return __builtin_convertvector((Lanes<float>)(__builtin_convertvector(half, Lanes<uint32_t>) << 16), Vector);
+}
+
+static inline void narrow(Vector v, Number* to) { std::memcpy(to, &v, sizeof v); }
+static inline void narrow(Vector v, bfloat16* to) {  // to the nearest, ties to even
+    Lanes<float> exact = __builtin_convertvector(v, Lanes<float>);
+    Lanes<uint32_t> word = (Lanes<uint32_t>)exact, is_nan = (Lanes<uint32_t>)(exact != exact);
+    Lanes<uint32_t> rounded = word + 0x7fff + ((word >> 16) & 1);
+    rounded = (is_nan & (word | 0x400000)) | (~is_nan & rounded);
+    Lanes<uint16_t> half = __builtin_convertvector(rounded >> 16, Lanes<uint16_t>);
+    std::memcpy(to, &half, sizeof half);
+}
+
+// WHOLE vectors, or the `lanes` that are left at the end of a row; the others read as 0.
+template <bool WHOLE> static inline Vector load(const Scalar* from, int lanes) {
+    if (WHOLE) return widen(from);
+    Scalar padded[LANES] = {};
+    std::memcpy(padded, from, lanes * sizeof(Scalar));
+    return widen(padded);
+}
+
+template <bool WHOLE> static inline void store(Scalar* to, Vector v, int lanes) {
+    if (WHOLE) return narrow(v, to);
+    Scalar padded[LANES];
+    narrow(v, padded);
+    std::memcpy(to, padded, lanes * sizeof(Scalar));
+}
+
+static inline Vector all(Number value) { return Vector{} + value; }
+
+static inline Number sum(Vector v) {
+    Number total = 0;
+    for (int lane = 0; lane < LANES; lane++) total += v[lane];
+    return total;
+}
+
+// What a vector covers: pixels of one channel, or LANES channels of a pixel; whole vectors, or the lanes that are left at the
+// end of a row. Tables have a number a channel.
+template <bool ONE_CHANNEL, bool WHOLE> struct Place {
+    int lanes;
+
+    Vector of(const Number* table) const {
+        if (ONE_CHANNEL) return all(*table);
+        Vector v = {};
+        std::memcpy(&v, table, (WHOLE ? LANES : lanes) * sizeof(Number));
+        return v;
+    }
+    Vector ones() const {
+        if (WHOLE) return all(1);
+        Vector v = {};
+        for (int lane = 0; lane < lanes; lane++) v[lane] = 1;
+        return v;
+    }
+    void add(Number* table, Vector v) const {
+        if (ONE_CHANNEL) {
+            *table += sum(v);
+            return;
+        }
+        v += of(table);
+        std::memcpy(table, &v, (WHOLE ? LANES : lanes) * sizeof(Number));
+    }
+    Vector load(const Scalar* from) const { return ::load<WHOLE>(from, lanes); }
+    void store(Scalar* to, Vector v) const { ::store<WHOLE>(to, v, lanes); }
+    // A frame's first pixel, in the lanes of its channel.
+    Vector first(const Scalar* frame) const { return ONE_CHANNEL ? all(::load<false>(frame, 1)[0]) : load(frame); }
+};
+
+// BatchNorm and ReLU in front of the aggregation, or nothing (x is z then).
+struct Affine {
+    const Number *mean, *scale, *shift;
+};
+
+template <bool AFFINE> struct Activation {
+    Vector mean, scale, shift;
+    template <class Place> Activation(const Affine& affine, int64_t channel, const Place& place) {
+        if (!AFFINE) return;
+        mean = place.of(affine.mean + channel);
+        scale = place.of(affine.scale + channel);
+        shift = place.of(affine.shift + channel);
+    }
+    Vector of(Vector z) const {
+        if (!AFFINE) return z;
+        Vector u = scale * (z - mean) + shift;
+        return u <= 0 ? Vector{} : u;  // NaN stays NaN
+    }
+    // `v` where the ReLU lets through, else 0.
+    Vector pass(Vector z, Vector v) const {
+        if (!AFFINE) return v;
+        return scale * (z - mean) + shift <= 0 ? Vector{} : v;
+    }
+};
+
+struct Shape {
+    int64_t clips, frames, channels, pixels;
+    bool channels_last;
+    int threads;
+
+    // In a table of `width` numbers for each frame and channel: neighbours are those that are used together.
+    int64_t entry(int64_t t, int64_t i, int64_t c, int64_t width) const {
+        return channels_last ? (t * width + i) * channels + c : (c * frames + t) * width + i;
+    }
+    int64_t frame() const { return channels * pixels; }
+    int64_t clip() const { return frames * frame(); }
+    int64_t tile() const {  // pixels
+        int64_t fitting = TILE_BYTES / (int64_t)sizeof(Scalar) / channels;
+        return std::max(ROWS, fitting / ROWS * ROWS);
+    }
+    int64_t tiles() const { return (pixels + tile() - 1) / tile(); }
+};
+
+// Calls visit(place, offset, stride, count, channel) for vectors that cover the pixels [first, last) of a channels_last
+// frame, or a row of one channel of a contiguous one.
+template <class Visit> static inline void cover_tile(const Shape& shape, int64_t first, int64_t last, Visit visit) {
+    for (int64_t row = first; row < last; row += ROWS) {
+        int64_t count = std::min(ROWS, last - row), base = row * shape.channels, c = 0;
+        for (; c + LANES <= shape.channels; c += LANES)
+            visit(Place<false, true>{LANES}, base + c, shape.channels, count, c);
+        if (c < shape.channels) visit(Place<false, false>{int(shape.channels - c)}, base + c, shape.channels, count, c);
+    }
+}
+
+template <class Visit> static inline void cover_row(const Shape& shape, int64_t channel, Visit visit) {
+    int64_t whole = shape.pixels / LANES, base = channel * shape.pixels;
+    int rest = shape.pixels % LANES;
+    visit(Place<true, true>{LANES}, base, LANES, whole, channel);
+    if (rest) visit(Place<true, false>{rest}, base + whole * LANES, LANES, 1, channel);
+}
+
+template <class Visit> static inline void cover(const Shape& shape, int64_t first, int64_t last, Visit visit) {
+    if (shape.channels_last) cover_tile(shape, first, last, visit);
+    else cover_row(shape, first, visit);
+}
+
+// The frames that tap after tap meet at frame t: t + k - TAPS / 2, or t - k + TAPS / 2 if mirrored. Where that is outside
+// the clip the pointer is to frame t, for a coefficient of 0.
+template <bool MIRRORED> static inline bool meets(const Shape& shape, int64_t t, int k, int64_t& other) {
+    other = MIRRORED ? t - k + TAPS / 2 : t + k - TAPS / 2;
+    bool inside = 0 <= other && other < shape.frames;
+    if (!inside) other = t;
+    return inside;
+}
+
+// Coefficients of clip n, a table of `width`, TAPS or more. Aggregation: W[c, k] V[c, t + k - p]; mirrored, for the gradient:
+// W[c, k] V[c, t].
+template <bool MIRRORED>
+static std::vector<Number> coefficients(const Shape& shape, int64_t n, const Number* importance, const Number* kernel,
+                                        int64_t width = TAPS) {
+    std::vector<Number> table(shape.frames * width * shape.channels, 0);
+    importance += n * shape.channels * shape.frames;
+    kernel += n * shape.channels * TAPS;
+    for (int64_t t = 0; t < shape.frames; t++)
+        for (int k = 0; k < TAPS; k++) {
+            int64_t other;
+            if (!meets<MIRRORED>(shape, t, k, other)) continue;
+            for (int64_t c = 0; c < shape.channels; c++)
+                table[shape.entry(t, k, c, width)] = kernel[c * TAPS + k] * importance[c * shape.frames + (MIRRORED ? t : other)];
+        }
+    return table;
+}
+
+// Runs work(n, first, last) for every clip's tiles, or work(n, channel, channel + 1) for its channels, on several threads.
+template <class Work> static void share(const Shape& shape, Work work) {
+    int64_t parts = shape.channels_last ? shape.tiles() : shape.channels;
+#pragma omp parallel for num_threads(shape.threads)
+    for (int64_t item = 0; item < shape.clips * parts; item++) {
+        int64_t n = item / parts, part = item % parts;
+        if (shape.channels_last) work(n, part * shape.tile(), std::min(shape.pixels, (part + 1) * shape.tile()));
+        else work(n, part, part + 1);
+    }
+}
+
+template <bool AFFINE>
+static void mix(const Shape& shape, const Scalar* z, const Number* importance, const Number* kernel, Affine affine, Scalar* y) {
+    std::vector<std::vector<Number>> tables(shape.clips);
+    for (int64_t n = 0; n < shape.clips; n++) tables[n] = coefficients<false>(shape, n, importance, kernel);
+    share(shape, [&](int64_t n, int64_t first, int64_t last) {
+        for (int64_t t = 0; t < shape.frames; t++) {
+            const Scalar* from[TAPS];
+            for (int k = 0; k < TAPS; k++) {
+                int64_t other;
+                meets<false>(shape, t, k, other);
+                from[k] = z + n * shape.clip() + other * shape.frame();
+            }
+            Scalar* to = y + n * shape.clip() + t * shape.frame();
+            const Number* table = tables[n].data();
+            cover(shape, first, last, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) {
+                Activation<AFFINE> activation(affine, c, place);
+                Vector b[TAPS];
+                for (int k = 0; k < TAPS; k++) b[k] = place.of(table + shape.entry(t, k, c, TAPS));
+                for (int64_t i = 0; i < count; i++, offset += stride) {
+                    Vector total = {};
+                    for (int k = 0; k < TAPS; k++)
+                        total += b[k] * activation.of(place.load(from[k] + offset));
+                    place.store(to + offset, total);
+                }
+            });
+        }
+    });
+}
+
+template <bool AFFINE>
+static void spread(const Shape& shape, const Scalar* grad_y, const Scalar* z, const Number* importance, const Number* kernel,
+                   const Number* constant, Affine affine, const Number* offset_a, const Number* offset_b, Scalar* grad_z) {
+    std::vector<std::vector<Number>> tables(shape.clips);
+    for (int64_t n = 0; n < shape.clips; n++) {
+        tables[n] = coefficients<true>(shape, n, importance, kernel, TAPS + 1);
+        for (int64_t c = 0; c < shape.channels; c++)
+            for (int64_t t = 0; t < shape.frames; t++)
+                tables[n][shape.entry(t, TAPS, c, TAPS + 1)] = constant[(n * shape.channels + c) * shape.frames + t];
+    }
+    share(shape, [&](int64_t n, int64_t first, int64_t last) {
+        for (int64_t t = 0; t < shape.frames; t++) {
+            const Scalar* from[TAPS];
+            for (int k = 0; k < TAPS; k++) {
+                int64_t other;
+                meets<true>(shape, t, k, other);
+                from[k] = grad_y + n * shape.clip() + other * shape.frame();
+            }
+            const Scalar* here = z + n * shape.clip() + t * shape.frame();
+            Scalar* to = grad_z + n * shape.clip() + t * shape.frame();
+            const Number* table = tables[n].data();
+            cover(shape, first, last, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) {
+                Activation<AFFINE> activation(affine, c, place);
+                Vector b[TAPS + 1], less = {}, slope = {};
+                for (int k = 0; k <= TAPS; k++) b[k] = place.of(table + shape.entry(t, k, c, TAPS + 1));
+                if (AFFINE) less = place.of(offset_a + c), slope = place.of(offset_b + c);
+                for (int64_t i = 0; i < count; i++, offset += stride) {
+                    Vector total = b[TAPS];
+                    for (int k = 0; k < TAPS; k++) total += b[k] * place.load(from[k] + offset);
+                    if (AFFINE) {
+                        Vector value = place.load(here + offset);
+                        total = activation.pass(value, total) - less - (value - activation.mean) * slope;
+                        total *= activation.scale;
+                    }
+                    place.store(to + offset, total);
+                }
+            });
+        }
+    });
+}
+
+// Sums over pixels: `into` [N, C, T, sums]. work(n, t, first, last, table) adds to a table of `sums`. Tiles are summed up apart
+// and then put together in order: the same bits with any number of threads.
+template <class Work> static void sum_up(const Shape& shape, int sums, Number* into, Work work) {
+    int64_t parts = shape.channels_last ? shape.tiles() : 1, size = shape.frames * sums * shape.channels;
+    std::vector<Number> apart(shape.channels_last ? shape.clips * parts * size : 0, 0);
+    if (!shape.channels_last) std::fill(into, into + shape.clips * size, Number(0));
+    share(shape, [&](int64_t n, int64_t first, int64_t last) {
+        Number* table = shape.channels_last ? apart.data() + (n * parts + first / shape.tile()) * size : into + n * size;
+        for (int64_t t = 0; t < shape.frames; t++) work(n, t, first, last, table);
+    });
+    if (!shape.channels_last) return;
+    for (int64_t n = 0; n < shape.clips; n++) {
+        Number* table = apart.data() + n * parts * size;
+        for (int64_t part = 1; part < parts; part++)
+            for (int64_t i = 0; i < size; i++) table[i] += table[part * size + i];
+        for (int64_t c = 0; c < shape.channels; c++)
+            for (int64_t t = 0; t < shape.frames; t++)
+                for (int s = 0; s < sums; s++)
+                    into[((n * shape.channels + c) * shape.frames + t) * sums + s] = table[shape.entry(t, s, c, sums)];
+    }
+}
+
+template <bool AFFINE> static void pool(const Shape& shape, const Scalar* z, Affine affine, Number* sums) {
+    sum_up(shape, 2, sums, [&](int64_t n, int64_t t, int64_t first, int64_t last, Number* table) {
+        const Scalar* here = z + n * shape.clip() + t * shape.frame();
+        cover(shape, first, last, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) {
+            Activation<AFFINE> activation(affine, c, place);
+            Vector one = place.ones(), total = {}, positive = {};
+            for (int64_t i = 0; i < count; i++, offset += stride) {
+                Vector value = place.load(here + offset);
+                if (AFFINE) {
+                    total += activation.pass(value, one * (value - activation.mean));
+                    positive += activation.pass(value, one);
+                } else {
+                    total += value;
+                }
+            }
+            place.add(table + shape.entry(t, 0, c, 2), total);
+            if (AFFINE) place.add(table + shape.entry(t, 1, c, 2), positive);
+        });
+    });
+}
+
+template <bool AFFINE>
+static void correlate(const Shape& shape, const Scalar* grad_y, const Scalar* z, Affine affine, Number* sums) {
+    sum_up(shape, 2 * TAPS, sums, [&](int64_t n, int64_t t, int64_t first, int64_t last, Number* table) {
+        const Scalar* from[TAPS];
+        bool inside[TAPS];
+        for (int k = 0; k < TAPS; k++) {
+            int64_t other;
+            inside[k] = meets<true>(shape, t, k, other);
+            from[k] = grad_y + n * shape.clip() + other * shape.frame();
+        }
+        const Scalar* here = z + n * shape.clip() + t * shape.frame();
+        cover(shape, first, last, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) {
+            Activation<AFFINE> activation(affine, c, place);
+            Vector products[TAPS] = {}, passed[TAPS] = {};
+            for (int64_t i = 0; i < count; i++, offset += stride) {
+                Vector value = place.load(here + offset);
+                for (int k = 0; k < TAPS; k++) {
+                    Vector gradient = activation.pass(value, place.load(from[k] + offset));
+                    products[k] += gradient * (AFFINE ? value - activation.mean : value);
+                    if (AFFINE) passed[k] += gradient;
+                }
+            }
+            for (int k = 0; k < TAPS; k++) {
+                if (!inside[k]) continue;
+                place.add(table + shape.entry(t, k, c, 2 * TAPS), products[k]);
+                if (AFFINE) place.add(table + shape.entry(t, TAPS + k, c, 2 * TAPS), passed[k]);
+            }
+        });
+    });
+}
+
+// Mean and biased variance of each channel. Each frame's sums are of differences to its first pixel, so that nothing
+// cancels, and frames are put together in double precision.
+static void moments(const Shape& shape, const Scalar* z, Number* mean, Number* variance) {
+    std::vector<Number> sums(shape.clips * shape.channels * shape.frames * 2);
+    auto first_pixel = [&](int64_t n, int64_t t, int64_t c) {
+        return z + n * shape.clip() + t * shape.frame() + c * (shape.channels_last ? 1 : shape.pixels);
+    };
+    sum_up(shape, 2, sums.data(), [&](int64_t n, int64_t t, int64_t first, int64_t last, Number* table) {
+        const Scalar* here = z + n * shape.clip() + t * shape.frame();
+        cover(shape, first, last, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) {
+            Vector shift = place.first(first_pixel(n, t, c)), total = {}, squares = {};
+            for (int64_t i = 0; i < count; i++, offset += stride) {
+                Vector difference = place.ones() * (place.load(here + offset) - shift);
+                total += difference;
+                squares += difference * difference;
+            }
+            place.add(table + shape.entry(t, 0, c, 2), total);
+            place.add(table + shape.entry(t, 1, c, 2), squares);
+        });
+    });
+    int64_t frames = shape.clips * shape.frames;
+    for (int64_t c = 0; c < shape.channels; c++) {
+        double within = 0, means = 0;
+        std::vector<double> frame_means;
+        for (int64_t f = 0; f < frames; f++) {
+            int64_t n = f / shape.frames, t = f % shape.frames;
+            const Number* pair = sums.data() + ((n * shape.channels + c) * shape.frames + t) * 2;
+            double total = pair[0], shift = load<false>(first_pixel(n, t, c), 1)[0];
+            within += pair[1] - total * total / shape.pixels;
+            frame_means.push_back(shift + total / shape.pixels);
+            means += frame_means.back();
+        }
+        double between = 0, whole_mean = means / frames;
+        for (double frame_mean : frame_means) between += (frame_mean - whole_mean) * (frame_mean - whole_mean);
+        mean[c] = whole_mean;
+        variance[c] = std::max(0.0, within / (frames * shape.pixels) + between / frames);
+    }
+}
+
+// What Python calls. Tables are contiguous; affine is null where there is no BatchNorm and ReLU.
+extern "C" {
+void tanet_pool(const Shape* shape, const Scalar* z, const Affine* affine, Number* sums) {
+    affine ? pool<true>(*shape, z, *affine, sums) : pool<false>(*shape, z, {}, sums);
+}
+void tanet_mix(const Shape* shape, const Scalar* z, const Number* importance, const Number* kernel, const Affine* affine,
+               Scalar* y) {
+    affine ? mix<true>(*shape, z, importance, kernel, *affine, y) : mix<false>(*shape, z, importance, kernel, {}, y);
+}
+void tanet_correlate(const Shape* shape, const Scalar* grad_y, const Scalar* z, const Affine* affine, Number* sums) {
+    affine ? correlate<true>(*shape, grad_y, z, *affine, sums) : correlate<false>(*shape, grad_y, z, {}, sums);
+}
+void tanet_spread(const Shape* shape, const Scalar* grad_y, const Scalar* z, const Number* importance, const Number* kernel,
+                  const Number* constant, const Affine* affine, const Number* a, const Number* b, Scalar* grad_z) {
+    affine ? spread<true>(*shape, grad_y, z, importance, kernel, constant, *affine, a, b, grad_z)
+           : spread<false>(*shape, grad_y, z, importance, kernel, constant, {}, a, b, grad_z);
+}
+void tanet_moments(const Shape* shape, const Scalar* z, Number* mean, Number* variance) {
+    moments(*shape, z, mean, variance);
+}
+}
