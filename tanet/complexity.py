@@ -37,7 +37,7 @@ def measure(recipe: Recipe, size: int) -> Complexity:
         clip = torch.empty(1, recipe.num_frames, 3, size, size)
     convolutions, others = _count(model.eval(), clip)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Complexity(parameters, convolutions, others, _kept_for_backward(model.train(), clip))
+    return Complexity(parameters, convolutions, others, kept_for_backward(model.train(), clip))
 
 
 def _count(model: TANet, clip: torch.Tensor) -> tuple[int, int]:
@@ -71,7 +71,8 @@ def _count(model: TANet, clip: torch.Tensor) -> tuple[int, int]:
     return counts["convolutions"], counts["others"] + features.numel()
 
 
-def _kept_for_backward(model: TANet, clip: torch.Tensor) -> int:
+def kept_for_backward(model: nn.Module, clip: torch.Tensor) -> int:
+    """Bytes of the tensors that a forward pass keeps for the backward pass, parameters not counted."""
     parameters = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     kept = {}
 

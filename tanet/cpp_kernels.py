@@ -21,10 +21,9 @@ from pathlib import Path
 
 import torch
 
-from tanet.plain_kernels import number
+from tanet.plain_kernels import Affine, number
 
-Affine = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
+FOLDS_BATCHNORM = True
 SOURCE = Path(__file__).with_suffix(".cpp")
 SCALARS = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fopenmp")

@@ -20,6 +20,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from tanet.aggregate import gradients_of_maps
+from tanet.plain_kernels import number
 
 Maps = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
@@ -56,12 +57,12 @@ def batchnorm_relu_tam(z: torch.Tensor, norm: nn.BatchNorm2d, maps: Maps, kernel
 
 def can_fuse(norm: nn.Module, kernels: ModuleType, z: torch.Tensor) -> bool:
     """Whether `batchnorm_relu_tam` can stand for these modules: a plain BatchNorm2d with float32 (float64) weights, kernels
-    that know of it, and more than one value a channel, without which torch raises its own error."""
+    that gain by it, and more than one value a channel, without which torch raises its own error."""
     return (
         type(norm) is nn.BatchNorm2d
-        and hasattr(kernels, "moments")
+        and (kernels.FOLDS_BATCHNORM or z.is_meta)  # on the meta device for the sake of counting
         and norm.weight is not None
-        and norm.weight.dtype == kernels.number(z.dtype)
+        and norm.weight.dtype == number(z.dtype)
         and z.numel() > z.shape[2]
     )
 
@@ -149,7 +150,7 @@ class _Mix(torch.autograd.Function):
 
 def _nothing_arrived(z: torch.Tensor, link: _Link):
     n, t, c = z.shape[:3]
-    zeros = torch.zeros(n, c, t, dtype=link.kernels.number(z.dtype), device=z.device)
+    zeros = torch.zeros(n, c, t, dtype=number(z.dtype), device=z.device)
     return torch.zeros_like(z), zeros, zeros[..., :1], zeros[..., None], zeros[..., None]
 
 

@@ -7,12 +7,15 @@ N clips, T frames, C channels, H x W pixels.
 """
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from urllib.error import URLError
 
 import torch
 import torchvision
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from tanet.tam import TAM
 
@@ -92,8 +95,11 @@ def _is_watched(module: nn.Module) -> bool:
 class TANet(nn.Module):
     """Clips in, one score per class out; the scores of a clip's frames are averaged.
 
-    `depths`: bottlenecks per stage. `width`: channels of the first stage's bottlenecks, 64 in ResNet-50.
+    `depths`: bottlenecks per stage. `width`: channels of the first stage's bottlenecks, 64 in ResNet-50. With the attribute
+    `checkpoint_activations` set, training keeps each bottleneck's input alone and computes the rest again on the way back.
     """
+
+    checkpoint_activations = False
 
     def __init__(
         self,
@@ -146,7 +152,8 @@ class TANet(nn.Module):
         x = self.normalize(clips).flatten(0, 1)  # [N*T, 3, H, W]
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         for stage in range(self.num_stages):
-            x = getattr(self, f"layer{stage + 1}")(x)
+            layer = getattr(self, f"layer{stage + 1}")
+            x = _twice(layer, x) if self.checkpoint_activations and torch.is_grad_enabled() else layer(x)
         return x
 
     def forward_head(self, features: torch.Tensor) -> torch.Tensor:
@@ -184,6 +191,33 @@ def _keep_output(found: dict, name: str, module, inputs, output) -> None:
     found[name] = output
 
 
+def _twice(layer: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+    """layer(x), each block computed again when its gradient is wanted."""
+    for block in layer:
+        contexts = partial(_contexts, block)
+        x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
+    return x
+
+
+def _contexts(block: nn.Module):
+    return nullcontext(), _statistics_kept(block)
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    """BatchNorm's running statistics have seen this batch already."""
+    norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
+
+
 DEPTHS = {"tanet50": (3, 4, 6, 3), "tanet101": (3, 4, 23, 3), "tanet152": (3, 8, 36, 3), "tanet_tiny": (1, 1, 1, 1)}
 
 
@@ -215,7 +249,9 @@ ARCHITECTURES = {"tanet50": tanet50, "tanet101": tanet101, "tanet152": tanet152,
 def build(recipe, weights: str | None = None) -> TANet:
     """The network that a `tanet.recipes.Recipe` describes, with random weights or `weights="imagenet"`."""
     make = ARCHITECTURES[recipe.arch]
-    return make(recipe.num_classes, recipe.num_frames, recipe.temporal, recipe.dropout, weights)
+    model = make(recipe.num_classes, recipe.num_frames, recipe.temporal, recipe.dropout, weights)
+    model.checkpoint_activations = recipe.checkpoint_activations
+    return model
 
 
 def _load_imagenet(model: TANet, resnet: str, weights: str | None) -> TANet:

@@ -1,43 +1,74 @@
 """The temporal aggregation in torch operations, for any device and type of pixels.
 
-The functions of tanet.cpp_kernels and tanet.triton_kernels, but for BatchNorm and ReLU in front (`affine`). Frames are
+The functions of tanet.cpp_kernels and tanet.triton_kernels, which say what `affine` is; with it they only show what is meant
+(and, on the meta device, what is kept), since torch operations write down what they compute on the way. Frames are
 [N, T, C, H, W] in any memory format, which the results keep; importance V [N, C, T] and kernel W [N, C, K] in float32, or
 float64.
 """
 
 import torch
 
+Affine = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
-def pool(x: torch.Tensor) -> tuple[torch.Tensor, None]:
-    """-> (sums over pixels [N, C, T], None)."""
-    return x.sum((-2, -1), dtype=number(x.dtype)).transpose(1, 2), None
+FOLDS_BATCHNORM = False  # for it would not be faster
 
 
-def mix(x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+def pool(z: torch.Tensor, affine: Affine | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Sums over pixels, [N, C, T] each: (of z, None), or with `affine` (of m * (z - mean), of m)."""
+    if affine is None:
+        return _sum(z).transpose(1, 2), None
+    centred, passes = _centred(z, affine)
+    return _sum(centred * passes).transpose(1, 2), _sum(passes).transpose(1, 2)
+
+
+def mix(
+    z: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor, affine: Affine | None = None
+) -> torch.Tensor:
     """y[n,t,c] = sum_k W[n,c,k] V[n,c,t+k-p] x[n,t+k-p,c]."""
-    folded = [b.to(x.dtype)[..., None, None] for b in _folded_taps(importance, kernel)]
-    y = x * folded[len(folded) // 2]
+    if affine is not None:
+        centred, _ = _centred(z, affine)
+        return mix(torch.relu(_frame(affine[1]) * centred + _frame(affine[2])), importance, kernel).to(z.dtype)
+    folded = [b.to(z.dtype)[..., None, None] for b in _folded_taps(importance, kernel)]
+    y = z * folded[len(folded) // 2]
     for k, b in enumerate(folded):
-        into, source = overlap(x.shape[1], k - len(folded) // 2)
+        into, source = overlap(z.shape[1], k - len(folded) // 2)
         if k != len(folded) // 2:
-            y[:, into].addcmul_(x[:, source], b)
+            y[:, into].addcmul_(z[:, source], b)
     return y
 
 
-def correlate(grad_y: torch.Tensor, x: torch.Tensor, taps: int) -> tuple[torch.Tensor, None]:
-    """-> (sums over pixels of x[s] * dy[s-k+p], [N, C, T, K], None)."""
-    n, t, c = x.shape[:3]
-    products = torch.zeros(n, c, t, taps, dtype=number(x.dtype), device=x.device)
+def correlate(
+    grad_y: torch.Tensor, z: torch.Tensor, taps: int, affine: Affine | None = None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Sums over pixels, [N, C, T, K] each: (of x[s] * dy[s-k+p], None), or with `affine` (of m * (z[s] - mean) * dy[s-k+p],
+    of m * dy[s-k+p])."""
+    if affine is not None:
+        centred, passes = _centred(z, affine)
+        return correlate(grad_y, centred * passes, taps)[0], correlate(grad_y, passes, taps)[0]
+    n, t, c = z.shape[:3]
+    products = torch.zeros(n, c, t, taps, dtype=number(z.dtype), device=z.device)
     for k in range(taps):
         into, source = overlap(t, k - taps // 2)
-        products[:, :, source, k] = (grad_y[:, into] * x[:, source]).sum((-2, -1), dtype=products.dtype).transpose(1, 2)
+        products[:, :, source, k] = _sum(grad_y[:, into] * z[:, source]).transpose(1, 2)
     return products, None
 
 
 def spread(
-    grad_y: torch.Tensor, x: None, importance: torch.Tensor, kernel: torch.Tensor, constant: torch.Tensor
+    grad_y: torch.Tensor,
+    z: torch.Tensor | None,
+    importance: torch.Tensor,
+    kernel: torch.Tensor,
+    constant: torch.Tensor,
+    affine: Affine | None = None,
+    offsets: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """dx[s] = V[s] sum_k W_k dy[s-k+p] + constant[s], constant [N, C, T]."""
+    """dx[s] = V[s] sum_k W_k dy[s-k+p] + constant[s], constant [N, C, T]; with `affine` and `offsets` (a, b), [C] each,
+    dz = scale * (m * dx - a - (z - mean) * b)."""
+    if affine is not None:
+        centred, passes = _centred(z, affine)
+        grad_x = spread(grad_y.to(centred.dtype), None, importance, kernel, constant)
+        a, b = map(_frame, offsets)
+        return (_frame(affine[1]) * (passes * grad_x - a - centred * b)).to(z.dtype)
     taps = kernel.shape[2]
     weights = importance.transpose(1, 2)[None] * kernel.permute(2, 0, 1)[:, :, None]  # [K, N, T, C]
     weights = weights.to(grad_y.dtype).contiguous()[..., None, None]
@@ -48,6 +79,12 @@ def spread(
         if k != taps // 2:
             grad_x[:, source].addcmul_(grad_y[:, into], weights[k][:, source])
     return grad_x
+
+
+def moments(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and biased variance of each channel, [C]."""
+    variance, mean = torch.var_mean(z.to(number(z.dtype)), (0, 1, 3, 4), correction=0)
+    return mean, variance
 
 
 def number(dtype: torch.dtype) -> torch.dtype:
@@ -72,3 +109,18 @@ def _folded_taps(importance: torch.Tensor, kernel: torch.Tensor) -> list[torch.T
     taps = kernel.permute(2, 0, 1).contiguous()  # [K, N, C]
     sources = [overlap(reweighting.shape[1], k - len(taps) // 2)[1] for k in range(len(taps))]
     return [tap[:, None] * reweighting[:, source] for tap, source in zip(taps, sources)]
+
+
+def _sum(frames: torch.Tensor) -> torch.Tensor:
+    return frames.sum((-2, -1), dtype=number(frames.dtype))
+
+
+def _centred(z: torch.Tensor, affine: Affine) -> tuple[torch.Tensor, torch.Tensor]:
+    """z - mean, and m: 1 where ReLU lets scale * (z - mean) + shift through, else 0."""
+    mean, scale, shift = map(_frame, affine)
+    centred = z - mean
+    return centred, (scale * centred + shift > 0).to(centred.dtype)
+
+
+def _frame(channels: torch.Tensor) -> torch.Tensor:
+    return channels[:, None, None]

@@ -62,6 +62,8 @@ class Recipe:
     workers: int = 8  # data-loading processes of each training process
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # "auto" measures on the device and keeps the fastest
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"  # torch.compile of the training step; "auto" measures it on GPUs
+    checkpoint_activations: bool = False  # compute each bottleneck twice instead of keeping its activations
 
     def __post_init__(self):
         hints = typing.get_type_hints(Recipe)
@@ -178,6 +180,7 @@ def demo_kinetics() -> Recipe:
         workers=1,
         precision="float32",
         memory_format="channels_last",
+        compile="off",  # takes longer than the training
     )
 
 

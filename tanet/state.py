@@ -33,7 +33,7 @@ class Training:
     process: Process
     run_dir: Path
     model: TANet
-    network: nn.Module  # the model, or the model distributed
+    network: nn.Module  # the model, or the model compiled, distributed, or both
     ema: AveragedModel | None
     optimizer: torch.optim.Optimizer
     numerics: dict[str, str]
@@ -93,8 +93,10 @@ def begin(
         numerics = stored.rest["numerics"]
         _restore(model, ema, optimizer, stored)
     model.to(memory_format=FORMATS[numerics["memory_format"]])
+    # Checkpoints from before there was the choice are of runs without.
+    network = torch.compile(model) if numerics.get("compile") == "on" else model
     training = Training(
-        recipe, options, process, run_dir, model, _distributed(model, process), ema, optimizer, numerics, data, class_names,
+        recipe, options, process, run_dir, model, _distributed(network, process), ema, optimizer, numerics, data, class_names,
         sums=torch.zeros(2, len(SUMS), dtype=torch.float64, device=process.device),
         skips=Skips(process, run_dir, options.on_error, options.skip_limit),
     )  # fmt: skip
@@ -159,7 +161,7 @@ def _initial_model(recipe: Recipe, class_names: tuple[str, ...], process: Proces
     return model
 
 
-def _distributed(model: TANet, process: Process) -> nn.Module:
+def _distributed(model: nn.Module, process: Process) -> nn.Module:
     if process.world_size == 1:
         return model
     return DistributedDataParallel(model, [process.device.index] if process.device.type == "cuda" else None)

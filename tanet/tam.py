@@ -57,7 +57,7 @@ class TAM(nn.Module):
         With `norm`, the module's input is relu(norm(x)), which is then computed on the way, see tanet.fused.
         """
         clips = self._clips(x)
-        if self._in_operations(x):
+        if torch.compiler.is_compiling():  # or exporting, which need operations that they know
             x = x if norm is None else torch.relu(norm(x))
             return aggregate(self._clips(x), *self._maps(self.theta(x))).flatten(0, 1)
         kernels = kernels_for(clips, self.kernel_size)
@@ -70,13 +70,9 @@ class TAM(nn.Module):
     def theta(self, x: torch.Tensor) -> torch.Tensor:
         """x [N*T, C, H, W] -> its mean over H and W, [N, C, T], in float32, or float64 for float64."""
         clips = self._clips(x)
-        if self._in_operations(x):
+        if torch.compiler.is_compiling():
             return clips.mean((-2, -1), dtype=number(x.dtype)).transpose(1, 2)
         return fused.theta(clips, kernels_for(clips, self.kernel_size))
-
-    def _in_operations(self, x):
-        """Whether someone looks on: torch.compile and torch.export need operations that they know."""
-        return torch.compiler.is_compiling() or x.is_meta
 
     def _clips(self, x):
         if x.ndim != 4 or x.shape[1] != self.channels:

@@ -8,7 +8,7 @@ from torch import nn
 
 from tanet import TAM, fused, tanet50, tanet_tiny
 from tanet.aggregate import kernels_for, paths, use
-from tanet.complexity import _kept_for_backward
+from tanet.complexity import kept_for_backward
 from tanet.model import Bottleneck
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
@@ -118,7 +118,7 @@ def test_a_loss_of_the_maps_alone_or_twice_the_same_pass(path):
 def test_no_more_is_kept_for_the_backward_pass_than_without_tam():
     needs_kernels("cpu")
     clip = torch.zeros(1, 8, 3, 96, 96, dtype=torch.uint8)
-    with_tam, without = (_kept_for_backward(tanet_tiny(8, temporal=name), clip) for name in ("tam", "none"))
+    with_tam, without = (kept_for_backward(tanet_tiny(8, temporal=name), clip) for name in ("tam", "none"))
     small = sum(p.numel() for p in tanet_tiny(8).parameters()) * 4  # maps, which do not grow with the frames
     assert with_tam <= 1.02 * without + small / 10
 

@@ -1,3 +1,4 @@
+import copy
 import re
 from urllib.error import URLError
 
@@ -5,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from tanet import TANet, aggregate, model, recipes, tanet50, tanet_tiny
+from tanet import TANet, aggregate, complexity, model, recipes, tanet50, tanet_tiny
 from tanet.model import TemporalShift
 
 
@@ -79,6 +80,23 @@ def test_clips_of_another_shape_are_refused_naming_the_number_of_frames(tiny, sh
 
 def test_pixel_statistics_are_no_part_of_the_weights(tiny):
     assert not [key for key in tiny.state_dict() if "pixel" in key]
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_computing_activations_twice_trains_alike_and_keeps_less(tiny, autocast):
+    twin = copy.deepcopy(tiny)
+    twin.checkpoint_activations = True
+    kept = []
+    for network in (tiny.train(), twin.train()):
+        torch.manual_seed(1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            network(clips()).float().square().sum().backward()
+        kept.append(complexity.kept_for_backward(network, clips()))
+    for (name, one), other in zip(tiny.named_parameters(), twin.parameters()):
+        torch.testing.assert_close(one.grad, other.grad, msg=name)
+    for (name, one), other in zip(tiny.named_buffers(), twin.buffers()):
+        assert torch.equal(one, other), name
+    assert kept[1] < 0.7 * kept[0]
 
 
 @torch.no_grad()

@@ -1,13 +1,15 @@
 import json
 import math
 import re
+from functools import partial
 
 import pytest
 import torch
 
+from conftest import stop_after
 from tanet import checkpoint, tanet_tiny, train
 from tanet.data import load_list, validation_loader
-from tanet.distributed import Process
+from tanet.distributed import Process, Stopped
 from tanet.layouts import from_ours
 from tanet.optim import learning_rate, parameter_groups
 
@@ -281,6 +283,34 @@ def test_auto_takes_the_fastest_says_so_and_trains_alike(
     assert all(f"{p} {f} " in said for p in ("float32", "bfloat16") for f in ("contiguous", "channels_last"))
     assert "taking" in said
     assert row["loss"] == pytest.approx(train.read_metrics(trained_run)[0]["loss"], rel=0.1)
+
+
+def test_a_compiled_training_is_the_same_training_and_resumes(
+    tmp_path, capsys, monkeypatch, something_root, something_recipe, trained_run
+):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # what a compiler is given, and no more
+    recipe = something_recipe.with_changes({"compile": "on"})
+    with pytest.raises(Stopped), monkeypatch.context() as patch:
+        stop_after(patch, 5)
+        train.fit(recipe, something_root, tmp_path / "run")
+    assert "compiled" in capsys.readouterr().out
+    found = computed(train.fit(recipe, something_root, tmp_path / "run"))
+    for row, wanted in zip(found, computed(train.read_metrics(trained_run)), strict=True):
+        assert row == pytest.approx(wanted, rel=1e-2, abs=1e-2)  # rounding, after eight steps
+
+
+def test_where_compiling_fails_a_line_says_so_and_training_goes_on(
+    tmp_path, capsys, monkeypatch, something_root, something_recipe
+):
+    class Fails(torch.nn.Module):
+        def forward(self, clips):
+            raise RuntimeError("no compiler was found\nand much more")
+
+    monkeypatch.setattr(torch, "compile", lambda model: Fails())
+    recipe = something_recipe.with_changes({"compile": "on", "epochs": 1, "lr_steps": []})
+    assert len(train.fit(recipe, something_root, tmp_path / "run")) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if "compile" in line]
+    assert lines == ["torch.compile fails here, training goes without it: no compiler was found"]
 
 
 def test_a_network_that_yields_nan_scores_nothing(something_root, something_recipe):
