@@ -94,17 +94,22 @@ class EpochBatches(Sampler):
                 yield [(self.epoch, int(index)) for index in mine[first : first + self.batch_size]]
 
 
-def training_loader(videos: VideoList, recipe: Recipe, rank: int = 0, world_size: int = 1) -> DataLoader:
+def training_loader(
+    videos: VideoList, recipe: Recipe, rank: int = 0, world_size: int = 1, use_gpu: bool = False
+) -> DataLoader:
     """Batches (clips uint8 [N, T, 3, S, S], labels int64 [N], indices int64 [N], unreadable), see tanet.reading; set
-    `batch_sampler.epoch`."""
+    `batch_sampler.epoch`. With `use_gpu` they lie in pinned memory, for tanet.transfer."""
     batches = EpochBatches(
         len(videos), recipe.clips_per_process, recipe.seed, rank, world_size, recipe.accumulation
     )
-    return loader(TrainingClips(videos, recipe), videos, recipe.workers, batch_sampler=batches)
+    return loader(TrainingClips(videos, recipe), videos, recipe.workers, use_gpu=use_gpu, batch_sampler=batches)
 
 
-def validation_loader(videos: VideoList, recipe: Recipe, rank: int = 0, world_size: int = 1) -> DataLoader:
+def validation_loader(
+    videos: VideoList, recipe: Recipe, rank: int = 0, world_size: int = 1, use_gpu: bool = False
+) -> DataLoader:
     """Each process's share of the validation clips: every world_size-th, none twice, none left out."""
     share = range(rank, len(videos), world_size)
     clips = ValidationClips(videos, recipe)
-    return loader(clips, videos, recipe.workers, sampler=share, batch_size=4 * recipe.clips_per_process)
+    size = 4 * recipe.clips_per_process
+    return loader(clips, videos, recipe.workers, use_gpu=use_gpu, sampler=share, batch_size=size)

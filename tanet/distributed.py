@@ -70,8 +70,8 @@ AFTER_ANOTHER = 3.0
 def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
     """Joins the group that the environment describes (torchrun's variables), or stands alone.
 
-    On CPUs each process computes with its share of the cores less the `workers` that load its data: threads that
-    compete with loading cost a third of the speed.
+    On CPUs each process computes with its share of the cores less the `workers` that load its data, see `worker_count`:
+    threads that compete with loading cost a third of the speed.
     """
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if use_gpu:
@@ -80,7 +80,7 @@ def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
     device = torch.device("cuda", local_rank) if use_gpu else torch.device("cpu")
     threads = torch.get_num_threads()
     if not use_gpu:
-        torch.set_num_threads(max(1, min(threads, _share_of_cores() - workers)))
+        torch.set_num_threads(max(1, min(threads, _share_of_cores() - worker_count(workers))))
     try:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             yield Process(0, 1, device)
@@ -98,9 +98,20 @@ def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
         torch.set_num_threads(threads)
 
 
-def worker_count(wanted: int) -> int:
-    """`wanted` data-loading processes, but no more than this process's share of the machine's cores."""
-    return min(wanted, max(1, _share_of_cores()))
+# More than one GPU has use for, and each holds two batches and their open files ready.
+MOST_WORKERS = 32
+
+
+def worker_count(wanted: int, use_gpu: bool = False) -> int:
+    """Data-loading processes of this process: `wanted`, but no more than its share of the machine's cores.
+
+    -1 chooses them: beside a GPU the share less a core, which keeps the GPU at work, up to MOST_WORKERS; on a CPU one,
+    since to compute a clip takes tens of times what it takes to read it.
+    """
+    share = max(1, _share_of_cores())
+    if wanted < 0:
+        wanted = max(1, min(share - 1, MOST_WORKERS)) if use_gpu else 1
+    return min(wanted, share)
 
 
 def _share_of_cores() -> int:

@@ -67,22 +67,26 @@ class Reading(Dataset):
             return Unreadable(index, str(error))
 
 
-def loader(clips: Dataset, videos: VideoList, wanted_workers: int, batches: bool = True, **how) -> DataLoader:
-    """A DataLoader of `clips` with as many processes as wanted, but no more than cores.
+def loader(
+    clips: Dataset, videos: VideoList, wanted_workers: int, batches: bool = True, use_gpu: bool = False, **how
+) -> DataLoader:
+    """A DataLoader of `clips` with as many processes as `worker_count` allows.
 
     With `batches`, yields (*tensors of the items that could be read, [Unreadable, ...]), the tensors None if there are none;
     else one item or Unreadable at a time.
     """
-    workers = worker_count(wanted_workers)
+    workers = worker_count(wanted_workers, use_gpu)
     gc.collect()
     gc.freeze()  # the long lists of videos, or each loading process would copy them when it collects garbage
+    # Each process reads two batches ahead, torch's default. Videos differ in what they cost to read, and batches are handed
+    # over in order: with one ahead all would wait for the slowest, with more there is only more to hold in memory.
     return DataLoader(
         Reading(clips, videos, workers),
         num_workers=workers,
         timeout=LOADER_TIMEOUT if workers else 0,
         worker_init_fn=_outlive_signals,
         persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=use_gpu,  # from there a GPU copies by itself; for a CPU it would be one more copy
         collate_fn=_collate if batches else None,
         **how,
     )

@@ -59,7 +59,7 @@ class Recipe:
     # running it
     seed: int = 0
     deterministic: bool = False  # the same run to the last bit; no trials, so "auto" below is float32, contiguous
-    workers: int = 8  # data-loading processes of each training process
+    workers: int = -1  # data-loading processes of each training process; -1: from the machine, see distributed.worker_count
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # "auto" measures on the device and keeps the fastest
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"  # torch.compile of the training step; "auto" measures it on GPUs
@@ -84,9 +84,11 @@ class Recipe:
         for name, value in dataclasses.asdict(self).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"recipe field {name} must be a finite number, got {value}")
-        for name in ("weight_decay", "warmup_epochs", "workers", "seed"):
+        for name in ("weight_decay", "warmup_epochs", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"recipe field {name} must not be negative, got {getattr(self, name)}")
+        if self.workers < -1:
+            raise ValueError(f"recipe field workers must be at least -1, got {self.workers}")
         for name in ("dropout", "momentum", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"recipe field {name} must be in [0, 1), got {getattr(self, name)}")

@@ -1,5 +1,8 @@
 """Every video's scores under a protocol, shared among the processes of a test."""
 
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -9,9 +12,11 @@ from tanet.lists import VideoList
 from tanet.model import TANet
 from tanet.partial import PartialScores
 from tanet.progress import track
+from tanet.protocols import get_protocol
 from tanet.reading import Unreadable, culprits_named, loader, refuse
 from tanet.recipes import Recipe
-from tanet.views import score_views, test_views
+from tanet.transfer import fetch, one_behind
+from tanet.views import score_together, test_views, views_at_once
 
 
 def score_videos(
@@ -22,35 +27,82 @@ def score_videos(
     process: Process | None = None,
     partial: PartialScores | None = None,
     on_error: str = "raise",
+    batch: int | None = None,
 ) -> tuple[dict[int, np.ndarray], dict[int, str]]:
     """Probabilities float32 [classes] of every video by its index; processes share the videos, all get the result.
 
-    With `partial`, videos scored there are not scored again. A video that cannot be read is a VideoError, or with
-    on_error="skip" the reason stands in the second dict.
+    With `partial`, videos scored there keep those scores. A video that cannot be read is a VideoError, or with
+    on_error="skip" the reason stands in the second dict. `batch` views are computed at a time, of several videos where
+    each has fewer; by default as many as `views_at_once` says.
     """
-    process = process or Process(0, 1, torch.device("cpu"))
+    process, device = process or Process(0, 1, torch.device("cpu")), model.fc.weight.device
     scored = process.gather(partial.prepare() if partial and process.is_main else {})[0]
-    waiting = [index for index in range(len(videos)) if index not in scored]
     if process.is_main and scored:
         print(f"{len(scored)} of {len(videos)} videos are scored already", flush=True)
+    views, side = _views_of(protocol, recipe)
+    batch = batch or views_at_once(recipe.num_frames, side, device)
+    waiting = [group for group in _groups(len(videos), batch // views) if not scored.keys() >= set(group)]
     share = waiting[process.rank :: process.world_size]
-    batches = loader(_TestViews(videos, protocol, recipe), videos, recipe.workers, False, sampler=share, batch_size=None)
+    order = list(chain(*share))
+    clips, use_gpu = _TestViews(videos, protocol, recipe), device.type == "cuda"
+    items = loader(clips, videos, recipe.workers, False, use_gpu, sampler=order, batch_size=None)
     own, unreadable = {}, {}
-    with culprits_named(batches):
-        for item in track(batches, len(share), f"{protocol}, videos", quiet=not process.is_main):
-            if isinstance(item, Unreadable):
-                if on_error == "raise":
-                    refuse([item], '; on_error="skip" (--on-error skip) leaves such videos out and says so')
-                unreadable[item.index] = item.reason
-                continue
-            index, views = item
-            own[index] = score_views(model, views, recipe.style).numpy()
-            if partial:
-                partial.add(process.rank, index, own[index])
+    with culprits_named(items):
+        loaded = track(items, len(order), f"{protocol}, videos", quiet=not process.is_main)
+        for group, bad, scores in one_behind(_score_groups(model, loaded, share, recipe.style, batch), device):
+            bad = {item.index: item for item in bad if item.index not in scored}
+            if on_error == "raise":
+                refuse(list(bad.values()), '; on_error="skip" (--on-error skip) leaves such videos out and says so')
+            unreadable |= {index: item.reason for index, item in bad.items()}
+            for index, row in zip(group, scores().numpy()):
+                if index in scored or index in bad:
+                    continue
+                own[index] = row
+                if partial:
+                    partial.add(process.rank, index, row)
     for scores, reasons in process.gather((own, unreadable)):
         scored |= scores
         unreadable |= reasons
     return scored, unreadable
+
+
+def _views_of(protocol: str, recipe: Recipe) -> tuple[int, int]:
+    """How many views a video has, and their side in pixels."""
+    chosen = get_protocol(protocol)
+    return chosen.clips * chosen.crops, recipe.test_size if chosen.crops == 3 else recipe.crop_size
+
+
+def _groups(count: int, size: int) -> list[range]:
+    """The videos that are computed together: consecutive ones of the list.
+
+    What is computed together decides the last bits of the scores. So groups follow from the list alone, and a group is
+    computed whole, whoever does it, and even if a test that was killed had scored a part of it.
+    """
+    size = max(size, 1)
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+Begun = tuple[range, list[Unreadable], Callable[[], torch.Tensor]]
+
+
+def _score_groups(model: TANet, items: Iterable, groups: list[range], style: str, batch: int) -> Iterator[Begun]:
+    """Each group when its last video has come, with its videos that cannot be read, and what waits for its scores, float32
+    [videos, classes].
+
+    A video that cannot be read is computed as a black one, so that the scores of the others do not depend on it.
+    """
+    items = iter(items)
+    for group in groups:
+        found = list(islice(items, len(group)))
+        bad = [item for item in found if isinstance(item, Unreadable)]
+        if len(bad) == len(group):
+            yield group, bad, lambda: torch.empty(0)
+            continue
+        black = torch.zeros_like(next(item for item in found if not isinstance(item, Unreadable)))
+        views = [black if isinstance(item, Unreadable) else item for item in found]
+        yield group, bad, fetch(score_together(model, views, style, batch))
+    for _ in items:  # lets the bar close
+        pass
 
 
 class _TestViews(Dataset):
@@ -60,5 +112,5 @@ class _TestViews(Dataset):
     def __len__(self) -> int:
         return len(self.videos)
 
-    def __getitem__(self, index: int) -> tuple[int, torch.Tensor]:
-        return index, test_views(self.videos.samples[index], self.protocol, self.recipe)
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return test_views(self.videos.samples[index], self.protocol, self.recipe)

@@ -32,6 +32,7 @@ from tanet.rundir import RunInUse, read_metrics  # noqa: F401, beside fit for wh
 from tanet.state import Training
 from tanet.stopping import Control, control
 from tanet.tensorboard import ScalarWriter, require_tensorboard
+from tanet.transfer import to_device
 from tanet.validation import validate
 from tanet.video import VideoError
 from tanet.watch import Clock, Watch, peak_memory_mib
@@ -96,8 +97,9 @@ def _run(
         data = rundir.describe_lists(train_videos, val_videos)
         if stored is not None:
             rundir.check_data(stored, data)
-        train_loader = training_loader(train_videos, recipe, process.rank, process.world_size)
-        val_loader = validation_loader(val_videos, recipe, process.rank, process.world_size)
+        place = process.rank, process.world_size, process.device.type == "cuda"
+        train_loader = training_loader(train_videos, recipe, *place)
+        val_loader = validation_loader(val_videos, recipe, *place)
         training = state.begin(recipe, train_videos.class_names, data, run_dir, process, stored, options)
         if process.is_main:
             is_new = not run_dir.exists()
@@ -210,7 +212,7 @@ def _step(training: Training, parts: list, watch: Watch) -> None:
                 f"{unreadable[0].reason}; nor can any other video of its batch, of {len(unreadable)}, be read: leave them out of the "
                 f"list, or use larger batches. They are {', '.join(bad.reason.partition(': ')[0] for bad in unreadable)}"
             )
-        clips, labels = clips.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        clips, labels = to_device(device, clips, labels)
         # Gradients are exchanged once, with the last batch.
         exchange = index == len(parts) - 1 or training.process.world_size == 1
         with nullcontext() if exchange else training.network.no_sync():

@@ -1,6 +1,6 @@
 """Loss and accuracy on the validation videos while a training runs; for published protocols see tanet.evaluate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from tanet.model import TANet
 from tanet.numerics import autocast
 from tanet.progress import track
 from tanet.reading import Unreadable, culprits_named, refuse
+from tanet.transfer import fetch, one_behind, to_device
 
 
 @torch.no_grad()
@@ -29,20 +30,26 @@ def validate(
     `after_batch` is told which videos of the batch could not be read, and by default does not allow any. They do not count.
     """
     model.eval()
-    totals = torch.zeros(4, dtype=torch.float64)  # loss, top-1, top-5, clips
-    with culprits_named(loader):
+    device = process.device
+
+    def begun() -> Iterator[tuple[Callable[[], torch.Tensor], torch.Tensor]]:
         for clips, labels, _, unreadable in track(loader, len(loader), f"{label}, batches", quiet or not process.is_main):
             if clips is not None:
-                totals += _batch_totals(model, clips, labels, process.device, precision)
+                with autocast(device, precision):
+                    logits = model(*to_device(device, clips))
+                yield fetch(logits.float()), labels
             after_batch(unreadable)
+
+    totals = torch.zeros(4, dtype=torch.float64)  # loss, top-1, top-5, clips
+    with culprits_named(loader):
+        for logits, labels in one_behind(begun(), device):
+            totals += _batch_totals(logits(), labels)
     loss, top1, top5, count = torch.stack(process.gather(totals)).sum(0).tolist()
     count = max(count, 1)
     return {"val_loss": loss / count, "val_top1": 100 * top1 / count, "val_top5": 100 * top5 / count}
 
 
-def _batch_totals(model: TANet, clips: torch.Tensor, labels: torch.Tensor, device, precision: str) -> torch.Tensor:
-    with autocast(device, precision):
-        logits = model(clips.to(device, non_blocking=True)).float().cpu()
+def _batch_totals(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     rank = label_ranks(logits.numpy(), labels.numpy())
     loss = nn.functional.cross_entropy(logits, labels, reduction="sum").item()
     return torch.tensor([loss, (rank < 1).sum(), (rank < 5).sum(), len(rank)], dtype=torch.float64)

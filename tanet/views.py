@@ -10,6 +10,7 @@ from tanet.lists import Sample
 from tanet.model import TANet
 from tanet.protocols import Protocol, get_protocol
 from tanet.recipes import Recipe
+from tanet.transfer import to_device
 from tanet.transforms import center_crop, resize_short_side, three_crops
 from tanet.video import open_video
 
@@ -45,13 +46,32 @@ def _test_indices(protocol: Protocol, recipe: Recipe, total_frames: int) -> np.n
     return sampling.uniform_frames(total_frames, recipe.num_frames, protocol.clips == 2, recipe.style)
 
 
-@torch.no_grad()
-def score_views(model: TANet, views: torch.Tensor, style: str = "mmaction2", batch: int = 30) -> torch.Tensor:
+MOST_VIEWS = 30  # computed at a time: a video's of the largest protocol
+CPU_PIXELS = 2**19  # likewise, on a CPU: larger batches outgrow its caches, and take half as long again and more memory
+
+
+def views_at_once(frames: int, side: int, device: torch.device) -> int:
+    """How many views [T = frames, 3, S = side, S] are best computed at a time; it decides the last bits of the scores."""
+    return MOST_VIEWS if device.type == "cuda" else min(MOST_VIEWS, max(1, CPU_PIXELS // (frames * side**2)))
+
+
+def score_views(
+    model: TANet, views: torch.Tensor, style: str = "mmaction2", batch: int | None = None
+) -> torch.Tensor:
     """uint8 views [V, T, 3, S, S] of one video -> probabilities [num_classes], float32 on the CPU.
 
-    MMAction2 averages the views' probabilities, the official code their logits. `batch` views are computed at a time.
+    MMAction2 averages the views' probabilities, the official code their logits. `batch` views are computed at a time,
+    by default as many as `views_at_once` says.
     """
-    device = model.fc.weight.device
-    logits = torch.cat([model(part.to(device)).float() for part in views.split(batch)])
-    probabilities = logits.softmax(1).mean(0) if style == "mmaction2" else logits.mean(0).softmax(0)
-    return probabilities.cpu()
+    batch = batch or views_at_once(views.shape[1], views.shape[-1], model.fc.weight.device)
+    return score_together(model, [views], style, batch)[0].cpu()
+
+
+@torch.no_grad()
+def score_together(model: TANet, videos: list[torch.Tensor], style: str, batch: int) -> torch.Tensor:
+    """Views of several videos, each uint8 [V, T, 3, S, S] -> probabilities float32 [videos, num_classes] on the model's
+    device, where they may still be under way."""
+    views = torch.cat(to_device(model.fc.weight.device, *videos))
+    logits = torch.cat([model(part).float() for part in views.split(batch)])
+    logits = logits.unflatten(0, (len(videos), -1))  # [videos, V, classes]
+    return logits.softmax(-1).mean(1) if style == "mmaction2" else logits.mean(1).softmax(-1)

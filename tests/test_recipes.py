@@ -160,7 +160,7 @@ OUT_OF_RANGE = [
     ("dropout", -0.1),
     ("num_frames", 0),
     ("num_classes", 0),
-    ("workers", -1),
+    ("workers", -2),
     ("seed", -1),
     ("weight_decay", -1e-4),
     ("clips_per_process", 0),

@@ -250,7 +250,7 @@ def test_a_run_that_is_there_is_left_alone_with_resume_never(trained_run, someth
 def test_the_number_of_loading_processes_decides_nothing(
     tmp_path, monkeypatch, something_root, recipe, undisturbed, workers
 ):
-    monkeypatch.setattr("tanet.reading.worker_count", lambda wanted: wanted)
+    monkeypatch.setattr("tanet.reading.worker_count", lambda wanted, use_gpu: wanted)
     monkeypatch.setattr("tanet.distributed._share_of_cores", lambda: 2 + workers)  # the same threads of computation
     monkeypatch.setattr(train, "LOG_STEPS", 2)
     (tmp_path / "run").mkdir()

@@ -1,0 +1,168 @@
+"""Clips from files to the device: `tanet.data` against a plain loader; tests batched across videos against one by one.
+
+    python benchmarks/loader.py [--workers 0 1 2] [--batches 8] [--rounds 5] [--arch tanet50] [--size 256] [--videos 30]
+
+The plain loader draws the same frames and crops, but reads as much code does: decord's frames in the order of the clip
+(Pillow's of JPEGs), normalised to floats in the loading process. Figures are clips/s and videos/s with files in the
+page cache, and the time's ratio to the plain loader's, or to testing one video at a time, in the same round.
+"""
+
+import argparse
+import os
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import clock, device, fair_malloc, measured, record, spread
+from decode import FRAMES, KEY_DISTANCES, SIZES, footage, pillow_frames, plain_decord
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from data_scripts.make_demo import write_video
+from tanet import recipes, sampling
+from tanet.data import EpochBatches, TrainingClips, training_loader
+from tanet.distributed import worker_count
+from tanet.evaluate import _repeatable
+from tanet.lists import Sample, VideoList
+from tanet.model import ARCHITECTURES, PIXEL_MEAN, PIXEL_STD
+from tanet.probe import probe
+from tanet.protocols import get_protocol
+from tanet.recipes import Recipe
+from tanet.scoring import score_videos
+from tanet.transfer import to_device
+from tanet.transforms import training_clip
+
+JPEGS = 48  # frames of a folder
+
+
+class PlainClips(TrainingClips):
+    """The clips of TrainingClips as floats, normalised: item (epoch, index) -> (float32 [T, 3, S, S], label)."""
+
+    def __getitem__(self, key):
+        (epoch, index), recipe = key, self.recipe
+        sample, rng = self.videos.samples[index], np.random.default_rng((recipe.seed, epoch, index))
+        if recipe.sampling == "dense":
+            indices = sampling.dense_train(FRAMES, recipe.num_frames, rng)
+            frames = torch.from_numpy(plain_decord(sample.path, indices)).permute(0, 3, 1, 2)
+        else:
+            frames = pillow_frames(sample.path, sampling.uniform_train(JPEGS, recipe.num_frames, rng, recipe.style))
+        clip, _ = training_clip(frames, recipe, rng)
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
+        return (clip.float() - mean) / std, sample.label
+
+
+def plain_loader(videos: VideoList, recipe: Recipe, workers: int) -> DataLoader:
+    return DataLoader(
+        PlainClips(videos, recipe),
+        batch_sampler=EpochBatches(len(videos), recipe.clips_per_process, recipe.seed),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device().type == "cuda",
+    )
+
+
+def write_kinds(folder: Path) -> dict[str, tuple[Sample, Recipe]]:
+    """One video of each kind, and the recipe that reads it."""
+    (width, height), kinds = SIZES[0], {}
+    frames = footage(width, height)
+    for distance in KEY_DISTANCES:
+        path = folder / f"{distance}.mp4"
+        write_video(path, frames, Fraction(30), preset="medium", g=str(distance))
+        sample = Sample(path, 0, probe(path))
+        kinds[f"H.264 {width}x{height}, key frame every {distance}"] = sample, recipes.get("k400_8f")
+    for number, frame in enumerate(footage(176, 100)[:JPEGS]):
+        (folder / "jpegs").mkdir(exist_ok=True)
+        Image.fromarray(frame).save(folder / "jpegs" / f"{number + 1:05d}.jpg", quality=75)
+    kinds["JPEG 176x100"] = Sample(folder / "jpegs", 0), recipes.get("sthv1_8f")
+    return kinds
+
+
+def reading(batches):
+    def run():
+        started, count = clock(), 0
+        for clips, *_ in batches:
+            count += len(to_device(device(), clips)[0])
+        return {"seconds": (clock() - started) / count}
+
+    return run
+
+
+def measure_training(kinds: dict, workers: list[int], batches: int, rounds: int) -> list[dict]:
+    rows, use_gpu = [], device().type == "cuda"
+    for kind, (sample, recipe) in kinds.items():
+        videos = VideoList((sample,) * (batches * recipe.clips_per_process), ("one",) * recipe.num_classes)
+        for count in workers:
+            contestants = {
+                "plain": reading(plain_loader(videos, recipe, count)),
+                "tanet": reading(training_loader(videos, recipe.with_changes({"workers": count}), use_gpu=use_gpu)),
+            }
+            conditions = {"task": "training clips", "kind": kind, "workers": count}
+            rows += shown(measured(contestants, rounds), "plain", "clips_per_second", conditions)
+    return rows
+
+
+def measure_testing(kinds: dict, chosen: argparse.Namespace) -> list[dict]:
+    rows = []
+    kind, (sample, recipe) = list(kinds.items())[-2]
+    sizes = {"test_size": chosen.size, "crop_size": min(chosen.size, 224)}
+    recipe = recipe.with_changes({"workers": max(chosen.workers)} | sizes)
+    model = ARCHITECTURES[chosen.arch](recipe.num_classes).eval().to(device(), memory_format=torch.channels_last)
+
+    def testing(protocol: str, videos: VideoList, batch: int | None):
+        def run():
+            started = clock()
+            score_videos(model, videos, protocol, recipe, batch=batch)
+            return {"seconds": (clock() - started) / len(videos)}
+
+        return run
+
+    for protocol in ("k400-dense", "sth-efficient"):
+        views = get_protocol(protocol).clips * get_protocol(protocol).crops
+        videos = VideoList((sample,) * max(1, chosen.videos // views), ("one",) * recipe.num_classes)
+        contestants = {
+            "one video at a time": testing(protocol, videos, views),
+            "tanet": testing(protocol, videos, None),
+        }
+        conditions = {"task": f"test, {views} view(s)", "kind": kind, "arch": chosen.arch, "size": chosen.size}
+        conditions["workers"] = recipe.workers
+        with _repeatable(device()):
+            rows += shown(measured(contestants, chosen.rounds), "one video at a time", "videos_per_second", conditions)
+    return rows
+
+
+def shown(found: dict, base: str, unit: str, conditions: dict) -> list[dict]:
+    """A row for each contestant: its speed, median and range, and its time as a ratio to `base`'s in the same round."""
+    rows = []
+    for name, figures in found.items():
+        ratio = np.median([own / other for own, other in zip(figures["seconds"], found[base]["seconds"])])
+        speed = spread(unit, [1 / seconds for seconds in figures["seconds"]])
+        rows.append(conditions | {"contestant": name} | speed | {"ratio": round(float(ratio), 3), "base": base})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def main():
+    on_cpu = device().type == "cpu"
+    cores = worker_count(os.cpu_count())
+    powers = [2**power for power in range(cores.bit_length()) if 2**power < cores]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    counts = [0, *powers, cores]
+    parser.add_argument("--workers", type=int, nargs="+", default=counts, help="loading processes; a test takes the most")
+    parser.add_argument("--batches", type=int, default=4 * cores, help="of 8 clips, in each round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--arch", choices=tuple(ARCHITECTURES), default="tanet50", help="that is tested")
+    parser.add_argument("--size", type=int, default=112 if on_cpu else 256, help="side of a test crop, in pixels")
+    parser.add_argument("--videos", type=int, default=30 if on_cpu else 600, help="of 1 view in a test; of 30, a 30th")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        kinds = write_kinds(Path(folder))
+        rows = measure_training(kinds, chosen.workers, chosen.batches, chosen.rounds) + measure_testing(kinds, chosen)
+    record("loader", rows)
+
+
+if __name__ == "__main__":
+    fair_malloc()
+    main()
