@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DISK_GB := 8
 
-.PHONY: help demo test lab notebooks data clean
+.PHONY: help demo test lab notebooks bench data clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -21,6 +21,12 @@ lab: $(INSTALLED)  ## open JupyterLab on the notebooks
 
 notebooks: $(INSTALLED)  ## run the notebooks in place and store their outputs, after changing them
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+
+BENCHMARKS := module network gradients scaling loader train_e2e
+
+bench: $(INSTALLED)  ## measure speed on this machine (half an hour on a CPU), write the README's table from the records
+	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py; done
+	$(BIN)/python benchmarks/table.py --write
 
 data: $(INSTALLED)  ## make the demo data only
 	$(BIN)/python -m data_scripts.make_demo

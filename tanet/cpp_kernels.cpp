@@ -46,22 +46,12 @@ static inline void narrow(Vector v, bfloat16* to) {  // to the nearest, ties to 
     std::memcpy(to, &half, sizeof half);
 }
 
-// WHOLE vectors, or the `lanes` that are left at the end of a row; the others read as 0.
-template <bool WHOLE> static inline Vector load(const Scalar* from, int lanes) {
-    if (WHOLE) return widen(from);
-    Scalar padded[LANES] = {};
-    std::memcpy(padded, from, lanes * sizeof(Scalar));
-    return widen(padded);
-}
-
-template <bool WHOLE> static inline void store(Scalar* to, Vector v, int lanes) {
-    if (WHOLE) return narrow(v, to);
-    Scalar padded[LANES];
-    narrow(v, padded);
-    std::memcpy(to, padded, lanes * sizeof(Scalar));
-}
-
 static inline Vector all(Number value) { return Vector{} + value; }
+
+static inline Number number(const Scalar* from) {
+    Scalar padded[LANES] = {*from};
+    return widen(padded)[0];
+}
 
 static inline Number sum(Vector v) {
     Number total = 0;
@@ -69,35 +59,50 @@ static inline Number sum(Vector v) {
     return total;
 }
 
-// What a vector covers: pixels of one channel, or LANES channels of a pixel; whole vectors, or the lanes that are left at the
-// end of a row. Tables have a number a channel.
-template <bool ONE_CHANNEL, bool WHOLE> struct Place {
-    int lanes;
+// What a vector covers: pixels of one channel, or LANES channels of a pixel. Tables have a number a channel. All lanes, or
+// the first of them (PART) where a row ends; or all lanes, of which the last count and the first were there before (AGAIN):
+// the end of a row that is long enough, without the detour of a PART.
+enum Extent { WHOLE, PART, AGAIN };
+
+template <bool ONE_CHANNEL, Extent EXTENT> struct Place {
+    int lanes;  // that count
 
     Vector of(const Number* table) const {
         if (ONE_CHANNEL) return all(*table);
         Vector v = {};
-        std::memcpy(&v, table, (WHOLE ? LANES : lanes) * sizeof(Number));
+        std::memcpy(&v, table, (EXTENT == PART ? lanes : LANES) * sizeof(Number));
         return v;
     }
     Vector ones() const {
-        if (WHOLE) return all(1);
+        if (EXTENT == WHOLE) return all(1);
         Vector v = {};
-        for (int lane = 0; lane < lanes; lane++) v[lane] = 1;
+        for (int lane = 0; lane < lanes; lane++) v[EXTENT == PART ? lane : LANES - 1 - lane] = 1;
         return v;
     }
+    // What of a vector is to be summed up.
+    Vector counted(Vector v) const { return EXTENT == WHOLE ? v : v * ones(); }
     void add(Number* table, Vector v) const {
         if (ONE_CHANNEL) {
             *table += sum(v);
             return;
         }
         v += of(table);
-        std::memcpy(table, &v, (WHOLE ? LANES : lanes) * sizeof(Number));
+        std::memcpy(table, &v, (EXTENT == PART ? lanes : LANES) * sizeof(Number));
     }
-    Vector load(const Scalar* from) const { return ::load<WHOLE>(from, lanes); }
-    void store(Scalar* to, Vector v) const { ::store<WHOLE>(to, v, lanes); }
+    Vector load(const Scalar* from) const {
+        if (EXTENT != PART) return widen(from);
+        Scalar padded[LANES] = {};
+        std::memcpy(padded, from, lanes * sizeof(Scalar));
+        return widen(padded);
+    }
+    void store(Scalar* to, Vector v) const {
+        if (EXTENT != PART) return narrow(v, to);
+        Scalar padded[LANES];
+        narrow(v, padded);
+        std::memcpy(to, padded, lanes * sizeof(Scalar));
+    }
     // A frame's first pixel, in the lanes of its channel.
-    Vector first(const Scalar* frame) const { return ONE_CHANNEL ? all(::load<false>(frame, 1)[0]) : load(frame); }
+    Vector first(const Scalar* frame) const { return ONE_CHANNEL ? all(number(frame)) : load(frame); }
 };
 
 // BatchNorm and ReLU in front of the aggregation, or nothing (x is z then).
@@ -149,16 +154,17 @@ template <class Visit> static inline void cover_tile(const Shape& shape, int64_t
     for (int64_t row = first; row < last; row += ROWS) {
         int64_t count = std::min(ROWS, last - row), base = row * shape.channels, c = 0;
         for (; c + LANES <= shape.channels; c += LANES)
-            visit(Place<false, true>{LANES}, base + c, shape.channels, count, c);
-        if (c < shape.channels) visit(Place<false, false>{int(shape.channels - c)}, base + c, shape.channels, count, c);
+            visit(Place<false, WHOLE>{LANES}, base + c, shape.channels, count, c);
+        if (c < shape.channels) visit(Place<false, PART>{int(shape.channels - c)}, base + c, shape.channels, count, c);
     }
 }
 
 template <class Visit> static inline void cover_row(const Shape& shape, int64_t channel, Visit visit) {
     int64_t whole = shape.pixels / LANES, base = channel * shape.pixels;
     int rest = shape.pixels % LANES;
-    visit(Place<true, true>{LANES}, base, LANES, whole, channel);
-    if (rest) visit(Place<true, false>{rest}, base + whole * LANES, LANES, 1, channel);
+    if (whole) visit(Place<true, WHOLE>{LANES}, base, LANES, whole, channel);
+    if (rest && whole) visit(Place<true, AGAIN>{rest}, base + shape.pixels - LANES, LANES, 1, channel);
+    else if (rest) visit(Place<true, PART>{rest}, base, LANES, 1, channel);
 }
 
 template <class Visit> static inline void cover(const Shape& shape, int64_t first, int64_t last, Visit visit) {
@@ -308,7 +314,7 @@ template <bool AFFINE> static void pool(const Shape& shape, const Scalar* z, Aff
                     total += activation.pass(value, one * (value - activation.mean));
                     positive += activation.pass(value, one);
                 } else {
-                    total += value;
+                    total += place.counted(value);
                 }
             }
             place.add(table + shape.entry(t, 0, c, 2), total);
@@ -334,7 +340,7 @@ static void correlate(const Shape& shape, const Scalar* grad_y, const Scalar* z,
             for (int64_t i = 0; i < count; i++, offset += stride) {
                 Vector value = place.load(here + offset);
                 for (int k = 0; k < TAPS; k++) {
-                    Vector gradient = activation.pass(value, place.load(from[k] + offset));
+                    Vector gradient = place.counted(activation.pass(value, place.load(from[k] + offset)));
                     products[k] += gradient * (AFFINE ? value - activation.mean : value);
                     if (AFFINE) passed[k] += gradient;
                 }
@@ -360,7 +366,7 @@ static void moments(const Shape& shape, const Scalar* z, Number* mean, Number* v
         cover(shape, first, last, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) {
             Vector shift = place.first(first_pixel(n, t, c)), total = {}, squares = {};
             for (int64_t i = 0; i < count; i++, offset += stride) {
-                Vector difference = place.ones() * (place.load(here + offset) - shift);
+                Vector difference = place.counted(place.load(here + offset) - shift);
                 total += difference;
                 squares += difference * difference;
             }
@@ -375,7 +381,7 @@ static void moments(const Shape& shape, const Scalar* z, Number* mean, Number* v
         for (int64_t f = 0; f < frames; f++) {
             int64_t n = f / shape.frames, t = f % shape.frames;
             const Number* pair = sums.data() + ((n * shape.channels + c) * shape.frames + t) * 2;
-            double total = pair[0], shift = load<false>(first_pixel(n, t, c), 1)[0];
+            double total = pair[0], shift = number(first_pixel(n, t, c));
             within += pair[1] - total * total / shape.pixels;
             frame_means.push_back(shift + total / shape.pixels);
             means += frame_means.back();
