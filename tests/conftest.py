@@ -13,7 +13,7 @@ from tanet import recipes, train
 
 DATA = Path(__file__).parent / "data"
 LAST = (  # the slow ones, quickest first
-    "test_notebook", "test_probe", "test_footage_exact", "test_evaluate", "test_lists", "test_workers", "test_archives", "test_resize",
+    "test_speed", "test_triton_kernels", "test_notebook", "test_probe", "test_footage_exact", "test_evaluate", "test_lists", "test_workers", "test_archives", "test_resize",
     "test_download", "test_kinetics400", "test_something", "test_verify", "test_pack", "test_live", "test_skips", "test_train",
     "test_distributed", "test_faults", "test_nodes", "test_resume", "test_papermill",
 )  # fmt: skip
