@@ -73,7 +73,7 @@ def step_figure(times: Mapping[str, Mapping[str, float]], title: str) -> Figure:
     axis.set_yticks(range(len(times)), list(times))
     axis.invert_yaxis()
     axis.set_xlabel("milliseconds of a training step (forward and backward)")
-    axis.set_xlim(right=1.35 * max(sum(by_kind.values()) for by_kind in times.values()))
+    axis.set_xlim(right=1.4 * max(sum(by_kind.values()) for by_kind in times.values()))
     axis.legend(loc="upper center", bbox_to_anchor=(0.4, -0.22), ncols=len(KINDS), fontsize=8, frameon=False)
     axis.set_title(title, fontsize=10)
     return figure
@@ -86,12 +86,12 @@ def roofline_figure(points: Mapping[str, tuple[float, float]], bandwidth: float,
     axis = figure.subplots()
     intensities = torch.logspace(-2, 3, 200)
     axis.plot(intensities, (bandwidth * intensities).clamp(max=peak), color="black", lw=1.5)
-    axis.text(0.03, 2.2 * bandwidth * 0.03, f"memory: {bandwidth:.0f} GB/s", fontsize=8, ha="right")
+    axis.text(0.06, 0.015 * bandwidth, f"memory: {bandwidth:.0f} GB/s", fontsize=8)
     axis.text(2 * peak / bandwidth, 1.15 * peak, f"arithmetic: {peak:.0f} GFLOP/s", fontsize=8)
-    axis.set_ylim(top=3 * peak)
     for name, (intensity, speed) in points.items():
         axis.plot(intensity, speed, "o", label=f"{name}: {100 * speed / min(peak, bandwidth * intensity):.0f}% of the roof")
     axis.set(xscale="log", yscale="log", xlabel="operations per byte that must be moved (FLOP/byte)", ylabel="GFLOP/s")
+    axis.set_ylim(top=3 * peak)
     axis.set_title(title, fontsize=10)
     axis.legend(fontsize=8, loc="lower right")
     axis.grid(alpha=0.3)

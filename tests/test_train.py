@@ -8,6 +8,7 @@ import torch
 
 from conftest import stop_after
 from tanet import checkpoint, tanet_tiny, train
+from tanet.aggregate import use
 from tanet.data import load_list, validation_loader
 from tanet.distributed import Process, Stopped
 from tanet.layouts import from_ours
@@ -295,6 +296,13 @@ def test_a_compiled_training_is_the_same_training_and_resumes(
         train.fit(recipe, something_root, tmp_path / "run")
     assert "compiled" in capsys.readouterr().out
     found = computed(train.fit(recipe, something_root, tmp_path / "run"))
+    for row, wanted in zip(found, computed(train.read_metrics(trained_run)), strict=True):
+        assert row == pytest.approx(wanted, rel=1e-2, abs=1e-2)  # rounding, after eight steps
+
+
+def test_the_plain_path_trains_alike(tmp_path, something_root, something_recipe, trained_run):
+    with use("plain"):
+        found = computed(train.fit(something_recipe, something_root, tmp_path / "run"))
     for row, wanted in zip(found, computed(train.read_metrics(trained_run)), strict=True):
         assert row == pytest.approx(wanted, rel=1e-2, abs=1e-2)  # rounding, after eight steps
 
