@@ -22,7 +22,7 @@ from types import ModuleType
 import torch
 
 from tanet import cpp_kernels, plain_kernels
-from tanet.plain_kernels import number, overlap
+from tanet.plain_kernels import dense, number, overlap
 
 PATHS = ("auto", "plain", "cpp", "triton")
 
@@ -164,12 +164,6 @@ def _failure(module: ModuleType, dtype: torch.dtype, taps: int) -> str | None:
     except (RuntimeError, OSError) as error:
         return str(error)
     return None
-
-
-def dense(x: torch.Tensor) -> torch.Tensor:
-    """x [N, T, C, H, W] itself if its frames are contiguous or channels_last, else a contiguous copy."""
-    last = x.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
-    return x if last else x.contiguous()
 
 
 def _check_shapes(x, importance, kernel):

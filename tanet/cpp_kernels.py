@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from tanet.plain_kernels import Affine, number
+from tanet.plain_kernels import Affine, dense, number
 
 FOLDS_BATCHNORM = True
 SOURCE = Path(__file__).with_suffix(".cpp")
@@ -79,7 +79,7 @@ def _run(*command: str) -> str:
 
 def pool(z: torch.Tensor, affine: Affine | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Sums over pixels, [N, C, T] each: (of z, None), or with `affine` (of m * (z - mean), of m)."""
-    z, sums = _dense(z), _table(z, 2)
+    z, sums = dense(z), _table(z, 2)
     _call("pool", z, 1, z, affine, sums)
     return sums[..., 0], sums[..., 1] if affine else None
 
@@ -88,7 +88,7 @@ def mix(
     z: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor, affine: Affine | None = None
 ) -> torch.Tensor:
     """y[n,t,c] = sum_k W[n,c,k] V[n,c,t+k-p] x[n,t+k-p,c]; importance V [N, C, T], kernel W [N, C, K]."""
-    z = _dense(z)
+    z = dense(z)
     y = torch.empty_like(z)
     _call("mix", z, kernel.shape[2], z, importance, kernel, affine, y)
     return y
@@ -99,7 +99,7 @@ def correlate(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Sums over pixels, [N, C, T, K] each: (of x[s] * dy[s-k+p], None), or with `affine` (of m * (z[s] - mean) * dy[s-k+p],
     of m * dy[s-k+p]); 0 where s-k+p is outside the clip."""
-    z, sums = _dense(z), _table(z, 2 * taps)
+    z, sums = dense(z), _table(z, 2 * taps)
     _call("correlate", z, taps, _like(grad_y, z), z, affine, sums)
     return sums[..., :taps], sums[..., taps:] if affine else None
 
@@ -115,7 +115,7 @@ def spread(
 ) -> torch.Tensor:
     """dx[s] = V[s] sum_k W_k dy[s-k+p] + constant[s], constant [N, C, T]; with `affine` and `offsets` (a, b), [C] each,
     dz = scale * (m * dx - a - (z - mean) * b)."""
-    z = _dense(grad_y if affine is None else z)
+    z = dense(grad_y if affine is None else z)
     grad_z = torch.empty_like(z)
     a, b = offsets if affine else (None, None)
     _call("spread", z, kernel.shape[2], _like(grad_y, z), z, importance, kernel, constant, affine, a, b, grad_z)
@@ -124,14 +124,10 @@ def spread(
 
 def moments(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and biased variance of each channel, [C]."""
-    z = _dense(z)
+    z = dense(z)
     mean, variance = (torch.empty(z.shape[2], dtype=number(z.dtype)) for _ in range(2))
     _call("moments", z, 1, z, mean, variance)
     return mean, variance
-
-
-def _dense(z: torch.Tensor) -> torch.Tensor:
-    return z.contiguous() if _layout(z) is None else z
 
 
 def _layout(z: torch.Tensor) -> torch.memory_format | None:

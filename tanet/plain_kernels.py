@@ -92,6 +92,12 @@ def number(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def dense(x: torch.Tensor) -> torch.Tensor:
+    """x [N, T, C, H, W] itself if its frames are contiguous or channels_last, else a contiguous copy."""
+    last = x.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    return x if last else x.contiguous()
+
+
 def overlap(num_frames: int, offset: int) -> tuple[slice, slice]:
     """The frames t and t + offset that both lie in the clip, as (slice of t, slice of t + offset)."""
     length = max(0, num_frames - abs(offset))

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from tanet import fused
-from tanet.aggregate import aggregate, dense, kernels_for
-from tanet.plain_kernels import number
+from tanet.aggregate import aggregate, kernels_for
+from tanet.plain_kernels import dense, number
 
 
 class TAM(nn.Module):
