@@ -5,15 +5,24 @@
 // both: vectors of LANES neighbours in memory, which are pixels in the one layout and channels in the other.
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
 #include <vector>
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
 
 using std::int64_t;
 
-constexpr int64_t ROWS = 4;  // channels_last: pixels that share one load of the coefficients
-constexpr int64_t TILE_BYTES = 1 << 16;  // channels_last: of a frame that stay in the cache while time goes on
+#define INLINE __attribute__((always_inline))  // loops that compilers leave calls in otherwise
+
+constexpr int64_t ROWS = 4;  // channels_last: pixels that are summed up before the sum is written down
+constexpr int64_t TILE_BYTES = 1 << 16;  // of a frame, which stay in the cache while time goes on
+constexpr int64_t CACHE_LINE = 64;  // bytes
+constexpr int WAYS = 4;  // sums side by side, for each addition waits for the last one
+constexpr int64_t CACHE_BYTES = 1 << 24;  // more than that has left the cache before it is read again
 
 struct bfloat16 {
     uint16_t bits;
@@ -46,6 +55,23 @@ static inline void narrow(Vector v, bfloat16* to) {  // to the nearest, ties to 
     std::memcpy(to, &half, sizeof half);
 }
 
+// Past the cache, where there is such a store: others read first what they overwrite. `to` is aligned to the vector.
+static inline void stream(Vector v, Scalar* to) {
+#ifdef __AVX__
+    alignas(32) Scalar packed[LANES];
+    narrow(v, packed);
+    if constexpr (sizeof packed == 32) _mm256_stream_si256((__m256i*)to, *(const __m256i*)packed);
+    else _mm_stream_si128((__m128i*)to, *(const __m128i*)packed);
+#else
+    narrow(v, to);
+#endif
+}
+static inline void end_stream() {
+#ifdef __AVX__
+    _mm_sfence();
+#endif
+}
+
 static inline Vector all(Number value) { return Vector{} + value; }
 
 static inline Number number(const Scalar* from) {
@@ -58,6 +84,14 @@ static inline Number sum(Vector v) {
     for (int lane = 0; lane < LANES; lane++) total += v[lane];
     return total;
 }
+
+struct Steps {  // 0 ... 0 1 ... 1 0 ... 0
+    Number numbers[3 * LANES] = {};
+    constexpr Steps() {
+        for (int lane = 0; lane < LANES; lane++) numbers[LANES + lane] = 1;
+    }
+};
+constexpr Steps STEPS;
 
 // What a vector covers: pixels of one channel, or LANES channels of a pixel. Tables have a number a channel. All lanes, or
 // the first of them (PART) where a row ends; or all lanes, of which the last count and the first were there before (AGAIN):
@@ -75,9 +109,7 @@ template <bool ONE_CHANNEL, Extent EXTENT> struct Place {
     }
     Vector ones() const {
         if (EXTENT == WHOLE) return all(1);
-        Vector v = {};
-        for (int lane = 0; lane < lanes; lane++) v[EXTENT == PART ? lane : LANES - 1 - lane] = 1;
-        return v;
+        return widen(STEPS.numbers + (EXTENT == PART ? 2 * LANES - lanes : lanes));
     }
     // What of a vector is to be summed up.
     Vector counted(Vector v) const { return EXTENT == WHOLE ? v : v * ones(); }
@@ -141,22 +173,41 @@ struct Shape {
     }
     int64_t frame() const { return channels * pixels; }
     int64_t clip() const { return frames * frame(); }
-    int64_t tile() const {  // pixels
-        int64_t fitting = TILE_BYTES / (int64_t)sizeof(Scalar) / channels;
+    // A frame's rows are its pixels, or its channels if it is contiguous; a tile is some rows, a piece of memory.
+    int64_t rows() const { return channels_last ? pixels : channels; }
+    int64_t tile() const {
+        int64_t fitting = TILE_BYTES / (int64_t)sizeof(Scalar) / (frame() / rows());
         return std::max(ROWS, fitting / ROWS * ROWS);
     }
-    int64_t tiles() const { return (pixels + tile() - 1) / tile(); }
+    int64_t tiles() const { return (rows() + tile() - 1) / tile(); }
+    bool streams() const {  // whether results go past the cache
+        return clips * clip() * (int64_t)sizeof(Scalar) > CACHE_BYTES && (channels_last ? channels : pixels) % LANES == 0;
+    }
 };
 
+typedef std::array<const Scalar*, 2> Frames;  // or one, or none, and nullptr
+
 // Calls visit(place, offset, stride, count, channel) for vectors that cover the pixels [first, last) of a channels_last
-// frame, or a row of one channel of a contiguous one.
-template <class Visit> static inline void cover_tile(const Shape& shape, int64_t first, int64_t last, Visit visit) {
-    for (int64_t row = first; row < last; row += ROWS) {
-        int64_t count = std::min(ROWS, last - row), base = row * shape.channels, c = 0;
-        for (; c + LANES <= shape.channels; c += LANES)
-            visit(Place<false, WHOLE>{LANES}, base + c, shape.channels, count, c);
-        if (c < shape.channels) visit(Place<false, PART>{int(shape.channels - c)}, base + c, shape.channels, count, c);
+// frame, or a row of one channel of a contiguous one. A channels_last frame is gone through in the order of memory; or, where
+// frames to be `summed` are given, by vectors of ROWS pixels, for one addition to the table in place of ROWS. As the
+// processor cannot guess from such jumps what is read next, it is told.
+template <int64_t COUNT, class Visit> static inline void cover_pixels(const Shape& shape, int64_t pixel, Visit visit) {
+    int64_t base = pixel * shape.channels, c = 0;
+    for (; c + LANES <= shape.channels; c += LANES)
+        visit(Place<false, WHOLE>{LANES}, base + c, shape.channels, COUNT, c);
+    if (c < shape.channels) visit(Place<false, PART>{int(shape.channels - c)}, base + c, shape.channels, COUNT, c);
+}
+
+template <class Visit>
+static inline void cover_tile(const Shape& shape, int64_t first, int64_t last, Frames summed, Visit visit) {
+    int64_t pixel = first, block = ROWS * shape.channels;
+    for (; summed[0] && pixel + ROWS <= last; pixel += ROWS) {
+        for (const Scalar* frame : summed)
+            for (int64_t i = 0; frame && i < block; i += CACHE_LINE / sizeof(Scalar))
+                __builtin_prefetch(frame + pixel * shape.channels + block + i);
+        cover_pixels<ROWS>(shape, pixel, visit);
     }
+    for (; pixel < last; pixel++) cover_pixels<1>(shape, pixel, visit);
 }
 
 template <class Visit> static inline void cover_row(const Shape& shape, int64_t channel, Visit visit) {
@@ -167,9 +218,10 @@ template <class Visit> static inline void cover_row(const Shape& shape, int64_t 
     else if (rest) visit(Place<true, PART>{rest}, base, LANES, 1, channel);
 }
 
-template <class Visit> static inline void cover(const Shape& shape, int64_t first, int64_t last, Visit visit) {
-    if (shape.channels_last) cover_tile(shape, first, last, visit);
-    else cover_row(shape, first, visit);
+template <class Visit>
+static inline void cover(const Shape& shape, int64_t first, int64_t last, Frames summed, Visit visit) {
+    if (shape.channels_last) cover_tile(shape, first, last, summed, visit);
+    else for (int64_t channel = first; channel < last; channel++) cover_row(shape, channel, visit);
 }
 
 // The frames that tap after tap meet at frame t: t + k - TAPS / 2, or t - k + TAPS / 2 if mirrored. Where that is outside
@@ -199,14 +251,12 @@ static std::vector<Number> coefficients(const Shape& shape, int64_t n, const Num
     return table;
 }
 
-// Runs work(n, first, last) for every clip's tiles, or work(n, channel, channel + 1) for its channels, on several threads.
+// Runs work(n, first, last) for every clip's tiles, rows [first, last), on several threads.
 template <class Work> static void share(const Shape& shape, Work work) {
-    int64_t parts = shape.channels_last ? shape.tiles() : shape.channels;
 #pragma omp parallel for num_threads(shape.threads)
-    for (int64_t item = 0; item < shape.clips * parts; item++) {
-        int64_t n = item / parts, part = item % parts;
-        if (shape.channels_last) work(n, part * shape.tile(), std::min(shape.pixels, (part + 1) * shape.tile()));
-        else work(n, part, part + 1);
+    for (int64_t item = 0; item < shape.clips * shape.tiles(); item++) {
+        int64_t first = item % shape.tiles() * shape.tile();
+        work(item / shape.tiles(), first, std::min(shape.rows(), first + shape.tile()));
     }
 }
 
@@ -214,6 +264,7 @@ template <bool AFFINE>
 static void mix(const Shape& shape, const Scalar* z, const Number* importance, const Number* kernel, Affine affine, Scalar* y) {
     std::vector<std::vector<Number>> tables(shape.clips);
     for (int64_t n = 0; n < shape.clips; n++) tables[n] = coefficients<false>(shape, n, importance, kernel);
+    bool streams = shape.streams();
     share(shape, [&](int64_t n, int64_t first, int64_t last) {
         for (int64_t t = 0; t < shape.frames; t++) {
             const Scalar* from[TAPS];
@@ -224,7 +275,7 @@ static void mix(const Shape& shape, const Scalar* z, const Number* importance, c
             }
             Scalar* to = y + n * shape.clip() + t * shape.frame();
             const Number* table = tables[n].data();
-            cover(shape, first, last, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) {
+            cover(shape, first, last, {}, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) INLINE {
                 Activation<AFFINE> activation(affine, c, place);
                 Vector b[TAPS];
                 for (int k = 0; k < TAPS; k++) b[k] = place.of(table + shape.entry(t, k, c, TAPS));
@@ -232,10 +283,11 @@ static void mix(const Shape& shape, const Scalar* z, const Number* importance, c
                     Vector total = {};
                     for (int k = 0; k < TAPS; k++)
                         total += b[k] * activation.of(place.load(from[k] + offset));
-                    place.store(to + offset, total);
+                    streams ? stream(total, to + offset) : place.store(to + offset, total);
                 }
             });
         }
+        if (streams) end_stream();
     });
 }
 
@@ -249,6 +301,7 @@ static void spread(const Shape& shape, const Scalar* grad_y, const Scalar* z, co
             for (int64_t t = 0; t < shape.frames; t++)
                 tables[n][shape.entry(t, TAPS, c, TAPS + 1)] = constant[(n * shape.channels + c) * shape.frames + t];
     }
+    bool streams = shape.streams();
     share(shape, [&](int64_t n, int64_t first, int64_t last) {
         for (int64_t t = 0; t < shape.frames; t++) {
             const Scalar* from[TAPS];
@@ -260,7 +313,7 @@ static void spread(const Shape& shape, const Scalar* grad_y, const Scalar* z, co
             const Scalar* here = z + n * shape.clip() + t * shape.frame();
             Scalar* to = grad_z + n * shape.clip() + t * shape.frame();
             const Number* table = tables[n].data();
-            cover(shape, first, last, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) {
+            cover(shape, first, last, {}, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) INLINE {
                 Activation<AFFINE> activation(affine, c, place);
                 Vector b[TAPS + 1], less = {}, slope = {};
                 for (int k = 0; k <= TAPS; k++) b[k] = place.of(table + shape.entry(t, k, c, TAPS + 1));
@@ -273,11 +326,26 @@ static void spread(const Shape& shape, const Scalar* grad_y, const Scalar* z, co
                         total = activation.pass(value, total) - less - (value - activation.mean) * slope;
                         total *= activation.scale;
                     }
-                    place.store(to + offset, total);
+                    streams ? stream(total, to + offset) : place.store(to + offset, total);
                 }
             });
         }
+        if (streams) end_stream();
     });
+}
+
+// Calls add(way, offset) for `count` vectors, WAYS of them independent of each other.
+template <class Add> static inline void each(int64_t count, int64_t offset, int64_t stride, Add add) {
+    int64_t i = 0;
+    for (; i + WAYS <= count; i += WAYS)
+        for (int way = 0; way < WAYS; way++) add(way, offset + (i + way) * stride);
+    for (; i < count; i++) add(0, offset + i * stride);
+}
+
+static inline Vector together(const Vector (&ways)[WAYS]) {
+    Vector total = {};
+    for (Vector v : ways) total += v;
+    return total;
 }
 
 // Sums over pixels: `into` [N, C, T, sums]. work(n, t, first, last, table) adds to a table of `sums`. Tiles are summed up apart
@@ -305,20 +373,20 @@ template <class Work> static void sum_up(const Shape& shape, int sums, Number* i
 template <bool AFFINE> static void pool(const Shape& shape, const Scalar* z, Affine affine, Number* sums) {
     sum_up(shape, 2, sums, [&](int64_t n, int64_t t, int64_t first, int64_t last, Number* table) {
         const Scalar* here = z + n * shape.clip() + t * shape.frame();
-        cover(shape, first, last, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) {
+        cover(shape, first, last, {here}, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) {
             Activation<AFFINE> activation(affine, c, place);
-            Vector one = place.ones(), total = {}, positive = {};
-            for (int64_t i = 0; i < count; i++, offset += stride) {
-                Vector value = place.load(here + offset);
+            Vector one = place.ones(), totals[WAYS] = {}, positive[WAYS] = {};
+            each(count, offset, stride, [&](int way, int64_t at) {
+                Vector value = place.load(here + at);
                 if (AFFINE) {
-                    total += activation.pass(value, one * (value - activation.mean));
-                    positive += activation.pass(value, one);
+                    totals[way] += activation.pass(value, one * (value - activation.mean));
+                    positive[way] += activation.pass(value, one);
                 } else {
-                    total += place.counted(value);
+                    totals[way] += place.counted(value);
                 }
-            }
-            place.add(table + shape.entry(t, 0, c, 2), total);
-            if (AFFINE) place.add(table + shape.entry(t, 1, c, 2), positive);
+            });
+            place.add(table + shape.entry(t, 0, c, 2), together(totals));
+            if (AFFINE) place.add(table + shape.entry(t, 1, c, 2), together(positive));
         });
     });
 }
@@ -334,7 +402,9 @@ static void correlate(const Shape& shape, const Scalar* grad_y, const Scalar* z,
             from[k] = grad_y + n * shape.clip() + other * shape.frame();
         }
         const Scalar* here = z + n * shape.clip() + t * shape.frame();
-        cover(shape, first, last, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) {
+        Frames summed = {};
+        if (AFFINE) summed = {here, from[0]};  // else there are half as many sums, and the order of memory wins
+        cover(shape, first, last, summed, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) INLINE {
             Activation<AFFINE> activation(affine, c, place);
             Vector products[TAPS] = {}, passed[TAPS] = {};
             for (int64_t i = 0; i < count; i++, offset += stride) {
@@ -363,15 +433,15 @@ static void moments(const Shape& shape, const Scalar* z, Number* mean, Number* v
     };
     sum_up(shape, 2, sums.data(), [&](int64_t n, int64_t t, int64_t first, int64_t last, Number* table) {
         const Scalar* here = z + n * shape.clip() + t * shape.frame();
-        cover(shape, first, last, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) {
-            Vector shift = place.first(first_pixel(n, t, c)), total = {}, squares = {};
-            for (int64_t i = 0; i < count; i++, offset += stride) {
-                Vector difference = place.counted(place.load(here + offset) - shift);
-                total += difference;
-                squares += difference * difference;
-            }
-            place.add(table + shape.entry(t, 0, c, 2), total);
-            place.add(table + shape.entry(t, 1, c, 2), squares);
+        cover(shape, first, last, {here}, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) {
+            Vector shift = place.first(first_pixel(n, t, c)), totals[WAYS] = {}, squares[WAYS] = {};
+            each(count, offset, stride, [&](int way, int64_t at) {
+                Vector difference = place.counted(place.load(here + at) - shift);
+                totals[way] += difference;
+                squares[way] += difference * difference;
+            });
+            place.add(table + shape.entry(t, 0, c, 2), together(totals));
+            place.add(table + shape.entry(t, 1, c, 2), together(squares));
         });
     });
     int64_t frames = shape.clips * shape.frames;
