@@ -29,7 +29,16 @@ def mix(
         centred, _ = _centred(z, affine)
         return mix(torch.relu(_frame(affine[1]) * centred + _frame(affine[2])), importance, kernel).to(z.dtype)
     folded = [b.to(z.dtype)[..., None, None] for b in _folded_taps(importance, kernel)]
-    y = z * folded[len(folded) // 2]
+    if torch.compiler.is_exporting():
+        return _mixed(z, folded)
+    y = torch.empty_like(z)
+    for clips in _pieces(z):
+        _mixed(z[clips], [b[clips] for b in folded], out=y[clips])
+    return y
+
+
+def _mixed(z, folded, out=None):
+    y = torch.mul(z, folded[len(folded) // 2], out=out)
     for k, b in enumerate(folded):
         into, source = overlap(z.shape[1], k - len(folded) // 2)
         if k != len(folded) // 2:
@@ -47,9 +56,10 @@ def correlate(
         return correlate(grad_y, centred * passes, taps)[0], correlate(grad_y, passes, taps)[0]
     n, t, c = z.shape[:3]
     products = torch.zeros(n, c, t, taps, dtype=number(z.dtype), device=z.device)
-    for k in range(taps):
-        into, source = overlap(t, k - taps // 2)
-        products[:, :, source, k] = _sum(grad_y[:, into] * z[:, source]).transpose(1, 2)
+    for clips in _pieces(z):
+        for k in range(taps):
+            into, source = overlap(t, k - taps // 2)
+            products[clips, :, source, k] = _sum(grad_y[clips, into] * z[clips, source]).transpose(1, 2)
     return products, None
 
 
@@ -73,11 +83,13 @@ def spread(
     weights = importance.transpose(1, 2)[None] * kernel.permute(2, 0, 1)[:, :, None]  # [K, N, T, C]
     weights = weights.to(grad_y.dtype).contiguous()[..., None, None]
     start = constant.transpose(1, 2).to(grad_y.dtype).contiguous()[..., None, None]  # [N, T, C, 1, 1]
-    grad_x = torch.addcmul(start, grad_y, weights[taps // 2])
-    for k in range(taps):
-        into, source = overlap(grad_y.shape[1], k - taps // 2)
-        if k != taps // 2:
-            grad_x[:, source].addcmul_(grad_y[:, into], weights[k][:, source])
+    grad_x = torch.empty_like(grad_y)
+    for clips in _pieces(grad_y):
+        torch.addcmul(start[clips], grad_y[clips], weights[taps // 2, clips], out=grad_x[clips])
+        for k in range(taps):
+            into, source = overlap(grad_y.shape[1], k - taps // 2)
+            if k != taps // 2:
+                grad_x[clips, source].addcmul_(grad_y[clips, into], weights[k, clips, source])
     return grad_x
 
 
@@ -103,6 +115,12 @@ def overlap(num_frames: int, offset: int) -> tuple[slice, slice]:
     length = max(0, num_frames - abs(offset))
     into, source = max(0, -offset), max(0, offset)
     return slice(into, into + length), slice(source, source + length)
+
+
+def _pieces(x: torch.Tensor) -> list[slice]:
+    """Of the clips: one at a time on a CPU, where what is written for a tap is then in the cache for the next."""
+    step = 1 if x.device.type == "cpu" else max(1, len(x))
+    return [slice(start, start + step) for start in range(0, len(x), step)]
 
 
 def _folded_taps(importance: torch.Tensor, kernel: torch.Tensor) -> list[torch.Tensor]:
