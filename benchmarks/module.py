@@ -1,6 +1,6 @@
 """TAM alone, branches included: `tanet.TAM` by path against the published formulation.
 
-    python benchmarks/module.py [--clips 8] [--threads 1] [--rounds 7] [--size 224]
+    python benchmarks/module.py [--clips 8 32] [--threads 1] [--rounds 7] [--size 224]
 
 Time of ResNet-50's 16 modules, 8 frames: each stage's module is timed and counted once for each of its blocks. Float32
 and bfloat16 autocast, contiguous and channels_last, forward and forward plus backward. Figures are ratios to the
@@ -103,7 +103,6 @@ def measure(clips: int, size: int, precision: str, layout: str, rounds: int) -> 
     return ratios(measured(contestants, rounds), "published", **conditions)
 
 
-
 def measure_bandwidth(clips: int, size: int, precision: str, layout: str, rounds: int) -> list[dict]:
     """Bytes that forward, backward and pool must move, by their time, over the same of a copy of x.
 
@@ -159,18 +158,18 @@ def timed(action) -> float:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=8 if device().type == "cpu" else 32)
+    batches = [8, 32] if device().type == "cpu" else [32]
+    parser.add_argument("--clips", type=int, nargs="+", default=batches, help="batches; the last for the bandwidth, too")
     parser.add_argument("--size", type=int, default=224, help="side of the network's input in pixels")
     parser.add_argument("--threads", type=int, default=1 if device().type == "cpu" else torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=7)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     rows = []
-    for measurement in (measure, measure_bandwidth):
-        for precision, layout in product(TYPES, FORMATS):
-            rows += measurement(chosen.clips, chosen.size, precision, layout, chosen.rounds)
-            for row in rows[-1:]:
-                print(row, flush=True)
+    measurements = [(measure, clips) for clips in chosen.clips] + [(measure_bandwidth, chosen.clips[-1])]
+    for (measurement, clips), precision, layout in product(measurements, TYPES, FORMATS):
+        rows += measurement(clips, chosen.size, precision, layout, chosen.rounds)
+        print(rows[-1], flush=True)
     record("module", rows)
 
 

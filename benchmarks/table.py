@@ -36,7 +36,7 @@ class Target:
 
 def module_target(what: str, layout: str, contestant: str, figure: str, limit: float) -> Target:
     where = MODULE | {"precision": "float32", "layout": layout, "contestant": contestant, "figure": figure}
-    return Target(f"one module / published, {what}, float32 {layout}", "module", where, limit)
+    return Target(f"one module / published, {what}, 8 and 32 clips, float32 {layout}", "module", where, limit)
 
 
 def network_target(what: str, task: str, precision: str, limit: float, where=None, clips=(2,), **options) -> Target:
@@ -167,9 +167,8 @@ def _device(record: dict) -> str:
 def module_table(record: dict) -> list[str]:
     """Time of the 16 modules as ratios to the published formulation."""
     rows = matching(record, MODULE | {"figure": ("forward", "forward+backward")})
-    clips = rows[0]["clips"]
-    title = f"ResNet-50's 16 TAM modules, {clips} clips of 8 frames, ratios of time, forward / forward+backward"
-    return grid(title, record, rows, "{precision} {layout}", _ratios)
+    title = "ResNet-50's 16 TAM modules, clips of 8 frames, ratios of time, forward / forward+backward"
+    return grid(title, record, rows, "{clips} clips, {precision} {layout}", _ratios)
 
 
 def network_table(record: dict) -> list[str]:

@@ -7,16 +7,14 @@ N clips, T frames, C channels, H x W pixels.
 """
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from functools import partial
 from urllib.error import URLError
 
 import torch
 import torchvision
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
+from tanet import recompute
 from tanet.tam import TAM
 
 TEMPORAL_MODULES = ("tam", "tsm", "none")
@@ -153,7 +151,7 @@ class TANet(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         for stage in range(self.num_stages):
             layer = getattr(self, f"layer{stage + 1}")
-            x = _twice(layer, x) if self.checkpoint_activations and torch.is_grad_enabled() else layer(x)
+            x = recompute.blocks(layer, x) if self.checkpoint_activations and torch.is_grad_enabled() else layer(x)
         return x
 
     def forward_head(self, features: torch.Tensor) -> torch.Tensor:
@@ -189,33 +187,6 @@ class TANet(nn.Module):
 
 def _keep_output(found: dict, name: str, module, inputs, output) -> None:
     found[name] = output
-
-
-def _twice(layer: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
-    """layer(x), each block computed again when its gradient is wanted."""
-    for block in layer:
-        contexts = partial(_contexts, block)
-        x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
-    return x
-
-
-def _contexts(block: nn.Module):
-    return nullcontext(), _statistics_kept(block)
-
-
-@contextmanager
-def _statistics_kept(block: nn.Module) -> Iterator[None]:
-    """BatchNorm's running statistics have seen this batch already."""
-    norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, (momentum, count) in zip(norms, before):
-            norm.momentum = momentum
-            norm.num_batches_tracked.copy_(count)
 
 
 DEPTHS = {"tanet50": (3, 4, 6, 3), "tanet101": (3, 4, 23, 3), "tanet152": (3, 8, 36, 3), "tanet_tiny": (1, 1, 1, 1)}
