@@ -26,6 +26,8 @@ from tanet.model import ARCHITECTURES, TANet
 from tanet.numerics import FORMATS, autocast
 
 PRECISIONS = ("float32", "bfloat16")
+NETWORKS = ("TSN", "TANet", "TSM", "published TAM", "MMAction2's TAM")
+TASKS = ("training step", "test forward", "inference")
 COMPILE_MODES = ["default"] if device().type == "cpu" else ["default", "reduce-overhead"]
 TEST_SIZE = 256  # pixels; the test setting's crop
 
@@ -122,8 +124,10 @@ def with_compiled(contestant, made: dict[str, TANet], clips: torch.Tensor, preci
 
 def measure_times(made: dict[str, TANet], chosen, precision: str, layout: str) -> list[dict]:
     rows = []
-    batches = [(clips, chosen.size, task) for clips in chosen.clips for task in ("training step", "test forward")]
-    for clips, size, task in [*batches, (1, TEST_SIZE, "inference")]:
+    batches = [(clips, chosen.size, task) for clips in chosen.clips for task in TASKS[:2]] + [(1, TEST_SIZE, TASKS[2])]
+    for clips, size, task in batches:
+        if task not in chosen.tasks:
+            continue
         data = random_clips(clips, chosen.frames, 3, size, size)
         contestant = training_step if task == "training step" else test_forward
         found = measured(with_compiled(contestant, made, data, precision, modes(chosen, task, layout)), chosen.rounds)
@@ -184,6 +188,8 @@ def main():
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=precisions(), help="for times")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument("--without", nargs="+", choices=NETWORKS[2:], default=[], help="contestants to leave out")
     parser.add_argument("--layouts", nargs="+", choices=tuple(FORMATS), default=["channels_last"])
     parser.add_argument("--compile", nargs="*", metavar="MODE", default=COMPILE_MODES, help="of torch.compile; or none")
     parser.add_argument("--threads", type=int, default=1 if on_cpu else torch.get_num_threads())
@@ -194,13 +200,14 @@ def main():
     torch.backends.cudnn.benchmark = True  # as in a training that need not be deterministic
     made = networks(chosen.arch, chosen.frames, chosen.mmaction2)
     check_equal(made, chosen.frames)
+    timed = [name for name in made if name not in chosen.without]
     memory, times = [], {precision: [] for precision in chosen.precisions}
     for layout in chosen.layouts:
         made = {name: model.to(device(), memory_format=FORMATS[layout]) for name, model in made.items()}
         for precision in PRECISIONS:
             memory += measure_memory(made, chosen, precision, layout)
         for precision in chosen.precisions:
-            times[precision] += measure_times(made, chosen, precision, layout)
+            times[precision] += measure_times({name: made[name] for name in timed}, chosen, precision, layout)
     record("network-memory", memory)
     for precision, rows in times.items():
         record(f"network-{precision}", rows)

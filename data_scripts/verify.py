@@ -63,12 +63,12 @@ def verify(
     print(f"{root}: {len(paths)} videos, {len(known)} of them verified already", flush=True)
     others = [row for row in rows if row.path not in names]
     _write(root, [*others, *known.values()])  # whole lines only, before more are added
-    jobs = {(path, expected.get(path)): path for path in waiting}
+    jobs = [(path, expected.get(path)) for path in waiting]
     work = in_processes(check or partial(check_video, indices), jobs, processes, seconds)
     with open(root / TABLE, "a", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         for job, result in track(work, len(jobs), "verify, videos"):
-            path = jobs[job]
+            path, _ = job
             known[path] = _verdict(path.relative_to(root).as_posix(), _size(path), result)
             table.writerow(asdict(known[path]))
             file.flush()

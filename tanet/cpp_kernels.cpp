@@ -251,12 +251,16 @@ static std::vector<Number> coefficients(const Shape& shape, int64_t n, const Num
     return table;
 }
 
-// Runs work(n, first, last) for every clip's tiles, rows [first, last), on several threads.
+// Runs work(n, t, first, last) for the rows [first, last) of every clip's tiles, all frames of a tile one after another, on
+// several threads. If there are fewer tiles than threads, each gets some of the frames.
 template <class Work> static void share(const Shape& shape, Work work) {
+    int64_t pieces = shape.clips * shape.tiles();
+    int64_t spans = std::max<int64_t>(1, std::min(shape.frames, (shape.threads + pieces - 1) / std::max<int64_t>(1, pieces)));
 #pragma omp parallel for num_threads(shape.threads)
-    for (int64_t item = 0; item < shape.clips * shape.tiles(); item++) {
-        int64_t first = item % shape.tiles() * shape.tile();
-        work(item / shape.tiles(), first, std::min(shape.rows(), first + shape.tile()));
+    for (int64_t item = 0; item < pieces * spans; item++) {
+        int64_t n = item / spans / shape.tiles(), first = item / spans % shape.tiles() * shape.tile(), span = item % spans;
+        for (int64_t t = span * shape.frames / spans; t < (span + 1) * shape.frames / spans; t++)
+            work(n, t, first, std::min(shape.rows(), first + shape.tile()));
     }
 }
 
@@ -265,28 +269,26 @@ static void mix(const Shape& shape, const Scalar* z, const Number* importance, c
     std::vector<std::vector<Number>> tables(shape.clips);
     for (int64_t n = 0; n < shape.clips; n++) tables[n] = coefficients<false>(shape, n, importance, kernel);
     bool streams = shape.streams();
-    share(shape, [&](int64_t n, int64_t first, int64_t last) {
-        for (int64_t t = 0; t < shape.frames; t++) {
-            const Scalar* from[TAPS];
-            for (int k = 0; k < TAPS; k++) {
-                int64_t other;
-                meets<false>(shape, t, k, other);
-                from[k] = z + n * shape.clip() + other * shape.frame();
-            }
-            Scalar* to = y + n * shape.clip() + t * shape.frame();
-            const Number* table = tables[n].data();
-            cover(shape, first, last, {}, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) INLINE {
-                Activation<AFFINE> activation(affine, c, place);
-                Vector b[TAPS];
-                for (int k = 0; k < TAPS; k++) b[k] = place.of(table + shape.entry(t, k, c, TAPS));
-                for (int64_t i = 0; i < count; i++, offset += stride) {
-                    Vector total = {};
-                    for (int k = 0; k < TAPS; k++)
-                        total += b[k] * activation.of(place.load(from[k] + offset));
-                    streams ? stream(total, to + offset) : place.store(to + offset, total);
-                }
-            });
+    share(shape, [&](int64_t n, int64_t t, int64_t first, int64_t last) {
+        const Scalar* from[TAPS];
+        for (int k = 0; k < TAPS; k++) {
+            int64_t other;
+            meets<false>(shape, t, k, other);
+            from[k] = z + n * shape.clip() + other * shape.frame();
         }
+        Scalar* to = y + n * shape.clip() + t * shape.frame();
+        const Number* table = tables[n].data();
+        cover(shape, first, last, {}, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) INLINE {
+            Activation<AFFINE> activation(affine, c, place);
+            Vector b[TAPS];
+            for (int k = 0; k < TAPS; k++) b[k] = place.of(table + shape.entry(t, k, c, TAPS));
+            for (int64_t i = 0; i < count; i++, offset += stride) {
+                Vector total = {};
+                for (int k = 0; k < TAPS; k++)
+                    total += b[k] * activation.of(place.load(from[k] + offset));
+                streams ? stream(total, to + offset) : place.store(to + offset, total);
+            }
+        });
         if (streams) end_stream();
     });
 }
@@ -302,34 +304,32 @@ static void spread(const Shape& shape, const Scalar* grad_y, const Scalar* z, co
                 tables[n][shape.entry(t, TAPS, c, TAPS + 1)] = constant[(n * shape.channels + c) * shape.frames + t];
     }
     bool streams = shape.streams();
-    share(shape, [&](int64_t n, int64_t first, int64_t last) {
-        for (int64_t t = 0; t < shape.frames; t++) {
-            const Scalar* from[TAPS];
-            for (int k = 0; k < TAPS; k++) {
-                int64_t other;
-                meets<true>(shape, t, k, other);
-                from[k] = grad_y + n * shape.clip() + other * shape.frame();
-            }
-            const Scalar* here = z + n * shape.clip() + t * shape.frame();
-            Scalar* to = grad_z + n * shape.clip() + t * shape.frame();
-            const Number* table = tables[n].data();
-            cover(shape, first, last, {}, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) INLINE {
-                Activation<AFFINE> activation(affine, c, place);
-                Vector b[TAPS + 1], less = {}, slope = {};
-                for (int k = 0; k <= TAPS; k++) b[k] = place.of(table + shape.entry(t, k, c, TAPS + 1));
-                if (AFFINE) less = place.of(offset_a + c), slope = place.of(offset_b + c);
-                for (int64_t i = 0; i < count; i++, offset += stride) {
-                    Vector total = b[TAPS];
-                    for (int k = 0; k < TAPS; k++) total += b[k] * place.load(from[k] + offset);
-                    if (AFFINE) {
-                        Vector value = place.load(here + offset);
-                        total = activation.pass(value, total) - less - (value - activation.mean) * slope;
-                        total *= activation.scale;
-                    }
-                    streams ? stream(total, to + offset) : place.store(to + offset, total);
-                }
-            });
+    share(shape, [&](int64_t n, int64_t t, int64_t first, int64_t last) {
+        const Scalar* from[TAPS];
+        for (int k = 0; k < TAPS; k++) {
+            int64_t other;
+            meets<true>(shape, t, k, other);
+            from[k] = grad_y + n * shape.clip() + other * shape.frame();
         }
+        const Scalar* here = z + n * shape.clip() + t * shape.frame();
+        Scalar* to = grad_z + n * shape.clip() + t * shape.frame();
+        const Number* table = tables[n].data();
+        cover(shape, first, last, {}, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) INLINE {
+            Activation<AFFINE> activation(affine, c, place);
+            Vector b[TAPS + 1], less = {}, slope = {};
+            for (int k = 0; k <= TAPS; k++) b[k] = place.of(table + shape.entry(t, k, c, TAPS + 1));
+            if (AFFINE) less = place.of(offset_a + c), slope = place.of(offset_b + c);
+            for (int64_t i = 0; i < count; i++, offset += stride) {
+                Vector total = b[TAPS];
+                for (int k = 0; k < TAPS; k++) total += b[k] * place.load(from[k] + offset);
+                if (AFFINE) {
+                    Vector value = place.load(here + offset);
+                    total = activation.pass(value, total) - less - (value - activation.mean) * slope;
+                    total *= activation.scale;
+                }
+                streams ? stream(total, to + offset) : place.store(to + offset, total);
+            }
+        });
         if (streams) end_stream();
     });
 }
@@ -354,9 +354,9 @@ template <class Work> static void sum_up(const Shape& shape, int sums, Number* i
     int64_t parts = shape.channels_last ? shape.tiles() : 1, size = shape.frames * sums * shape.channels;
     std::vector<Number> apart(shape.channels_last ? shape.clips * parts * size : 0, 0);
     if (!shape.channels_last) std::fill(into, into + shape.clips * size, Number(0));
-    share(shape, [&](int64_t n, int64_t first, int64_t last) {
+    share(shape, [&](int64_t n, int64_t t, int64_t first, int64_t last) {
         Number* table = shape.channels_last ? apart.data() + (n * parts + first / shape.tile()) * size : into + n * size;
-        for (int64_t t = 0; t < shape.frames; t++) work(n, t, first, last, table);
+        work(n, t, first, last, table);
     });
     if (!shape.channels_last) return;
     for (int64_t n = 0; n < shape.clips; n++) {

@@ -256,7 +256,7 @@ def main(arguments: list[str] | None = None):
     parser.add_argument("--out", help="where to write result.json; a test that was killed goes on from there")
     parser.add_argument("--gpus", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1, help="CPU processes, with --gpus 0")
-    parser.add_argument("--missing", choices=("raise", "skip"), default="raise", help="about listed videos not there")
+    parser.add_argument("--missing", choices=SKIPPING, default="raise", help="about listed videos not there")
     parser.add_argument("--on-error", choices=SKIPPING, default="raise", help="about videos that cannot be read")
     parser.add_argument("--val-list", help="a list of videos instead of the publisher's annotations")
     parser.add_argument("--recipe", choices=tuple(recipes.RECIPES), help="where the checkpoint fits several")

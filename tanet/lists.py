@@ -10,6 +10,7 @@ from pathlib import Path
 from tanet.annotations import FOLDERS, LABEL_FILES, class_index, kinetics_videos, read_annotations
 from tanet.files import DataError
 from tanet.listfiles import read_rows
+from tanet.options import SKIPPING
 from tanet.probe import Probe, VideoError, read_probes
 from tanet.recipes import Recipe
 from tanet.video import DecordFile, FrameFolder, PyAVFile, open_video
@@ -60,7 +61,7 @@ def load_list(
     """
     if split not in SPLITS:
         raise ValueError(f"split must be train or val, got {split!r}")
-    if missing not in ("raise", "skip"):
+    if missing not in SKIPPING:
         raise ValueError(f"missing must be raise or skip, got {missing!r}")
     root = _existing(root)
     names = class_names_at(recipe.dataset, root)
