@@ -12,7 +12,8 @@ from tanet.numerics import autocast
 KINDS = ("convolutions of frames", "BatchNorm, ReLU, additions", "temporal modules", "all else")
 COLORS = ("#9ecae1", "#c7e9c0", "#e6550d", "#d9d9d9")
 # What else than convolutions belongs to the temporal modules: the passes over frames here, and of the published
-# formulation the copies and the reweighting, the only ones of tensors with five dimensions.
+# formulation the copies and the reweighting, the only ones of tensors with five dimensions. The branches' matrix products
+# look like the classifier's and are as small: they count as the rest.
 TEMPORAL = ("_Pool", "_Mix")
 FIVE_DIMENSIONS = ("aten::copy_", "aten::mul")
 NORMS = ("batch_norm", "relu", "threshold", "clamp_min", "aten::add")

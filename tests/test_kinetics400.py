@@ -375,7 +375,7 @@ def test_a_download_that_is_killed_goes_on_and_ends_with_the_same_bytes(tmp_path
     with serve(big_site) as (address, _):
         run(capsys, *download(address, tmp_path / "undisturbed"))
         for page in big_site.values():
-            page.pause = 0.005
+            page.pause = 0.02  # a file takes longer than until the kill
             page.requests.clear()
         run_with_kills(download(address, tmp_path / "killed"), tmp_path / "killed", 10, 1, 0.5)
     assert content(tmp_path / "killed") == content(tmp_path / "undisturbed")
