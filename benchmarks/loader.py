@@ -1,6 +1,6 @@
 """Clips from files to the device: `tanet.data` against a plain loader; tests batched across videos against one by one.
 
-    python benchmarks/loader.py [--workers 0 1 2] [--batches 8] [--rounds 5] [--arch tanet50] [--size 256] [--videos 30]
+    python benchmarks/loader.py [--workers 0 1 2] [--batches 4] [--rounds 3] [--arch tanet50] [--size 112] [--videos 6]
 
 The plain loader draws the same frames and crops, but reads as much code does: decord's frames in the order of the clip
 (Pillow's of JPEGs), normalised to floats in the loading process. Figures are clips/s and videos/s with files in the
@@ -150,11 +150,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     counts = [0, *powers, cores]
     parser.add_argument("--workers", type=int, nargs="+", default=counts, help="loading processes; a test takes the most")
-    parser.add_argument("--batches", type=int, default=4 * cores, help="of 8 clips, in each round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", type=int, default=2 * cores, help="of 8 clips, in each round")
+    parser.add_argument("--rounds", type=int, default=3 if on_cpu else 5)
     parser.add_argument("--arch", choices=tuple(ARCHITECTURES), default="tanet50", help="that is tested")
     parser.add_argument("--size", type=int, default=112 if on_cpu else 256, help="side of a test crop, in pixels")
-    parser.add_argument("--videos", type=int, default=30 if on_cpu else 600, help="of 1 view in a test; of 30, a 30th")
+    parser.add_argument("--videos", type=int, default=6 if on_cpu else 600, help="of 1 view in a test; of 30, a 30th")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -79,7 +79,9 @@ def main():
     chosen = parser.parse_args()
     recipe = recipes.get("k400_8f").with_changes(
         {"arch": chosen.arch, "crop_size": chosen.size, "clips_per_process": chosen.clips, "init": "none", "epochs": 1,
-         "lr_steps": []} | recipes.parse_changes(chosen.set)
+         "lr_steps": []}
+        | ({"precision": "float32", "memory_format": "channels_last"} if on_cpu else {})  # trying others takes minutes
+        | recipes.parse_changes(chosen.set)
     )  # fmt: skip
     rows, frames = [], footage(*SIZES[0])
     for distance in chosen.key_frames:
