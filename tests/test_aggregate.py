@@ -193,6 +193,23 @@ def test_result_is_the_same_to_the_bit_with_any_number_of_threads(path):
         assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other))
 
 
+@pytest.mark.skipif(cpp_kernels.compiler() is None, reason="no compiler")
+@pytest.mark.parametrize("dtype, clips, tolerance", [(torch.float32, 1, 1e-6), (torch.bfloat16, 2, 1e-2)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_frames_too_large_for_a_cache_are_the_same(memory_format, dtype, clips, tolerance):
+    """More than 16 MiB, which the C++ kernels write past the cache."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(clips * 8, 64, 96, 96, generator=g).to(dtype, memory_format=memory_format).unflatten(0, (clips, 8))
+    importance, kernel = torch.rand(clips, 64, 8, generator=g), torch.rand(clips, 64, 3, generator=g)
+    arguments = [a.requires_grad_() for a in (x, importance, kernel)]
+    with use("cpp"):
+        y, (grad_x, *_) = gradients(aggregate, arguments)
+    wanted, (wanted_grad_x, *_) = gradients(aggregate_reference, [a.detach().float().requires_grad_() for a in arguments])
+    assert x.nbytes > 2**24
+    torch.testing.assert_close(y.float(), wanted, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(grad_x.float(), wanted_grad_x, rtol=2 * tolerance, atol=2 * tolerance)
+
+
 def test_without_a_compiler_the_plain_path_is_taken_and_nothing_said(forgetful, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert paths("cpu") == ("plain",)
