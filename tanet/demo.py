@@ -99,7 +99,7 @@ def main():
     execute("05")  # trains demo Something with TAM
     rows = summary()  # trains both without, tests all four
     (RUNS / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
-    for notebook in ("01", "02", "03", "06", "07"):
+    for notebook in ("01", "02", "03", "06", "07", "08"):
         execute(notebook)
     print(f"\n{'top-1, per cent':18}{'with TAM':>10}{'without':>10}   protocol")
     for name, row in rows.items():
