@@ -124,10 +124,8 @@ def with_compiled(contestant, made: dict[str, TANet], clips: torch.Tensor, preci
 
 def measure_times(made: dict[str, TANet], chosen, precision: str, layout: str) -> list[dict]:
     rows = []
-    batches = [(clips, chosen.size, task) for clips in chosen.clips for task in TASKS[:2]] + [(1, TEST_SIZE, TASKS[2])]
-    for clips, size, task in batches:
-        if task not in chosen.tasks:
-            continue
+    batches = {task: product(chosen.clips, [chosen.size]) for task in TASKS} | {"inference": [(1, TEST_SIZE)]}
+    for task, clips, size in [(task, *batch) for task in chosen.tasks for batch in batches[task]]:
         data = random_clips(clips, chosen.frames, 3, size, size)
         contestant = training_step if task == "training step" else test_forward
         found = measured(with_compiled(contestant, made, data, precision, modes(chosen, task, layout)), chosen.rounds)

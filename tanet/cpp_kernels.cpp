@@ -187,10 +187,6 @@ struct Shape {
 
 typedef std::array<const Scalar*, 2> Frames;  // or one, or none, and nullptr
 
-// Calls visit(place, offset, stride, count, channel) for vectors that cover the pixels [first, last) of a channels_last
-// frame, or a row of one channel of a contiguous one. A channels_last frame is gone through in the order of memory; or, where
-// frames to be `summed` are given, by vectors of ROWS pixels, for one addition to the table in place of ROWS. As the
-// processor cannot guess from such jumps what is read next, it is told.
 template <int64_t COUNT, class Visit> static inline void cover_pixels(const Shape& shape, int64_t pixel, Visit visit) {
     int64_t base = pixel * shape.channels, c = 0;
     for (; c + LANES <= shape.channels; c += LANES)
@@ -218,6 +214,9 @@ template <class Visit> static inline void cover_row(const Shape& shape, int64_t 
     else if (rest) visit(Place<true, PART>{rest}, base, LANES, 1, channel);
 }
 
+// Calls visit(place, offset, stride, count, channel) for vectors that cover the rows [first, last) of a frame. It goes in the
+// order of memory; or, where channels_last frames to be `summed` are given, by vectors of ROWS pixels, for one addition to the
+// table in place of ROWS. As the processor cannot guess from such jumps what is read next, it is told.
 template <class Visit>
 static inline void cover(const Shape& shape, int64_t first, int64_t last, Frames summed, Visit visit) {
     if (shape.channels_last) cover_tile(shape, first, last, summed, visit);
@@ -232,6 +231,19 @@ template <bool MIRRORED> static inline bool meets(const Shape& shape, int64_t t,
     if (!inside) other = t;
     return inside;
 }
+
+// Those frames of a clip.
+template <bool MIRRORED> struct Met {
+    const Scalar* frames[TAPS];
+    bool inside[TAPS];
+    Met(const Shape& shape, const Scalar* clip, int64_t t) {
+        for (int k = 0; k < TAPS; k++) {
+            int64_t other;
+            inside[k] = meets<MIRRORED>(shape, t, k, other);
+            frames[k] = clip + other * shape.frame();
+        }
+    }
+};
 
 // Coefficients of clip n, a table of `width`, TAPS or more. Aggregation: W[c, k] V[c, t + k - p]; mirrored, for the gradient:
 // W[c, k] V[c, t].
@@ -270,12 +282,7 @@ static void mix(const Shape& shape, const Scalar* z, const Number* importance, c
     for (int64_t n = 0; n < shape.clips; n++) tables[n] = coefficients<false>(shape, n, importance, kernel);
     bool streams = shape.streams();
     share(shape, [&](int64_t n, int64_t t, int64_t first, int64_t last) {
-        const Scalar* from[TAPS];
-        for (int k = 0; k < TAPS; k++) {
-            int64_t other;
-            meets<false>(shape, t, k, other);
-            from[k] = z + n * shape.clip() + other * shape.frame();
-        }
+        Met<false> met(shape, z + n * shape.clip(), t);
         Scalar* to = y + n * shape.clip() + t * shape.frame();
         const Number* table = tables[n].data();
         cover(shape, first, last, {}, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) INLINE {
@@ -285,7 +292,7 @@ static void mix(const Shape& shape, const Scalar* z, const Number* importance, c
             for (int64_t i = 0; i < count; i++, offset += stride) {
                 Vector total = {};
                 for (int k = 0; k < TAPS; k++)
-                    total += b[k] * activation.of(place.load(from[k] + offset));
+                    total += b[k] * activation.of(place.load(met.frames[k] + offset));
                 streams ? stream(total, to + offset) : place.store(to + offset, total);
             }
         });
@@ -305,12 +312,7 @@ static void spread(const Shape& shape, const Scalar* grad_y, const Scalar* z, co
     }
     bool streams = shape.streams();
     share(shape, [&](int64_t n, int64_t t, int64_t first, int64_t last) {
-        const Scalar* from[TAPS];
-        for (int k = 0; k < TAPS; k++) {
-            int64_t other;
-            meets<true>(shape, t, k, other);
-            from[k] = grad_y + n * shape.clip() + other * shape.frame();
-        }
+        Met<true> met(shape, grad_y + n * shape.clip(), t);
         const Scalar* here = z + n * shape.clip() + t * shape.frame();
         Scalar* to = grad_z + n * shape.clip() + t * shape.frame();
         const Number* table = tables[n].data();
@@ -321,7 +323,7 @@ static void spread(const Shape& shape, const Scalar* grad_y, const Scalar* z, co
             if (AFFINE) less = place.of(offset_a + c), slope = place.of(offset_b + c);
             for (int64_t i = 0; i < count; i++, offset += stride) {
                 Vector total = b[TAPS];
-                for (int k = 0; k < TAPS; k++) total += b[k] * place.load(from[k] + offset);
+                for (int k = 0; k < TAPS; k++) total += b[k] * place.load(met.frames[k] + offset);
                 if (AFFINE) {
                     Vector value = place.load(here + offset);
                     total = activation.pass(value, total) - less - (value - activation.mean) * slope;
@@ -394,29 +396,23 @@ template <bool AFFINE> static void pool(const Shape& shape, const Scalar* z, Aff
 template <bool AFFINE>
 static void correlate(const Shape& shape, const Scalar* grad_y, const Scalar* z, Affine affine, Number* sums) {
     sum_up(shape, 2 * TAPS, sums, [&](int64_t n, int64_t t, int64_t first, int64_t last, Number* table) {
-        const Scalar* from[TAPS];
-        bool inside[TAPS];
-        for (int k = 0; k < TAPS; k++) {
-            int64_t other;
-            inside[k] = meets<true>(shape, t, k, other);
-            from[k] = grad_y + n * shape.clip() + other * shape.frame();
-        }
+        Met<true> met(shape, grad_y + n * shape.clip(), t);
         const Scalar* here = z + n * shape.clip() + t * shape.frame();
         Frames summed = {};
-        if (AFFINE) summed = {here, from[0]};  // else there are half as many sums, and the order of memory wins
+        if (AFFINE) summed = {here, met.frames[0]};  // else there are half as many sums, and the order of memory wins
         cover(shape, first, last, summed, [&](auto place, int64_t offset, int64_t stride, int64_t count, int64_t c) INLINE {
             Activation<AFFINE> activation(affine, c, place);
             Vector products[TAPS] = {}, passed[TAPS] = {};
             for (int64_t i = 0; i < count; i++, offset += stride) {
                 Vector value = place.load(here + offset);
                 for (int k = 0; k < TAPS; k++) {
-                    Vector gradient = place.counted(activation.pass(value, place.load(from[k] + offset)));
+                    Vector gradient = place.counted(activation.pass(value, place.load(met.frames[k] + offset)));
                     products[k] += gradient * (AFFINE ? value - activation.mean : value);
                     if (AFFINE) passed[k] += gradient;
                 }
             }
             for (int k = 0; k < TAPS; k++) {
-                if (!inside[k]) continue;
+                if (!met.inside[k]) continue;
                 place.add(table + shape.entry(t, k, c, 2 * TAPS), products[k]);
                 if (AFFINE) place.add(table + shape.entry(t, TAPS + k, c, 2 * TAPS), passed[k]);
             }

@@ -2,7 +2,7 @@
 
 cpp_kernels.cpp becomes a small library for each type of pixels and number of taps, a few seconds' work, which is kept in
 the user's cache folder. Why not torch.compile: it takes 5 to 25 s for each shape, and its `mix` at 64x56x56 took 1.9 times
-as long, channels_last 2.7 times (torch 2.12.1, AMD EPYC, 1 thread, 2026-11-25, timed by hand).
+as long, channels_last 2.7 times, as an earlier version of this file (torch 2.12.1, AMD EPYC, 1 thread, 2026-11-25, by hand).
 
 Frames are [N, T, C, H, W], float32, float64 or bfloat16, and [N*T, C, H, W] is contiguous or channels_last; results keep
 both. All else is float32, or float64 for float64 frames. `affine` = (mean, scale, shift), each [C]: what is aggregated then is
