@@ -10,7 +10,11 @@ DISK_GB := 8
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-demo: $(INSTALLED)  ## make the demo data, train with and without TAM, test, run all notebooks
+demo: data  ## make the demo data, train with and without TAM, test, run all notebooks
+	$(BIN)/python -m data_scripts.kinetics400 lists --root data/demo_kinetics
+	$(BIN)/python -m data_scripts.kinetics400 verify --root data/demo_kinetics
+	$(BIN)/python -m data_scripts.something v1 lists --root data/demo_something
+	$(BIN)/python -m data_scripts.something v1 verify --root data/demo_something
 	$(BIN)/python -m tanet.demo
 
 test: $(INSTALLED)  ## run the tests, then the notebooks against their stored outputs
@@ -29,7 +33,7 @@ bench: $(INSTALLED)  ## measure speed on this machine (half an hour on a CPU), w
 	$(BIN)/python benchmarks/table.py --write
 
 data: $(INSTALLED)  ## make the demo data only
-	$(BIN)/python -m data_scripts.make_demo
+	$(BIN)/python -m tanet.demo data
 
 clean:  ## remove demo data and demo runs; the environment stays
 	rm -rf data/demo_kinetics data/demo_something runs/demo
@@ -44,5 +48,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -d $(VENV)/lib || df -Pk . | awk 'NR == 2 && $$4 < $(DISK_GB) * 1048576 \
 	  { print "make: " int($$4 / 1048576) " GB free here, $(DISK_GB) GB are needed for the environment"; exit 1 }'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[data,notebooks,test]'
 	@touch $@

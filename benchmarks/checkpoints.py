@@ -13,12 +13,11 @@ from tempfile import TemporaryDirectory
 import torch
 from common import clock, device, fair_malloc, interleaved, record
 
-from tanet import recipes, state, train
-from tanet.distributed import Process
-from tanet.lists import Sample, VideoList
+from tanet import recipes, train
+from tanet.data import Sample, VideoList
 from tanet.model import ARCHITECTURES
-from tanet.options import Options
-from tanet.watch import Clock, Watch
+from tanet.runtime import Process
+from tanet.train import Clock, Options, Watch, loop, state
 
 SAVE_SECONDS = 60 * Options().save_minutes
 
@@ -39,11 +38,11 @@ def main():
         run_dir = Path(folder)
         (run_dir / "checkpoints").mkdir()
         training = state.begin(recipe, videos.class_names, {}, run_dir, Process(0, 1, device()), None)
-        watch, speed = Watch(training, videos), Clock()
+        watch, speed = Watch(videos, training.run_dir), Clock()
         actions = {
-            "step": lambda: train._step(training, parts, watch),
+            "step": lambda: loop._step(training, parts, watch),
             "checkpoint": lambda: state.save(training),
-            "line": lambda: train._log_step(training, 0.01, 0.5, speed),
+            "line": lambda: loop._log_step(training, 0.01, 0.5, speed),
         }
         times = interleaved({name: timed(action) for name, action in actions.items()}, chosen.rounds)
     seconds = {name: row["seconds"] for name, row in times.items()}

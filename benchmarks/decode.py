@@ -1,4 +1,4 @@
-"""Reading clips from disk: `tanet.video` against decord, PyAV, torchcodec and OpenCV used plainly, and Pillow on JPEGs.
+"""Reading clips from disk: `tanet.data.video` against decord, PyAV, torchcodec and OpenCV used plainly, and Pillow on JPEGs.
 
     python benchmarks/decode.py [--rounds 15]
 
@@ -18,10 +18,8 @@ import torch
 from common import clock, fair_malloc, interleaved, record
 from PIL import Image
 
-from data_scripts.make_demo import write_video
-from tanet import sampling
-from tanet.probe import probe
-from tanet.video import open_video
+from tanet.data import open_video, probe, sampling
+from tanet.demo import write_video
 
 os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "threads;1"  # read when OpenCV is imported
 SIZES = ((340, 256), (640, 360))
@@ -71,7 +69,7 @@ def plain_torchcodec(path: Path, indices: np.ndarray):
 
 
 def by(reader: str | None):
-    """Through tanet.video with a stored probe that names this reader; None: probed on opening, which chooses."""
+    """Through tanet.data.video with a stored probe that names this reader; None: probed on opening, which chooses."""
     probes = {}
 
     def read(path: Path, indices: np.ndarray):

@@ -13,14 +13,14 @@ from itertools import product
 from statistics import median
 
 import torch
+from baselines import PublishedTAM
 from common import device, fair_malloc, record
 from module import FRAMES, STAGES, ShiftedSlices
-from published import PublishedTAM
 from torch import nn
 
 from tanet import TAM
-from tanet.aggregate import paths, use
-from tanet.numerics import autocast
+from tanet.ops import paths, use
+from tanet.runtime import autocast
 
 
 def activations(clips: int, channels: int, side: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

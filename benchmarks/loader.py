@@ -20,19 +20,13 @@ from decode import FRAMES, KEY_DISTANCES, SIZES, footage, pillow_frames, plain_d
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from data_scripts.make_demo import write_video
-from tanet import recipes, sampling
-from tanet.data import EpochBatches, TrainingClips, training_loader
-from tanet.distributed import worker_count
-from tanet.evaluate import _repeatable
-from tanet.lists import Sample, VideoList
+from tanet import recipes
+from tanet.data import EpochBatches, Sample, TrainingClips, VideoList, probe, sampling, training_clip, training_loader
+from tanet.demo import write_video
+from tanet.evaluate import score_videos
 from tanet.model import ARCHITECTURES, PIXEL_MEAN, PIXEL_STD
-from tanet.probe import probe
-from tanet.protocols import get_protocol
-from tanet.recipes import Recipe
-from tanet.scoring import score_videos
-from tanet.transfer import to_device
-from tanet.transforms import training_clip
+from tanet.recipes import Recipe, get_protocol
+from tanet.runtime import repeatable, to_device, worker_count
 
 JPEGS = 48  # frames of a folder
 
@@ -127,7 +121,7 @@ def measure_testing(kinds: dict, chosen: argparse.Namespace) -> list[dict]:
         }
         conditions = {"task": f"test, {views} view(s)", "kind": kind, "arch": chosen.arch, "size": chosen.size}
         conditions["workers"] = recipe.workers
-        with _repeatable(device()):
+        with repeatable(device()):
             rows += shown(measured(contestants, chosen.rounds), "one video at a time", "videos_per_second", conditions)
     return rows
 
@@ -149,7 +143,9 @@ def main():
     powers = [2**power for power in range(cores.bit_length()) if 2**power < cores]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     counts = [0, *powers, cores]
-    parser.add_argument("--workers", type=int, nargs="+", default=counts, help="loading processes; a test takes the most")
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=counts, help="loading processes; a test takes the most"
+    )
     parser.add_argument("--batches", type=int, default=2 * cores, help="of 8 clips, in each round")
     parser.add_argument("--rounds", type=int, default=3 if on_cpu else 5)
     parser.add_argument("--arch", choices=tuple(ARCHITECTURES), default="tanet50", help="that is tested")

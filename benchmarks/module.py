@@ -12,13 +12,13 @@ from itertools import product
 from statistics import median
 
 import torch
+from baselines import PublishedTAM
 from common import clock, device, fair_malloc, measured, ratios, record, spread
-from published import PublishedTAM
 from torch import nn
 
 from tanet import TAM
-from tanet.aggregate import aggregate, aggregate_reference, paths, use
-from tanet.numerics import FORMATS, autocast
+from tanet.ops import aggregate, aggregate_reference, paths, use
+from tanet.runtime import FORMATS, autocast
 
 FRAMES = 8
 # ResNet-50's stages: channels, pixels of the network's input for one of theirs, blocks
@@ -159,7 +159,9 @@ def timed(action) -> float:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     batches = [8, 32] if device().type == "cpu" else [32]
-    parser.add_argument("--clips", type=int, nargs="+", default=batches, help="batches; the last for the bandwidth, too")
+    parser.add_argument(
+        "--clips", type=int, nargs="+", default=batches, help="batches; the last for the bandwidth, too"
+    )
     parser.add_argument("--size", type=int, default=224, help="side of the network's input in pixels")
     parser.add_argument("--threads", type=int, default=1 if device().type == "cpu" else torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=7)

@@ -17,13 +17,12 @@ from itertools import product
 from pathlib import Path
 
 import torch
+from baselines import PublishedTAM, as_mmaction2, replace_slots
 from common import clock, device, fair_malloc, measured, ratios, record
-from published import PublishedTAM, as_mmaction2, replace_slots
 from torch.nn import functional as F
 
-from tanet.complexity import kept_for_backward
-from tanet.model import ARCHITECTURES, TANet
-from tanet.numerics import FORMATS, autocast
+from tanet.model import ARCHITECTURES, TANet, kept_for_backward
+from tanet.runtime import FORMATS, autocast
 
 PRECISIONS = ("float32", "bfloat16")
 NETWORKS = ("TSN", "TANet", "TSM", "published TAM", "MMAction2's TAM")
@@ -57,8 +56,7 @@ def check_equal(made: dict[str, TANet], frames: int) -> None:
     """The published modules compute what TANet does: features in float64, where rounding cannot hide a difference."""
     clip = torch.randn(1, frames, 3, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     features = {
-        name: copy.deepcopy(made[name]).double().eval().forward_features(clip)
-        for name in made.keys() - {"TSN", "TSM"}
+        name: copy.deepcopy(made[name]).double().eval().forward_features(clip) for name in made.keys() - {"TSN", "TSM"}
     }
     wanted = features.pop("TANet")
     for name, found in features.items():

@@ -12,8 +12,8 @@ import torch
 from common import device, fair_malloc, measured, ratios, record
 from network import networks, random_clips, test_forward, training_step
 
-from tanet.aggregate import paths, use
 from tanet.model import ARCHITECTURES
+from tanet.ops import paths, use
 
 # (frames, clips, size): one of them varies at a time
 CPU_CASES = ((8, 1, 112), (16, 1, 112), (32, 1, 112), (8, 2, 112), (8, 4, 112), (8, 1, 168), (8, 1, 224))

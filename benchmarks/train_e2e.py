@@ -17,13 +17,14 @@ from pathlib import Path
 from common import device, record
 from decode import KEY_DISTANCES, SIZES, footage
 
-from data_scripts.make_demo import write_video
 from tanet import recipes, train
-from tanet.distributed import worker_count
+from tanet.cli import parse_changes
+from tanet.data import probe, write_probes
+from tanet.demo import write_video
 from tanet.model import ARCHITECTURES
-from tanet.probe import probe, write_probes
 from tanet.recipes import Recipe
-from tanet.rundir import read_metrics
+from tanet.runtime import worker_count
+from tanet.train import read_metrics
 
 
 def write_root(root: Path, video: Path, counts: dict[str, int], classes: int) -> Path:
@@ -81,7 +82,7 @@ def main():
         {"arch": chosen.arch, "crop_size": chosen.size, "clips_per_process": chosen.clips, "init": "none", "epochs": 1,
          "lr_steps": []}
         | ({"precision": "float32", "memory_format": "channels_last"} if on_cpu else {})  # trying others takes minutes
-        | recipes.parse_changes(chosen.set)
+        | parse_changes(chosen.set)
     )  # fmt: skip
     rows, frames = [], footage(*SIZES[0])
     for distance in chosen.key_frames:

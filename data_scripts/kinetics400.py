@@ -15,17 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from data_scripts.commands import add_processes, end_with_words, only_one
-from data_scripts.download import download
-from data_scripts.fetch import PATIENT, DownloadError, Patience
-from data_scripts.kinetics_archives import BASE_URL, REPLACEMENT, addresses, annotations, extract
-from data_scripts.lists import write_lists
-from data_scripts.resize import FAILURES, resize
-from data_scripts.verify import verify as verify_videos
+from data_scripts.steps.common import add_processes, end_with_words, only_one
+from data_scripts.steps.download import download
+from data_scripts.steps.fetch import PATIENT, DownloadError, Patience
+from data_scripts.steps.kinetics_archives import BASE_URL, REPLACEMENT, addresses, annotations, extract
+from data_scripts.steps.probing import write_lists
+from data_scripts.steps.resize import FAILURES, resize
+from data_scripts.steps.verify import verify as verify_videos
 from tanet import recipes
-from tanet.files import write_text
-from tanet.lists import DataError, VideoList, class_names_at, load_list
-from tanet.sampling import dense_clips
+from tanet.data import VideoList, class_names_at, dense_clips, load_list
+from tanet.errors import DataError
+from tanet.runtime import write_text
 
 SPLITS = ("train", "val", "test")
 LISTED = ("train", "val")  # the test split has no labels

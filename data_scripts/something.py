@@ -22,19 +22,26 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_scripts.commands import add_processes, end_with_words, only_one
-from data_scripts.lists import ListRow, write_lists
-from data_scripts.something_parts import extract
-from data_scripts.verify import verify as verify_videos
-from data_scripts.workers import in_processes
+from data_scripts.steps.common import add_processes, end_with_words, only_one
+from data_scripts.steps.probing import ListRow, write_lists
+from data_scripts.steps.something_parts import extract
+from data_scripts.steps.verify import verify as verify_videos
+from data_scripts.steps.workers import in_processes
 from tanet import recipes
-from tanet.annotations import FOLDERS
-from tanet.files import write_text
-from tanet.lists import SPLITS, STAT_THREADS, Sample, VideoList, class_names_at, load_list
-from tanet.progress import track
-from tanet.sampling import uniform_frames
-from tanet.transforms import mirrored_classes
-from tanet.video import VideoError, open_video
+from tanet.data import (
+    FOLDERS,
+    SPLITS,
+    STAT_THREADS,
+    Sample,
+    VideoList,
+    class_names_at,
+    load_list,
+    mirrored_classes,
+    open_video,
+    uniform_frames,
+)
+from tanet.errors import VideoError
+from tanet.runtime import track, write_text
 
 PUBLISHED = {"v1": {"train": 86_017, "val": 11_522}, "v2": {"train": 168_913, "val": 24_777}}
 FRAMES = "20bn-something-something-v2-frames"

@@ -2,18 +2,38 @@
 
     from tanet import TAM, tanet50
     logits = tanet50(num_classes=400)(clips)  # uint8 [N, 8, 3, H, W] -> [N, 400]
+
+The wings of the package, top floor first; each uses only what stands below it:
+
+    cli         the command `tanet`
+    demo        makes the demo videos, trains and tests the demo networks
+    share       packs a run into a folder to share
+    train       trains a recipe into a run folder
+    evaluate    tests a checkpoint by a published protocol
+    checkpoint  reads and writes weights, ours and those of others
+    data        from lists of videos to batches of clips
+    model       TAM and the network around it
+    ops         the temporal aggregation and its kernels
+    recipes     what a training computes, as data, and the published results
+    runtime     processes, devices, files and progress
+    visualize, notebook, errors
 """
 
-import warnings
-
-from tanet.aggregate import aggregate
+from tanet import sampling
 from tanet.checkpoint import load_model, load_weights
-from tanet.model import TANet, tanet50, tanet101, tanet152, tanet_tiny
-from tanet.tam import TAM
+from tanet.model import TAM, TANet, tanet50, tanet101, tanet152, tanet_tiny
+from tanet.ops import aggregate
 
 __all__ = [
-    "TAM", "TANet", "aggregate", "load_model", "load_weights", "tanet50", "tanet101", "tanet152", "tanet_tiny"
-]  # fmt: skip
-# `python -m tanet.model` and the like import the package, and with it the module they then run.
-warnings.filterwarnings("ignore", "'tanet[.].*' found in sys.modules", RuntimeWarning, "runpy")
+    "TAM",
+    "TANet",
+    "aggregate",
+    "load_model",
+    "load_weights",
+    "sampling",
+    "tanet50",
+    "tanet101",
+    "tanet152",
+    "tanet_tiny",
+]
 __version__ = "0.1.0"

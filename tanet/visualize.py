@@ -122,7 +122,9 @@ def crop_boxes(frame: torch.Tensor, boxes: Mapping[str, Sequence[tuple[int, int,
         axis.imshow(frame.permute(1, 2, 0).numpy())
         for index, (top, left, height, width) in enumerate(group):
             color = f"C{index % 10}"
-            axis.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=color, linewidth=1.5))
+            axis.add_patch(
+                Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=color, linewidth=1.5)
+            )
             axis.plot(left + width / 2 - 0.5, top + height / 2 - 0.5, "o", color=color, markersize=4)
         axis.set_title(label, fontsize=10)
         axis.set_xlabel("x, pixels")
@@ -226,3 +228,66 @@ def _draw_maps(figure, maps: Mapping[str, torch.Tensor]):
         axis.set_xlabel("frame t")
     axes[0].set_ylabel("channel, sorted by its peak")
     figure.colorbar(image, ax=list(axes), label="importance V (sigmoid, 0 to 1)")
+
+
+COLORS = ("#9ecae1", "#c7e9c0", "#e6550d", "#d9d9d9")
+
+
+def step_figure(times: Mapping[str, Mapping[str, float]], title: str, highlight: str) -> Figure:
+    """A bar for each network, its step's milliseconds by kind: {network: {kind: ms}}."""
+    figure = Figure(figsize=(9, 0.7 * len(times) + 1.6), layout="constrained")
+    axis = figure.subplots()
+    for row, by_kind in enumerate(times.values()):
+        start = 0.0
+        for kind, color in zip(by_kind, COLORS):
+            axis.barh(row, by_kind[kind], left=start, color=color, label=kind if row == 0 else None)
+            start += by_kind[kind]
+        share = by_kind[highlight] / start
+        axis.text(start, row, f" {start:.0f} ms, {100 * share:.0f}% in {highlight}", va="center", fontsize=8)
+    axis.set_yticks(range(len(times)), list(times))
+    axis.invert_yaxis()
+    axis.set_xlabel("milliseconds of a training step (forward and backward)")
+    axis.set_xlim(right=1.4 * max(sum(by_kind.values()) for by_kind in times.values()))
+    axis.legend(loc="upper center", bbox_to_anchor=(0.4, -0.22), ncols=len(COLORS), fontsize=8, frameon=False)
+    axis.set_title(title, fontsize=10)
+    return figure
+
+
+def roofline_figure(points: Mapping[str, tuple[float, float]], bandwidth: float, peak: float, title: str) -> Figure:
+    """What memory and arithmetic allow, and what was reached: {name: (FLOP per byte, GFLOP/s)}; `bandwidth` in GB/s,
+    `peak` in GFLOP/s."""
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axis = figure.subplots()
+    intensities = torch.logspace(-2, 3, 200)
+    axis.plot(intensities, (bandwidth * intensities).clamp(max=peak), color="black", lw=1.5)
+    axis.text(0.06, 0.015 * bandwidth, f"memory: {bandwidth:.0f} GB/s", fontsize=8)
+    axis.text(2 * peak / bandwidth, 1.15 * peak, f"arithmetic: {peak:.0f} GFLOP/s", fontsize=8)
+    for name, (intensity, speed) in points.items():
+        axis.plot(
+            intensity, speed, "o", label=f"{name}: {100 * speed / min(peak, bandwidth * intensity):.0f}% of the roof"
+        )
+    axis.set(xscale="log", yscale="log", xlabel="operations per byte that must be moved (FLOP/byte)", ylabel="GFLOP/s")
+    axis.set_ylim(top=3 * peak)
+    axis.set_title(title, fontsize=10)
+    axis.legend(fontsize=8, loc="lower right")
+    axis.grid(alpha=0.3)
+    return figure
+
+
+def ladder_figure(rungs: Mapping[str, Mapping[str, float]], title: str) -> Figure:
+    """Ratios of time to the first rung: {rung: {column: ratio}}, a group of bars a rung."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axis = figure.subplots()
+    axis.axhline(1, color="black", lw=0.8)
+    columns = list(next(iter(rungs.values())))
+    width = 0.8 / len(columns)
+    for place, column in enumerate(columns):
+        heights = [rung[column] for rung in rungs.values()]
+        at = [index + (place - (len(columns) - 1) / 2) * width for index in range(len(rungs))]
+        bars = axis.bar(at, heights, width, label=column, color=f"C{place}")
+        axis.bar_label(bars, [f"{height:.2f}" for height in heights], fontsize=7)
+    axis.set_xticks(range(len(rungs)), list(rungs), fontsize=9)
+    axis.set_ylabel("time, published = 1")
+    axis.legend(fontsize=8)
+    axis.set_title(title, fontsize=10)
+    return figure

@@ -1,17 +1,14 @@
 """What the tests share: devices, small demo data sets, small recipes, a short training."""
 
 import dataclasses
-import os
-import signal
 from pathlib import Path
 
 import pytest
 import torch
 
-from data_scripts.make_demo import make_demo_kinetics, make_demo_something
 from tanet import recipes, train
+from tanet.demo.footage import make_demo_kinetics, make_demo_something
 
-DATA = Path(__file__).parent / "data"
 LAST = (  # the slow ones, quickest first
     "test_speed", "test_triton_kernels", "test_notebook", "test_probe", "test_footage_exact", "test_evaluate", "test_lists", "test_workers", "test_archives", "test_resize",
     "test_download", "test_kinetics400", "test_something", "test_verify", "test_pack", "test_live", "test_skips", "test_train",
@@ -55,19 +52,6 @@ def kinetics_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def something_root(tmp_path_factory) -> Path:
     return make_demo_something(tmp_path_factory.mktemp("something"), train=32, val=16)
-
-
-def stop_after(monkeypatch, steps, number=signal.SIGINT):
-    """A signal comes to this process during this step of its training, counted from 1."""
-    original, done = train._step, []
-
-    def step(*arguments):
-        done.append(1)
-        if len(done) == steps:
-            os.kill(os.getpid(), number)
-        return original(*arguments)
-
-    monkeypatch.setattr(train, "_step", step)
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+"""From lists of videos to batches of clips.
+
+annotations  the publishers' annotations of the data sets
+list_files   lists of videos as other code bases write them
+lists        which videos a split has, joined with the disk
+probing      what a video file holds, and which decoder reads it
+video        frames from video files and folders of JPEGs
+sampling     which frames of a video make a clip
+transforms   resizing, crops and flips
+clips        clips for training, validation and testing
+loader       batches from worker processes, and what happens to unreadable videos
+"""
+
+from tanet.data import sampling, transforms
+from tanet.data.annotations import FOLDERS, LABEL_FILES
+from tanet.data.clips import TrainingClips, ValidationClips, test_views
+from tanet.data.list_files import Row, read_rows, write_list
+from tanet.data.lists import (
+    PROBES,
+    SKIPPING,
+    SPLITS,
+    STAT_THREADS,
+    Sample,
+    VideoList,
+    class_names_at,
+    datasets_at,
+    load_list,
+    read_probes,
+    readers,
+    write_probes,
+)
+from tanet.data.loader import (
+    EpochBatches,
+    Unreadable,
+    culprits_named,
+    make_loader,
+    refuse,
+    training_loader,
+    validation_loader,
+)
+from tanet.data.probing import FASTER, Probe, probe
+from tanet.data.sampling import dense_center, dense_clips, dense_train, uniform_center, uniform_frames, uniform_train
+from tanet.data.transforms import (
+    center_crop,
+    mirrored_classes,
+    multi_scale_crop,
+    resize_short_side,
+    three_crops,
+    training_clip,
+)
+from tanet.data.video import FrameFolder, PyAVFile, open_video
+
+__all__ = [
+    "EpochBatches",
+    "FASTER",
+    "FOLDERS",
+    "FrameFolder",
+    "LABEL_FILES",
+    "PROBES",
+    "Probe",
+    "PyAVFile",
+    "Row",
+    "SKIPPING",
+    "SPLITS",
+    "STAT_THREADS",
+    "Sample",
+    "TrainingClips",
+    "Unreadable",
+    "ValidationClips",
+    "VideoList",
+    "center_crop",
+    "class_names_at",
+    "culprits_named",
+    "datasets_at",
+    "dense_center",
+    "dense_clips",
+    "dense_train",
+    "load_list",
+    "make_loader",
+    "mirrored_classes",
+    "multi_scale_crop",
+    "open_video",
+    "probe",
+    "read_probes",
+    "read_rows",
+    "readers",
+    "refuse",
+    "resize_short_side",
+    "sampling",
+    "test_views",
+    "three_crops",
+    "training_clip",
+    "training_loader",
+    "transforms",
+    "uniform_center",
+    "uniform_frames",
+    "uniform_train",
+    "validation_loader",
+    "write_list",
+    "write_probes",
+]

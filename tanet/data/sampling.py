@@ -1,0 +1,97 @@
+"""Which frames of a video make a clip: pure functions of the number of frames, 0-based indices out.
+
+`style` says whose habits are followed where the two published code bases differ: "mmaction2" or "official" (the
+authors' repository). Random functions take the generator, so a sample is a function of its seed alone.
+
+n frames in the video, T frames in a clip.
+"""
+
+import numpy as np
+
+from tanet.recipes import STYLES, WINDOW
+
+
+def dense_train(total_frames: int, num_frames: int, rng: np.random.Generator) -> np.ndarray:
+    """One clip from a random 64-frame window -> int64 [1, T]; videos shorter than the window wrap around.
+
+    As in both code bases the last possible start is never drawn.
+    """
+    _check(total_frames, num_frames)
+    positions = max(1, total_frames - WINDOW + 1)
+    start = 0 if positions == 1 else int(rng.integers(0, positions - 1))
+    return _dense(np.array([start]), total_frames, num_frames)
+
+
+def dense_clips(total_frames: int, num_frames: int, num_clips: int = 10) -> np.ndarray:
+    """`num_clips` evenly spaced windows for testing -> int64 [num_clips, T]; both styles agree."""
+    _check(total_frames, num_frames)
+    positions = max(1, total_frames - WINDOW + 1)
+    starts = np.arange(num_clips) * (positions - 1) // max(1, num_clips - 1)
+    return _dense(starts, total_frames, num_frames)
+
+
+def dense_center(total_frames: int, num_frames: int) -> np.ndarray:
+    """The middle window, one clip for validation while training (official style) -> int64 [1, T]."""
+    _check(total_frames, num_frames)
+    positions = max(1, total_frames - WINDOW + 1)
+    return _dense(np.array([positions // 2]), total_frames, num_frames)
+
+
+def uniform_train(total_frames: int, num_frames: int, rng: np.random.Generator, style: str = "mmaction2") -> np.ndarray:
+    """One random frame from each of T equal segments -> int64 [1, T].
+
+    With fewer frames than segments MMAction2 spreads what there is and the official code repeats the first frame.
+    """
+    _check(total_frames, num_frames, style)
+    length = total_frames // num_frames
+    segments = np.arange(num_frames)
+    if length > 0:
+        indices = segments * length + rng.integers(0, length, num_frames)
+    elif style == "mmaction2":
+        indices = np.rint(segments * (total_frames / num_frames)).astype(np.int64) % total_frames
+    else:
+        indices = np.zeros(num_frames, np.int64)
+    return indices[None]
+
+
+def uniform_frames(total_frames: int, num_frames: int, twice: bool = False, style: str = "mmaction2") -> np.ndarray:
+    """The frames of T equal segments for testing -> int64 [1, T], or [2, T] with `twice` ("accurate").
+
+    Once: the middle of each segment, in both styles. Twice: MMAction2 adds each segment's first frame; the official
+    code takes first frames at two offsets instead.
+    """
+    _check(total_frames, num_frames, style)
+    segments = np.arange(num_frames)
+    first = segments * total_frames // num_frames
+    middle = (2 * segments + 1) * total_frames // (2 * num_frames)
+    if not twice:
+        return middle[None]
+    if style == "mmaction2":
+        return np.stack([middle, first])
+    # The official start is -1 for videos shorter than a clip; the sum is truncated towards zero, not floored.
+    start = total_frames // num_frames - 1
+    shifted = np.trunc(start + segments * (total_frames / num_frames)).astype(np.int64) % total_frames
+    return np.stack([first, shifted])
+
+
+def uniform_center(total_frames: int, num_frames: int, style: str = "mmaction2") -> np.ndarray:
+    """One clip for validation while training -> int64 [1, T]: `uniform_frames`, but official style repeats the first
+    frame of videos with at most T frames."""
+    if style == "official" and total_frames <= num_frames:
+        _check(total_frames, num_frames, style)
+        return np.zeros((1, num_frames), np.int64)
+    return uniform_frames(total_frames, num_frames, style=style)
+
+
+def _dense(starts: np.ndarray, total_frames: int, num_frames: int) -> np.ndarray:
+    stride = WINDOW // num_frames
+    return (starts[:, None] + np.arange(num_frames) * stride) % total_frames
+
+
+def _check(total_frames: int, num_frames: int, style: str = "mmaction2"):
+    if total_frames < 1:
+        raise ValueError(f"a clip needs at least 1 frame to choose from, the video has {total_frames}")
+    if num_frames < 1:
+        raise ValueError(f"num_frames must be at least 1, got {num_frames}")
+    if style not in STYLES:
+        raise ValueError(f"style must be one of {', '.join(STYLES)}; got {style!r}")

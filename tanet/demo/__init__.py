@@ -1,0 +1,33 @@
+"""The demo: made videos, and networks trained on them.
+
+footage  makes the demo videos in the real data sets' formats
+runs     trains and tests the demo networks, runs the notebooks
+"""
+
+from tanet.demo.footage import (
+    KINETICS_PAIRS,
+    SOMETHING_PAIRS,
+    draw_clip,
+    make_demo_kinetics,
+    make_demo_something,
+    write_video,
+)
+from tanet.demo.runs import ROOT, RUNS, data_root, execute, run_all, run_dir, summary, tested, trained
+
+__all__ = [
+    "KINETICS_PAIRS",
+    "ROOT",
+    "RUNS",
+    "SOMETHING_PAIRS",
+    "data_root",
+    "draw_clip",
+    "execute",
+    "make_demo_kinetics",
+    "make_demo_something",
+    "run_all",
+    "run_dir",
+    "summary",
+    "tested",
+    "trained",
+    "write_video",
+]

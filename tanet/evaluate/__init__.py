@@ -1,0 +1,31 @@
+"""Tests of a network: every video's scores by a protocol, the metrics, result.json.
+
+testing     plans a test and runs it
+scoring     a video's views and their scores, shared among processes
+validation  loss and accuracy while a training runs
+metrics     accuracy from scores, and how sure it is
+partial     scores on disk while a test runs, so that it can be resumed
+report      result.json and its page
+"""
+
+from tanet.data import test_views
+from tanet.evaluate.metrics import interval
+from tanet.evaluate.partial import PartialScores
+from tanet.evaluate.report import result_page, videos_tested
+from tanet.evaluate.scoring import score_videos, score_views, views_at_once
+from tanet.evaluate.testing import plan, run
+from tanet.evaluate.validation import validate
+
+__all__ = [
+    "PartialScores",
+    "interval",
+    "plan",
+    "result_page",
+    "run",
+    "score_videos",
+    "score_views",
+    "test_views",
+    "validate",
+    "videos_tested",
+    "views_at_once",
+]

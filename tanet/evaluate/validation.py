@@ -1,0 +1,54 @@
+"""Loss and accuracy on the validation videos while a training runs; for published protocols see tanet.evaluate."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from tanet.data import Unreadable, culprits_named, refuse
+from tanet.evaluate.metrics import label_ranks
+from tanet.model import TANet
+from tanet.runtime import Process, autocast, fetch, one_behind, to_device, track
+
+
+@torch.no_grad()
+def validate(
+    model: TANet,
+    loader: DataLoader,
+    process: Process,
+    precision: str,
+    label: str = "validation",
+    after_batch: Callable[[list[Unreadable]], None] = refuse,
+    quiet: bool = False,
+) -> dict:
+    """Loss and accuracy on one centred clip of every validation video, each counted once over all processes.
+
+    `after_batch` is told which videos of the batch could not be read, and by default does not allow any. They do not count.
+    """
+    model.eval()
+    device = process.device
+
+    def begun() -> Iterator[tuple[Callable[[], torch.Tensor], torch.Tensor]]:
+        for clips, labels, _, unreadable in track(
+            loader, len(loader), f"{label}, batches", quiet or not process.is_main
+        ):
+            if clips is not None:
+                with autocast(device, precision):
+                    logits = model(*to_device(device, clips))
+                yield fetch(logits.float()), labels
+            after_batch(unreadable)
+
+    totals = torch.zeros(4, dtype=torch.float64)  # loss, top-1, top-5, clips
+    with culprits_named(loader):
+        for logits, labels in one_behind(begun(), device):
+            totals += _batch_totals(logits(), labels)
+    loss, top1, top5, count = torch.stack(process.gather(totals)).sum(0).tolist()
+    count = max(count, 1)
+    return {"val_loss": loss / count, "val_top1": 100 * top1 / count, "val_top5": 100 * top5 / count}
+
+
+def _batch_totals(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    rank = label_ranks(logits.numpy(), labels.numpy())
+    loss = nn.functional.cross_entropy(logits, labels, reduction="sum").item()
+    return torch.tensor([loss, (rank < 1).sum(), (rank < 5).sum(), len(rank)], dtype=torch.float64)

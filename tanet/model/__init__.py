@@ -1,0 +1,52 @@
+"""TAM and the network around it.
+
+tam      the temporal adaptive module (paper section 3)
+tanet    a ResNet with a slot for a temporal module in every bottleneck
+weights  weights into a network: every tensor accounted for
+cost     parameters, multiply-accumulates, memory, and where a step's time goes
+"""
+
+from tanet.model.cost import KINDS, kept_for_backward, measure, summary_table, time_by_kind
+from tanet.model.tam import TAM
+from tanet.model.tanet import (
+    ARCHITECTURES,
+    DEPTHS,
+    PIXEL_MEAN,
+    PIXEL_STD,
+    TEMPORAL_MODULES,
+    Bottleneck,
+    TANet,
+    TemporalShift,
+    build,
+    tanet50,
+    tanet101,
+    tanet152,
+    tanet_tiny,
+)
+from tanet.model.weights import count_classes, count_frames, load_resnet, load_state
+
+__all__ = [
+    "ARCHITECTURES",
+    "Bottleneck",
+    "DEPTHS",
+    "KINDS",
+    "PIXEL_MEAN",
+    "PIXEL_STD",
+    "TAM",
+    "TANet",
+    "TEMPORAL_MODULES",
+    "TemporalShift",
+    "build",
+    "count_classes",
+    "count_frames",
+    "kept_for_backward",
+    "load_resnet",
+    "load_state",
+    "measure",
+    "summary_table",
+    "tanet101",
+    "tanet152",
+    "tanet50",
+    "tanet_tiny",
+    "time_by_kind",
+]

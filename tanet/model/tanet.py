@@ -1,0 +1,253 @@
+"""TANet: a ResNet whose every bottleneck has a slot for a temporal module (paper section 3.4).
+
+With TAM in the slot it is TANet, with a shift it is TSM's network, with nothing it is TSN. Parameter names are
+torchvision's, plus `layerS.B.temporal.*`, so ImageNet weights load by name.
+
+N clips, T frames, C channels, H x W pixels.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from tanet.model import tanet
+from tanet.model.tam import TAM
+from tanet.model.weights import load_imagenet
+
+TEMPORAL_MODULES = ("tam", "tsm", "none")
+PIXEL_MEAN = (123.675, 116.28, 103.53)  # ImageNet, RGB, 0-255
+PIXEL_STD = (58.395, 57.12, 57.375)
+
+
+class TemporalShift(nn.Module):
+    """Lin et al., "TSM", ICCV 2019: 1/8 of the channels see the next frame, 1/8 the frame before, the rest stay."""
+
+    def __init__(self, num_frames: int):
+        super().__init__()
+        self.num_frames = num_frames
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        clips = x.unflatten(0, (-1, self.num_frames))  # [N, T, C, H, W]
+        fold = clips.shape[2] // 8
+        shifted = torch.zeros_like(clips)
+        shifted[:, :-1, :fold] = clips[:, 1:, :fold]
+        shifted[:, 1:, fold : 2 * fold] = clips[:, :-1, fold : 2 * fold]
+        shifted[:, :, 2 * fold :] = clips[:, :, 2 * fold :]
+        return shifted.flatten(0, 1)
+
+
+def temporal_module(name: str, channels: int, num_frames: int) -> nn.Module:
+    """The module for a bottleneck's slot: "tam", "tsm" or "none"; maps [N*T, C, H, W] to the same shape."""
+    if name not in TEMPORAL_MODULES:
+        raise ValueError(f"temporal must be one of {', '.join(TEMPORAL_MODULES)}; got {name!r}")
+    if name == "tam":
+        return TAM(channels, num_frames)
+    return TemporalShift(num_frames) if name == "tsm" else nn.Identity()
+
+
+class Bottleneck(nn.Module):
+    """ResNet bottleneck, stride on the 3x3 convolution, the temporal module between conv1-bn1-relu and conv2.
+
+    With TAM this is the paper's TA-block. [N*T, in_channels, H, W] -> [N*T, 4 * width, H / stride, W / stride].
+    """
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, width: int, stride: int, temporal: str, num_frames: int):
+        super().__init__()
+        out_channels = width * self.expansion
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.temporal = temporal_module(temporal, width, num_frames)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = None
+        if stride != 1 or in_channels != out_channels:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.conv1(x)
+        if isinstance(self.temporal, TAM) and not any(map(_is_watched, (self.bn1, self.relu, self.temporal))):
+            x = self.temporal(x, norm=self.bn1)  # does BatchNorm and ReLU on the way
+        else:
+            x = self.temporal(self.relu(self.bn1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        return self.relu(self.bn3(self.conv3(x)) + shortcut)
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """Whether hooks wait for its input, output or gradients."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, kind) for kind in kinds)
+
+
+class TANet(nn.Module):
+    """Clips in, one score per class out; the scores of a clip's frames are averaged.
+
+    `depths`: bottlenecks per stage. `width`: channels of the first stage's bottlenecks, 64 in ResNet-50. With the attribute
+    `checkpoint_activations` set, training keeps each bottleneck's input alone and computes the rest again on the way back.
+    """
+
+    checkpoint_activations = False
+
+    def __init__(
+        self,
+        depths: tuple[int, ...],
+        num_classes: int,
+        num_frames: int = 8,
+        temporal: str = "tam",
+        dropout: float = 0.5,
+        width: int = 64,
+    ):
+        super().__init__()
+        self.num_classes, self.num_frames = num_classes, num_frames
+        self.conv1 = nn.Conv2d(3, width, 7, 2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+        channels = width
+        for stage, depth in enumerate(depths):
+            blocks = []
+            for block in range(depth):
+                stride = 2 if stage > 0 and block == 0 else 1
+                blocks.append(Bottleneck(channels, width * 2**stage, stride, temporal, num_frames))
+                channels = width * 2**stage * Bottleneck.expansion
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.num_stages = len(depths)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(channels, num_classes)
+        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
+        self._init_weights()
+
+    def _init_weights(self):
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.normal_(self.fc.weight, std=0.001)
+        nn.init.zeros_(self.fc.bias)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """[N, T, 3, H, W], uint8 RGB or already normalised floats -> logits [N, num_classes]."""
+        return self.forward_head(self.forward_features(clips))
+
+    def forward_features(self, clips: torch.Tensor) -> torch.Tensor:
+        """[N, T, 3, H, W] -> [N*T, C, H/32, W/32], C = 2048 in TANet-50."""
+        if clips.ndim != 5 or clips.shape[1:3] != (self.num_frames, 3):
+            raise ValueError(
+                f"clips must be [N, T, 3, H, W] with T = {self.num_frames}, the number of frames this network "
+                f"was built for; got shape {tuple(clips.shape)}"
+            )
+        x = self.normalize(clips).flatten(0, 1)  # [N*T, 3, H, W]
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        for stage in range(self.num_stages):
+            layer = getattr(self, f"layer{stage + 1}")
+            x = tanet.blocks(layer, x) if self.checkpoint_activations and torch.is_grad_enabled() else layer(x)
+        return x
+
+    def forward_head(self, features: torch.Tensor) -> torch.Tensor:
+        """[N*T, C, H, W] -> logits [N, num_classes]: pool, dropout, classify each frame, average over frames."""
+        scores = self.fc(self.dropout(features.mean((2, 3))))  # [N*T, classes]
+        return scores.unflatten(0, (-1, self.num_frames)).mean(1)
+
+    def normalize(self, clips: torch.Tensor) -> torch.Tensor:
+        """uint8 RGB -> zero mean and unit variance per ImageNet channel; floats are taken as already normalised."""
+        return clips if clips.is_floating_point() else (clips - self.pixel_mean) / self.pixel_std
+
+    @torch.no_grad()
+    def temporal_maps(self, clips: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """What each TAM does to these clips: {"layer1.0": (importance map [N, C, T], kernel [N, C, K]), ...}.
+
+        Runs the network as it is: call `eval()` first for the maps that testing uses.
+        """
+        modules = {name: module for name, module in self.named_modules() if isinstance(module, TAM)}
+        importance, kernels, hooks = {}, {}, []
+        for name, module in modules.items():
+            for branch, found in ((module.local_branch, importance), (module.global_branch, kernels)):
+                hooks.append(branch.register_forward_hook(partial(_keep_output, found, name)))
+        try:
+            self(clips)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return {
+            name.removesuffix(".temporal"): (importance[name], kernels[name].unflatten(0, (-1, module.channels)))
+            for name, module in modules.items()
+        }
+
+
+def _keep_output(found: dict, name: str, module, inputs, output) -> None:
+    found[name] = output
+
+
+DEPTHS = {"tanet50": (3, 4, 6, 3), "tanet101": (3, 4, 23, 3), "tanet152": (3, 8, 36, 3), "tanet_tiny": (1, 1, 1, 1)}
+
+
+def tanet50(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None) -> TANet:
+    """TANet on ResNet-50. `weights="imagenet"` starts from torchvision's ResNet weights, as the published runs do."""
+    return load_imagenet(TANet(DEPTHS["tanet50"], num_classes, num_frames, temporal, dropout), "resnet50", weights)
+
+
+def tanet101(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None) -> TANet:
+    """TANet on ResNet-101; arguments as `tanet50`."""
+    return load_imagenet(TANet(DEPTHS["tanet101"], num_classes, num_frames, temporal, dropout), "resnet101", weights)
+
+
+def tanet152(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None) -> TANet:
+    """TANet on ResNet-152; arguments as `tanet50`."""
+    return load_imagenet(TANet(DEPTHS["tanet152"], num_classes, num_frames, temporal, dropout), "resnet152", weights)
+
+
+def tanet_tiny(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None) -> TANet:
+    """One bottleneck a stage, widths 16 to 128, for frames of about 48 x 48: trains on a laptop's CPU in a minute."""
+    if weights is not None:
+        raise ValueError("tanet_tiny has no published weights; use weights=None")
+    return TANet(DEPTHS["tanet_tiny"], num_classes, num_frames, temporal, dropout, width=16)
+
+
+ARCHITECTURES = {"tanet50": tanet50, "tanet101": tanet101, "tanet152": tanet152, "tanet_tiny": tanet_tiny}
+
+
+def build(recipe, weights: str | None = None) -> TANet:
+    """The network that a `tanet.recipes.Recipe` describes, with random weights or `weights="imagenet"`."""
+    make = ARCHITECTURES[recipe.arch]
+    model = make(recipe.num_classes, recipe.num_frames, recipe.temporal, recipe.dropout, weights)
+    model.checkpoint_activations = recipe.checkpoint_activations
+    return model
+
+
+def blocks(layer: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+    """layer(x); each block keeps its input alone and is computed again when its gradient is wanted."""
+    for block in layer:
+        contexts = partial(_contexts, block)
+        x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
+    return x
+
+
+def _contexts(block: nn.Module):
+    return nullcontext(), _statistics_kept(block)
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    """BatchNorm's running statistics have seen this batch already."""
+    norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)

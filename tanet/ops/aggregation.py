@@ -1,0 +1,108 @@
+"""Temporal aggregation, the operation at the heart of TAM (paper sections 3.1-3.3).
+
+    y[n,t,c] = sum_k W[n,c,k] * V[n,c,t+k-p] * x[n,t+k-p,c],    p = K // 2,    zeros outside 0..T-1
+
+Every channel of every clip is convolved over time with its own kernel W after its own reweighting V. V is folded into W, so
+that x is read once and no reweighted, shifted or reordered copy of it exists; the backward pass is written by hand and needs
+x, V and W alone.
+
+One meaning, three paths: "plain" torch operations, anywhere; "cpp" on CPUs, where there is a C++ compiler; "triton" on CUDA
+GPUs. The fastest that works is taken, see `use`. tanet.ops.fused goes further and takes in what stands before the aggregation.
+
+N clips, T frames, C channels, H x W pixels, K taps.
+"""
+
+import torch
+
+from tanet.ops import plain_kernels
+from tanet.ops.dispatch import kernels_for, use
+from tanet.ops.plain_kernels import dense, number, overlap
+
+
+def aggregate_reference(x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    """The equation, tap by tap, under autograd: slow, plain, and what every faster path is tested against.
+
+    x [N, T, C, H, W], importance V [N, C, T], kernel W [N, C, K] with K odd -> [N, T, C, H, W].
+    """
+    num_frames, taps = x.shape[1], kernel.shape[2]
+    weighted = x * importance.transpose(1, 2)[..., None, None]  # [N, T, C, H, W]
+    y = torch.zeros_like(x)
+    for k in range(taps):
+        into, source = overlap(num_frames, k - taps // 2)
+        shifted = torch.zeros_like(x)
+        shifted[:, into] = weighted[:, source]
+        y = y + kernel[:, None, :, k, None, None] * shifted
+    return y
+
+
+def aggregate(x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    """Same meaning as `aggregate_reference`, in fewer passes over x and with a hand-written backward.
+
+    x [N, T, C, H, W] in float32, float64, bfloat16 or float16, contiguous or with channels_last frames, which the result
+    keeps; importance [N, C, T] and kernel [N, C, K], K odd, in the same or a wider type. Differentiable once.
+    """
+    _check_shapes(x, importance, kernel)
+    importance, kernel = (table.to(number(x.dtype)).contiguous() for table in (importance, kernel))
+    if torch.compiler.is_exporting():  # an exported program shall run where tanet is not
+        return plain_kernels.mix(x, importance, kernel)
+    return _aggregate(dense(x), importance, kernel)
+
+
+aggregate.use = use  # `with tanet.aggregate.use("plain"):`, beside the function whose path it chooses
+
+
+@torch.library.custom_op("tanet::aggregate", mutates_args=())
+def _aggregate(x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    return kernels_for(x, kernel.shape[2]).mix(x, importance, kernel)
+
+
+@torch.library.custom_op("tanet::aggregate_backward", mutates_args=())
+def _aggregate_backward(
+    grad_y: torch.Tensor, x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    kernels = kernels_for(x, kernel.shape[2])
+    products = kernels.correlate(grad_y, x, kernel.shape[2])[0]
+    grad_x = kernels.spread(grad_y, None, importance, kernel, torch.zeros_like(importance))
+    return grad_x, *gradients_of_maps(products, importance, kernel)
+
+
+@_aggregate.register_fake
+def _(x, importance, kernel):
+    return torch.empty_like(x)
+
+
+@_aggregate_backward.register_fake
+def _(grad_y, x, importance, kernel):
+    return torch.empty_like(x), torch.empty_like(importance), torch.empty_like(kernel)
+
+
+def _keep_inputs(ctx, inputs, output):
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx, grad_y):
+    return _aggregate_backward(grad_y, *ctx.saved_tensors)
+
+
+_aggregate.register_autograd(_backward, setup_context=_keep_inputs)
+
+
+def gradients_of_maps(
+    products: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """dV[s] = sum_k W_k D[s,k] and dW_k = sum_s V[s] D[s,k], from D [N, C, T, K], the products of x and the gradient."""
+    grad_importance = (products * kernel[:, :, None]).sum(-1)
+    grad_kernel = (products * importance[..., None]).sum(-2)
+    return grad_importance, grad_kernel
+
+
+def _check_shapes(x, importance, kernel):
+    if x.ndim != 5:
+        raise ValueError(f"x must be [N, T, C, H, W], got shape {tuple(x.shape)}")
+    n, t, c = x.shape[:3]
+    if importance.shape != (n, c, t):
+        raise ValueError(
+            f"importance must be [N, C, T] = {(n, c, t)} for x {tuple(x.shape)}, got {tuple(importance.shape)}"
+        )
+    if kernel.ndim != 3 or kernel.shape[:2] != (n, c) or kernel.shape[2] % 2 == 0:
+        raise ValueError(f"kernel must be [N, C, K] = ({n}, {c}, odd K), got {tuple(kernel.shape)}")

@@ -1,0 +1,148 @@
+"""The temporal aggregation in torch operations, for any device and type of pixels.
+
+The functions of tanet.ops.cpp_kernels and tanet.ops.triton_kernels, which say what `affine` is; with it they only show what is meant
+(and, on the meta device, what is kept), since torch operations write down what they compute on the way. Frames are
+[N, T, C, H, W] in any memory format, which the results keep; importance V [N, C, T] and kernel W [N, C, K] in float32, or
+float64.
+"""
+
+import torch
+
+Affine = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+FOLDS_BATCHNORM = False  # for it would not be faster
+
+
+def pool(z: torch.Tensor, affine: Affine | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Sums over pixels, [N, C, T] each: (of z, None), or with `affine` (of m * (z - mean), of m)."""
+    if affine is None:
+        return _sum(z).transpose(1, 2), None
+    centred, passes = _centred(z, affine)
+    return _sum(centred * passes).transpose(1, 2), _sum(passes).transpose(1, 2)
+
+
+def mix(z: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor, affine: Affine | None = None) -> torch.Tensor:
+    """y[n,t,c] = sum_k W[n,c,k] V[n,c,t+k-p] x[n,t+k-p,c]."""
+    if affine is not None:
+        centred, _ = _centred(z, affine)
+        return mix(torch.relu(_frame(affine[1]) * centred + _frame(affine[2])), importance, kernel).to(z.dtype)
+    folded = [b.to(z.dtype)[..., None, None] for b in _folded_taps(importance, kernel)]
+    if torch.compiler.is_exporting():
+        return _mixed(z, folded)
+    y = torch.empty_like(z)
+    for clips in _pieces(z):
+        _mixed(z[clips], [b[clips] for b in folded], out=y[clips])
+    return y
+
+
+def _mixed(z, folded, out=None):
+    y = torch.mul(z, folded[len(folded) // 2], out=out)
+    for k, b in enumerate(folded):
+        into, source = overlap(z.shape[1], k - len(folded) // 2)
+        if k != len(folded) // 2:
+            y[:, into].addcmul_(z[:, source], b)
+    return y
+
+
+def correlate(
+    grad_y: torch.Tensor, z: torch.Tensor, taps: int, affine: Affine | None = None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Sums over pixels, [N, C, T, K] each: (of x[s] * dy[s-k+p], None), or with `affine` (of m * (z[s] - mean) * dy[s-k+p],
+    of m * dy[s-k+p])."""
+    if affine is not None:
+        centred, passes = _centred(z, affine)
+        return correlate(grad_y, centred * passes, taps)[0], correlate(grad_y, passes, taps)[0]
+    n, t, c = z.shape[:3]
+    products = torch.zeros(n, c, t, taps, dtype=number(z.dtype), device=z.device)
+    for clips in _pieces(z):
+        for k in range(taps):
+            into, source = overlap(t, k - taps // 2)
+            products[clips, :, source, k] = _sum(grad_y[clips, into] * z[clips, source]).transpose(1, 2)
+    return products, None
+
+
+def spread(
+    grad_y: torch.Tensor,
+    z: torch.Tensor | None,
+    importance: torch.Tensor,
+    kernel: torch.Tensor,
+    constant: torch.Tensor,
+    affine: Affine | None = None,
+    offsets: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """dx[s] = V[s] sum_k W_k dy[s-k+p] + constant[s], constant [N, C, T]; with `affine` and `offsets` (a, b), [C] each,
+    dz = scale * (m * dx - a - (z - mean) * b)."""
+    if affine is not None:
+        centred, passes = _centred(z, affine)
+        grad_x = spread(grad_y.to(centred.dtype), None, importance, kernel, constant)
+        a, b = map(_frame, offsets)
+        return (_frame(affine[1]) * (passes * grad_x - a - centred * b)).to(z.dtype)
+    taps = kernel.shape[2]
+    weights = importance.transpose(1, 2)[None] * kernel.permute(2, 0, 1)[:, :, None]  # [K, N, T, C]
+    weights = weights.to(grad_y.dtype).contiguous()[..., None, None]
+    start = constant.transpose(1, 2).to(grad_y.dtype).contiguous()[..., None, None]  # [N, T, C, 1, 1]
+    grad_x = torch.empty_like(grad_y)
+    for clips in _pieces(grad_y):
+        torch.addcmul(start[clips], grad_y[clips], weights[taps // 2, clips], out=grad_x[clips])
+        for k in range(taps):
+            into, source = overlap(grad_y.shape[1], k - taps // 2)
+            if k != taps // 2:
+                grad_x[clips, source].addcmul_(grad_y[clips, into], weights[k, clips, source])
+    return grad_x
+
+
+def moments(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and biased variance of each channel, [C]."""
+    variance, mean = torch.var_mean(z.to(number(z.dtype)), (0, 1, 3, 4), correction=0)
+    return mean, variance
+
+
+def number(dtype: torch.dtype) -> torch.dtype:
+    """The type in which frames of this type are summed up."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def dense(x: torch.Tensor) -> torch.Tensor:
+    """x [N, T, C, H, W] itself if its frames are contiguous or channels_last, else a contiguous copy."""
+    last = x.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    return x if last else x.contiguous()
+
+
+def overlap(num_frames: int, offset: int) -> tuple[slice, slice]:
+    """The frames t and t + offset that both lie in the clip, as (slice of t, slice of t + offset)."""
+    length = max(0, num_frames - abs(offset))
+    into, source = max(0, -offset), max(0, offset)
+    return slice(into, into + length), slice(source, source + length)
+
+
+def _pieces(x: torch.Tensor) -> list[slice]:
+    """Of the clips: one at a time on a CPU, where what is written for a tap is then in the cache for the next."""
+    step = 1 if x.device.type == "cpu" else max(1, len(x))
+    return [slice(start, start + step) for start in range(0, len(x), step)]
+
+
+def _folded_taps(importance: torch.Tensor, kernel: torch.Tensor) -> list[torch.Tensor]:
+    """b_k[n,t,c] = W[n,c,k] V[n,c,t+k-p] for the t that have a frame t+k-p; a list of K tensors [N, t, C].
+
+    Laid out channel by channel: where the frames' channels lie side by side, so must their weights, or nothing is
+    vectorised.
+    """
+    reweighting = importance.transpose(1, 2).contiguous()  # [N, T, C]
+    taps = kernel.permute(2, 0, 1).contiguous()  # [K, N, C]
+    sources = [overlap(reweighting.shape[1], k - len(taps) // 2)[1] for k in range(len(taps))]
+    return [tap[:, None] * reweighting[:, source] for tap, source in zip(taps, sources)]
+
+
+def _sum(frames: torch.Tensor) -> torch.Tensor:
+    return frames.sum((-2, -1), dtype=number(frames.dtype))
+
+
+def _centred(z: torch.Tensor, affine: Affine) -> tuple[torch.Tensor, torch.Tensor]:
+    """z - mean, and m: 1 where ReLU lets scale * (z - mean) + shift through, else 0."""
+    mean, scale, shift = map(_frame, affine)
+    centred = z - mean
+    return centred, (scale * centred + shift > 0).to(centred.dtype)
+
+
+def _frame(channels: torch.Tensor) -> torch.Tensor:
+    return channels[:, None, None]

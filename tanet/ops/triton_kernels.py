@@ -1,0 +1,227 @@
+"""The temporal aggregation on CUDA devices by Triton kernels; functions of tensors, without autograd.
+
+The interface of tanet.ops.cpp_kernels. x, z, y and gradients are frames [N, T, C, H, W] in float32, float64, bfloat16 or
+float16, contiguous or channels_last as [N*T, C, H, W]; results keep z's (grad_y's) type and format, and what lies
+otherwise is copied first. V [N, C, T], W [N, C, K] with K odd, sums and statistics are float32, float64 beside float64.
+Frames are read from memory once; sums take no atomics, so that the same input gives the same bits.
+
+`affine` is None or (mean, scale, shift), each [C]: BatchNorm and ReLU in front, so that what is aggregated is
+x = relu(scale * (z - mean) + shift), which is never written to memory; m is 1 where x > 0, else 0.
+"""
+
+import math
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tanet.ops import triton_programs as programs
+from tanet.ops.plain_kernels import Affine, number
+
+FOLDS_BATCHNORM = True
+SCALARS = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))
+CHANNELS = 64  # of a tile of channels_last: whole cache lines of 128 bytes
+SUMS = 24  # that a thread of `correlate` holds for each of its pixels: they fill the registers, 8 frames of 3 taps
+MERGED = 512, 8  # rows and channels of partial moments that a program merges
+
+
+class _Share(NamedTuple):
+    """What a program takes on; fixed, for a search at run time would delay every start.
+
+    A thread reads at most 16 bytes at once. In channels_last it takes few channels, whose maps and statistics fill its
+    registers, and more pixels instead; the 32 threads that run together still read whole cache lines.
+    """
+
+    warps: int  # 32 threads each
+    size: int  # bytes of a frame per thread
+    channels: int  # side by side in a thread, if channels_last
+    turns: int = 1  # tiles of pixels, one after another
+    whole: bool = False  # contiguous: as many pixels of a channel as fit, else as few as keep padding low
+
+
+WALK = _Share(warps=4, size=16, channels=4)
+SUM = _Share(warps=8, size=64, channels=2, whole=True)  # large tiles: few partial sums
+CORRELATE = _Share(warps=4, size=4, channels=2, turns=16)
+
+
+def build(dtype: torch.dtype, taps: int) -> None:
+    """Compiles and runs a kernel for such pixels on the current device; RuntimeError if that cannot be done.
+
+    Triton needs a C compiler and Python's headers to start kernels.
+    """
+    try:
+        maps = torch.zeros(1, 1, taps, dtype=number(dtype), device="cuda")
+        mix(torch.zeros(1, 1, 1, 1, 1, dtype=dtype, device="cuda"), maps[:, :, :1], maps)
+    except Exception as error:  # Triton raises what its tools raise
+        raise RuntimeError(f"Triton cannot compile and run its kernels here: {error}") from error
+
+
+def pool(z: Tensor, affine: Affine | None = None) -> tuple[Tensor, Tensor | None]:
+    """Sums over the pixels [N, C, T]: (sum of z, None); with affine (sum of m * (z - mean), sum of m)."""
+    frames, tile = _tiles(z, SUM)
+    n, t = z.shape[:2]
+    sums = _room_for_sums(frames, tile, n, t, affine)
+    _launch(programs.pool, tile, n * t * tile.count, frames, _dense(affine), sums, sums.stride(), t)
+    return _added(sums, (t,))
+
+
+def mix(z: Tensor, importance: Tensor, kernel: Tensor, affine: Affine | None = None) -> Tensor:
+    """y[n,t,c] = sum_k W[n,c,k] V[n,c,t+k-p] x[n,t+k-p,c], p = K // 2, zeros outside the clip."""
+    frames, tile = _tiles(z, WALK)
+    n, t = z.shape[:2]
+    y = torch.empty_like(frames)
+    v, w = _maps(tile, importance, kernel)
+    _launch(
+        programs.mix, tile, n * tile.count, frames, y, v, v.stride(), w, w.stride(), _dense(affine), t, kernel.shape[2]
+    )
+    return y.unflatten(0, (n, t))
+
+
+def correlate(grad_y: Tensor, z: Tensor, taps: int, affine: Affine | None = None) -> tuple[Tensor, Tensor | None]:
+    """Sums over the pixels for each frame s and tap k, 0 where s-k+p is outside the clip, [N, C, T, K]:
+
+    (sum of z[s] * grad_y[s-k+p], None), or with affine
+    (sum of m * (z[s] - mean) * grad_y[s-k+p], sum of m * grad_y[s-k+p]).
+    """
+    frames, tile = _tiles(z, CORRELATE)
+    n, t = z.shape[:2]
+    sums = _room_for_sums(frames, tile, n, t * taps, affine)
+    most = max(1, SUMS // (taps * len(sums)))
+    chunks = _parts(t, most)
+    _launch(
+        programs.correlate, tile, n * tile.count * chunks, _like(grad_y, tile), frames, _dense(affine),
+        sums, sums.stride(), t, taps, _parts(t, chunks),
+    )  # fmt: skip
+    return _added(sums, (t, taps))
+
+
+def spread(
+    grad_y: Tensor,
+    z: Tensor | None,
+    importance: Tensor,
+    kernel: Tensor,
+    constant: Tensor,
+    affine: Affine | None = None,
+    offsets: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """The gradient of z: du[s] = V[s] * sum_k W_k * grad_y[s-k+p] + constant[n,c,s], constant [N, C, T]; z may be None.
+
+    With affine scale * (m * du - a - (z - mean) * b), offsets = (a, b), each [C].
+    """
+    frames, tile = _tiles(grad_y if affine is None else z, WALK)
+    n, t = grad_y.shape[:2]
+    grad_z = torch.empty_like(frames)
+    v, added, w = _maps(tile, importance, constant, kernel)
+    _launch(
+        programs.spread, tile, n * tile.count, _like(grad_y, tile), frames, grad_z, v, added, v.stride(), w, w.stride(),
+        _dense(affine), _dense(offsets), t, kernel.shape[2],
+    )  # fmt: skip
+    return grad_z.unflatten(0, (n, t))
+
+
+def moments(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance over N, T, H and W, each [C]: those of single tiles, merged, so that nothing cancels."""
+    frames, tile = _tiles(z, SUM)
+    rows = len(frames) * tile.blocks
+    parts = frames.new_empty(3, rows, tile.channels, dtype=number(z.dtype))  # pixels, mean, squared deviations
+    _launch(programs.moments, tile, len(frames) * tile.count, frames, parts, rows)
+    while parts.shape[1] > 1:
+        rows = parts.shape[1]
+        merged = parts.new_empty(3, _parts(rows, MERGED[0]), tile.channels)
+        grid = merged.shape[1], _parts(tile.channels, MERGED[1])
+        with torch.cuda.device_of(z):
+            programs.merge_moments[grid](parts, merged, rows, tile.channels, *MERGED)
+        parts = merged
+    count, mean, squares = parts[:, 0]
+    return mean, squares / count
+
+
+class _Tile(NamedTuple):
+    """How programs share out a frame; see tanet.ops.triton_programs for its height, width and constants."""
+
+    last: bool
+    warps: int
+    channels: int
+    blocks: int  # programs that share a channel: the number of partial sums
+    count: int  # programs for a frame
+    size: tuple[int, int]  # height, and width in steps
+    constants: tuple  # TURNS, LAST, STEP, ROWS, COLS
+
+
+def _tiles(x: Tensor, share: _Share) -> tuple[Tensor, _Tile]:
+    """x's frames [N*T, C, H, W] as they lie, or else a contiguous copy; and their tiles."""
+    frames = x.flatten(0, 1)
+    last = not frames.is_contiguous() and frames.is_contiguous(memory_format=torch.channels_last)
+    frames = frames if last else frames.contiguous()
+    _, channels, height, width = frames.shape
+    return frames, _tile(channels, height * width, frames.element_size(), last, share)
+
+
+@cache
+def _tile(channels: int, pixels: int, element_size: int, last: bool, share: _Share) -> _Tile:
+    in_thread = max(1, share.size // element_size)
+    elements = 32 * share.warps * in_thread
+    if last:
+        height, width = pixels, channels
+        step = math.gcd(width, share.channels)
+        cols = min(_power_of_2(width), CHANNELS)
+    else:
+        height, width = channels, pixels
+        step = math.gcd(width, min(in_thread, 16 // element_size))
+        cols = min(_power_of_2(width), elements)
+        while not share.whole and cols > 64 and _parts(width, cols) * cols > width * 9 / 8:
+            cols //= 2
+    rows = min(_power_of_2(height), elements // cols)
+    turns = min(share.turns, _parts(pixels, rows if last else cols))
+    blocks = _parts(pixels, turns * (rows if last else cols))
+    count = blocks * _parts(channels, cols if last else rows)
+    constants = turns, last, step, rows, cols
+    return _Tile(last, share.warps, channels, blocks, count, (height, width // step), constants)
+
+
+def _parts(whole: int, part: int) -> int:
+    return -(-whole // part)
+
+
+def _power_of_2(least: int) -> int:
+    return 1 << (least - 1).bit_length()
+
+
+def _launch(program, tile: _Tile, count: int, frames: Tensor, *arguments) -> None:
+    with torch.cuda.device_of(frames):
+        program[count,](frames, *arguments, *tile.size, *tile.constants, num_warps=tile.warps)
+
+
+def _like(grad_y: Tensor, tile: _Tile) -> Tensor:
+    """The frames of grad_y [N*T, C, H, W] in the tile's memory format."""
+    wanted = torch.channels_last if tile.last else torch.contiguous_format
+    return grad_y.flatten(0, 1).contiguous(memory_format=wanted)
+
+
+def _dense(vectors: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
+    return vectors and tuple(v.contiguous() for v in vectors)
+
+
+def _maps(tile: _Tile, *maps: Tensor) -> list[Tensor]:
+    """Maps [N, C, ...], for channels_last with neighbouring channels side by side as in the frames."""
+    if not tile.last:
+        return [m.contiguous() for m in maps]
+    together = torch.cat([m.transpose(1, 2) for m in maps], 1)  # one launch for all
+    return [m.transpose(1, 2) for m in together.split([m.shape[2] for m in maps], 1)]
+
+
+def _room_for_sums(frames: Tensor, tile: _Tile, clips: int, entries: int, affine: Affine | None) -> Tensor:
+    """[parts, blocks, N, C, entries]; partial sums of neighbouring channels side by side, if the frames' are so."""
+    shape = [1 if affine is None else 2, tile.blocks, clips, tile.channels, entries]
+    aside = tile.last and tile.blocks > 1
+    shape = shape[:3] + shape[:2:-1] if aside else shape
+    sums = frames.new_empty(shape, dtype=number(frames.dtype))
+    return sums.transpose(3, 4) if aside else sums
+
+
+def _added(sums: Tensor, entries: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+    """[parts, blocks, N, C, entries] -> for each part [N, C, *entries]; None for the second if there is one."""
+    sums = sums.sum(1) if sums.shape[1] > 1 else sums[:, 0]
+    total, *rest = sums.contiguous().unflatten(-1, entries)
+    return total, rest[0] if rest else None

@@ -1,0 +1,51 @@
+"""What a training computes, as data, and what was published about it.
+
+recipe     Recipe: its fields, their checks, JSON
+presets    the published recipes and the demo's
+protocols  the published test protocols: which views of a video are scored
+published  the results to reproduce, with their sources
+"""
+
+from tanet.recipes.presets import (
+    RECIPES,
+    demo_kinetics,
+    demo_something,
+    get,
+    in_style,
+    k400_8f,
+    k400_16f,
+    sthv1_8f,
+    sthv1_16f,
+    sthv2_8f,
+    sthv2_16f,
+)
+from tanet.recipes.protocols import PROTOCOLS, Protocol, get_protocol
+from tanet.recipes.published import FULL_SETS, published_results, published_table
+from tanet.recipes.recipe import STYLES, WINDOW, Arch, Recipe, Temporal, from_dict, from_json
+
+__all__ = [
+    "Arch",
+    "FULL_SETS",
+    "PROTOCOLS",
+    "Protocol",
+    "RECIPES",
+    "Recipe",
+    "STYLES",
+    "Temporal",
+    "WINDOW",
+    "demo_kinetics",
+    "demo_something",
+    "from_dict",
+    "from_json",
+    "get",
+    "get_protocol",
+    "in_style",
+    "k400_16f",
+    "k400_8f",
+    "published_results",
+    "published_table",
+    "sthv1_16f",
+    "sthv1_8f",
+    "sthv2_16f",
+    "sthv2_8f",
+]

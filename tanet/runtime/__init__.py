@@ -1,0 +1,32 @@
+"""What a program needs of the machine: processes, devices, files, progress.
+
+processes  one process or several, and how a notebook starts them
+devices    tensors to and from GPUs, precision, memory format, determinism
+files      files that are written whole or not at all
+progress   a bar at a terminal and in JupyterLab, plain lines in batch logs
+"""
+
+from tanet.runtime.devices import FORMATS, autocast, deterministic, fetch, one_behind, repeatable, to_device
+from tanet.runtime.files import atomic_write, sha256, write_text
+from tanet.runtime.processes import Process, launch, process_group, require_gpus, worker_count
+from tanet.runtime.progress import in_jupyter, track
+
+__all__ = [
+    "FORMATS",
+    "Process",
+    "atomic_write",
+    "autocast",
+    "deterministic",
+    "fetch",
+    "in_jupyter",
+    "launch",
+    "one_behind",
+    "process_group",
+    "repeatable",
+    "require_gpus",
+    "sha256",
+    "to_device",
+    "track",
+    "worker_count",
+    "write_text",
+]

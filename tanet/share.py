@@ -1,0 +1,120 @@
+"""A run in one folder to share: weights, recipe, metrics, result pages, and a model card that holds what was measured.
+
+python -m tanet.checkpoint pack RUN_DIR FOLDER [--which best]
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+
+from tanet import checkpoint, recipes
+from tanet.checkpoint import Checkpoint, convert
+from tanet.evaluate import result_page
+from tanet.runtime import sha256, write_text
+
+WEIGHTS = "model.safetensors"
+
+
+def pack(run_dir: str | os.PathLike, folder: str | os.PathLike, which: str = "last") -> list[str]:
+    """Fills `folder`, which must be new, from the run in `run_dir`; returns what should be said about it, line by line.
+
+    model.safetensors (`which` checkpoint: "last" or "best"), recipe.json, metrics.jsonl, the page of every result*.json of
+    the run that tested that very checkpoint, README.md. Raises FileNotFoundError, FileExistsError or
+    CheckpointError.
+    """
+    run_dir, folder = Path(run_dir), Path(folder)
+    if which not in ("last", "best"):
+        raise ValueError(f"which must be last or best, got {which!r}")
+    stored = checkpoint.read(run_dir / "checkpoints" / f"{which}.pth")
+    if folder.exists():
+        raise FileExistsError(f"{folder} is there already; name a folder to be made")
+    results, others = _results(run_dir, sha256(stored.path))
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        convert(stored, partial / WEIGHTS)
+        write_text(partial / "recipe.json", stored.recipe.to_json())
+        shutil.copyfile(run_dir / "metrics.jsonl", partial / "metrics.jsonl")
+        for path, result in results.items():
+            write_text(partial / f"{path.stem}.md", result_page(result) + "\n")
+        write_text(partial / "README.md", model_card(stored, list(results.values()), sha256(partial / WEIGHTS)))
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    said = [f"{folder}: {len(results)} result(s)" + ("" if results else "; the card says that it was not tested")]
+    return said + [f"{path}: left out, it tested another checkpoint than {stored.path.name}" for path in others]
+
+
+def _results(run_dir: Path, digest: str) -> tuple[dict[Path, dict], list[Path]]:
+    """Results of the checkpoint with this SHA-256, by file, and the files of those of another."""
+    found = {path: json.loads(path.read_text()) for path in sorted(run_dir.glob("result*.json"))}
+    own = {path: result for path, result in found.items() if result["sha256"] == digest}
+    return own, [path for path in found if path not in own]
+
+
+def model_card(stored: Checkpoint, results: list[dict], digest: str) -> str:
+    """README.md of a shared folder; `digest` is the SHA-256 of its weights."""
+    recipe = stored.recipe
+    parts = [
+        "---\nlibrary_name: tanet\npipeline_tag: video-classification\ntags: [video-classification, tam, tanet]\n---",
+        f"# {recipe.arch}, recipe {recipe.name}",
+        f"A network of {recipe.num_frames} frames and {recipe.num_classes} classes with "
+        f"{TEMPORAL[recipe.temporal]}, trained by the code of this package.",
+        "## Use",
+        _USE,
+        "## Measured",
+        *(result_page(result).replace("## ", "### ", 1) for result in results),
+        *([] if results else ["Not run: this checkpoint was not tested by any protocol."]),
+        "## Training",
+        "\n".join(f"- {line}" for line in _training(stored)),
+        "## Files",
+        f"- `{WEIGHTS}`: sha256 {digest}\n- `recipe.json`: every setting of the training\n"
+        "- `metrics.jsonl`: a line every few steps and every epoch\n- `result*.md`: the tables above",
+        "## Licence",
+        "The weights come from the data named above, whose terms apply to them; whoever shares this folder adds the licence.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+TEMPORAL = {
+    "tam": "[TAM](https://arxiv.org/abs/2005.06803), the temporal adaptive module, in every bottleneck",
+    "tsm": "TSM, the temporal shift module, in every bottleneck",
+    "none": "no temporal module (TSN)",
+}
+_USE = f"""```python
+from tanet import load_model
+
+model, recipe, class_names = load_model("{WEIGHTS}")  # in eval mode, on the CPU
+# logits = model(clips)  for uint8 RGB clips [N, T, 3, H, W], T = recipe.num_frames
+```
+
+`python -m tanet.evaluate {WEIGHTS} --data-root DATA` tests it again."""
+
+
+def _training(stored: Checkpoint) -> list[str]:
+    recipe, rest = stored.recipe, stored.rest
+    history, data = rest["history"], rest["data"]
+    lines = [
+        f"Data: {recipe.dataset}, {data['train']['videos']} training and {data['val']['videos']} validation videos "
+        f"(sha256 of the lists {data['train']['sha256'][:16]}..., {data['val']['sha256'][:16]}...).",
+        f"{len(history)} of {recipe.epochs} epochs, {len(rest['sums'])} process(es) of {recipe.clips_per_process} clips "
+        f"x {recipe.accumulation}, {rest['numerics']['precision']}, started from {Path(recipe.init).name}, seed {recipe.seed}.",
+    ]
+    standard = dataclasses.asdict(recipes.get(recipe.name)) if recipe.name in recipes.RECIPES else {}
+    changes = [
+        f"{name} = {value} (recipe: {standard[name]})"
+        for name, value in dataclasses.asdict(recipe).items()
+        if standard and value != standard[name]
+    ]
+    lines.append(
+        f"CHANGED from the recipe: {'; '.join(changes)}." if changes else "No field of the recipe was changed."
+    )
+    if history:
+        last = history[-1]
+        lines.append(
+            f"At the end: training loss {last['loss']:.3f}, validation top-1 {last['val_top1']:.2f}% (one centred clip)."
+        )
+    return lines

@@ -1,0 +1,191 @@
+"""The state of a training in one process: made anew or from a checkpoint, written to one."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from tanet import checkpoint
+from tanet.checkpoint import Checkpoint
+from tanet.data import SKIPPING, VideoList
+from tanet.model import TANet, build
+from tanet.recipes import Recipe
+from tanet.runtime import FORMATS, Process
+from tanet.train import run_folder
+from tanet.train.autotune import choose
+from tanet.train.monitor import ScalarWriter
+from tanet.train.optim import parameter_groups
+from tanet.train.skips import Skips
+
+# What is summed up over the clips of an epoch, and since the last line of metrics.jsonl.
+SUMS = ("loss", "correct", "clips", "grad_norm", "steps")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Keyword arguments of `tanet.train.fit` and `launch`; checked when made."""
+
+    train_list: str | None = None  # a list of videos, see tanet.data.lists; None: the publisher's annotations
+    val_list: str | None = None
+    missing: str = "raise"  # about listed videos that are not there: "raise" or "skip"
+    on_error: str = "raise"  # about videos that cannot be read: "raise" or "skip", see tanet.train.skips
+    skip_limit: float = 0.01  # share of a list's videos that may be skipped in an epoch
+    resume: str = "auto"  # about a run that is in the folder already: "auto" goes on with it, "never" is an error
+    save_minutes: float = 10.0  # between checkpoints within an epoch
+    tensorboard: bool = False  # write what goes to metrics.jsonl for TensorBoard, too
+    quiet: bool = False  # no bar and no line an epoch, for who follows metrics.jsonl
+
+    def __post_init__(self):
+        for name, accepted in (("missing", SKIPPING), ("on_error", SKIPPING), ("resume", ("auto", "never"))):
+            if getattr(self, name) not in accepted:
+                raise ValueError(f"{name} must be {accepted[0]} or {accepted[1]}, got {getattr(self, name)!r}")
+        if not 0 <= self.skip_limit < 1:
+            raise ValueError(f"skip_limit must be a share of at least 0 and under 1, got {self.skip_limit}")
+        if self.save_minutes < 0:
+            raise ValueError(f"save_minutes must not be negative, got {self.save_minutes}")
+
+
+@dataclass
+class Training:
+    """What is computed with, and how far it is."""
+
+    recipe: Recipe
+    options: Options
+    process: Process
+    run_dir: Path
+    model: TANet
+    network: nn.Module  # the model, or the model compiled, distributed, or both
+    ema: AveragedModel | None
+    optimizer: torch.optim.Optimizer
+    numerics: dict[str, str]
+    data: dict  # what the lists were, see run_folder.describe_lists
+    class_names: tuple[str, ...]
+    sums: torch.Tensor  # [2, SUMS] of this process: in this epoch, and since the last line
+    skips: Skips
+    epoch: int = 0  # the one under way, counted from 0
+    clips: int = 0  # of this epoch that are done, by all processes
+    history: list[dict] = field(default_factory=list)  # a row for each finished epoch
+    writer: ScalarWriter | None = None  # of TensorBoard's files
+
+    @property
+    def tells(self) -> bool:
+        """Whether this process says how it goes."""
+        return self.process.is_main and not self.options.quiet
+
+    def record(self, row: dict) -> None:
+        """A line of metrics.jsonl, which is the record; the first process writes it."""
+        run_folder.append_metrics(self.run_dir, row)
+        if self.writer is not None:
+            self.writer.add(row)
+
+    @property
+    def tested(self) -> TANet:
+        """The network that is validated, and that others load."""
+        return self.model if self.ema is None else self.ema.module
+
+    def settle(self, split: str, videos: VideoList) -> int:
+        """Lists the videos skipped lately, see tanet.train.skips; returns how many they are in this epoch."""
+        return self.skips.settle(split, videos, self.epoch + 1, self.clips)
+
+    def next_epoch(self) -> None:
+        self.epoch, self.clips = self.epoch + 1, 0
+        self.sums.zero_()
+
+
+def begin(
+    recipe: Recipe,
+    class_names: tuple[str, ...],
+    data: dict,
+    run_dir: Path,
+    process: Process,
+    stored: Checkpoint | None,
+    options: Options = Options(),
+) -> Training:
+    """A run at its first step, or where the checkpoint `stored` left it."""
+    torch.manual_seed(recipe.seed)
+    model = (build(recipe) if stored else _initial_model(recipe, class_names, process)).to(process.device)
+    if recipe.sync_batchnorm and process.world_size > 1:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True) if recipe.ema else None
+    optimizer = torch.optim.SGD(parameter_groups(model, recipe), lr=recipe.lr, momentum=recipe.momentum)
+    if stored is None:
+        numerics = choose(model, recipe, process)
+    else:
+        numerics = stored.rest["numerics"]
+        _restore(model, ema, optimizer, stored)
+    model.to(memory_format=FORMATS[numerics["memory_format"]])
+    # Checkpoints from before there was the choice are of runs without.
+    network = torch.compile(model) if numerics.get("compile") == "on" else model
+    training = Training(
+        recipe, options, process, run_dir, model, _distributed(network, process), ema, optimizer, numerics, data, class_names,
+        sums=torch.zeros(2, len(SUMS), dtype=torch.float64, device=process.device),
+        skips=Skips(process, run_dir, options.on_error, options.skip_limit),
+    )  # fmt: skip
+    if stored is not None:
+        training.epoch, training.clips = stored.rest["epoch"], stored.rest["clips"]
+        training.history = list(stored.rest["history"])
+        training.sums.copy_(_own_sums(stored.rest["sums"], process))
+        if len(training.history) > training.epoch:  # the checkpoint of a finished epoch
+            training.next_epoch()
+    return training
+
+
+def save(training: Training, best: bool = False) -> None:
+    """Writes the newest checkpoint; all processes call it, the first one writes."""
+    sums = training.process.gather(training.sums.cpu())
+    if not training.process.is_main:
+        return
+    state = {
+        "model": training.tested.state_dict(),
+        "optimizer": training.optimizer.state_dict(),
+        "epoch": training.epoch,
+        "clips": training.clips,
+        "sums": sums,
+        "history": training.history,
+        "numerics": training.numerics,
+        "recipe": training.recipe.to_json(),
+        "class_names": list(training.class_names),
+        "data": training.data,
+    }
+    if training.ema is not None:
+        state["trained"] = training.model.state_dict()
+    run_folder.save(training.run_dir, state, best)
+
+
+def _restore(model: TANet, ema: AveragedModel | None, optimizer: torch.optim.Optimizer, stored: Checkpoint) -> None:
+    if ema is None:
+        checkpoint.load_weights(model, stored)
+    else:
+        checkpoint.load_weights(ema.module, stored)
+        ema.n_averaged.fill_(1)  # it has begun
+        model.load_state_dict(stored.rest["trained"])
+    optimizer.load_state_dict(stored.rest["optimizer"])
+
+
+def _own_sums(stored: list[torch.Tensor], process: Process) -> torch.Tensor:
+    """This process's sums; all of them go to the first if there were other processes than now."""
+    if len(stored) == process.world_size:
+        return stored[process.rank]
+    return torch.stack(stored).sum(0) if process.is_main else torch.zeros_like(stored[0])
+
+
+def _initial_model(recipe: Recipe, class_names: tuple[str, ...], process: Process) -> TANet:
+    if recipe.init == "none":
+        return build(recipe)
+    if recipe.init == "imagenet":
+        return build(recipe, recipe.init)
+    model, stored = build(recipe), checkpoint.read(recipe.init)
+    # A classifier of other classes, or of classes nobody knows, would only be in the way.
+    loaded = checkpoint.load_weights(model, stored, classifier=stored.class_names == class_names)
+    if process.is_main:
+        print(f"starting from {recipe.init}: {loaded}", flush=True)
+    return model
+
+
+def _distributed(model: nn.Module, process: Process) -> nn.Module:
+    if process.world_size == 1:
+        return model
+    return DistributedDataParallel(model, [process.device.index] if process.device.type == "cuda" else None)

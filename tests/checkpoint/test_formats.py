@@ -1,0 +1,231 @@
+import os
+import pickle
+import sys
+import types
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from tanet import checkpoint, tanet_tiny
+from tanet.checkpoint import formats, from_ours
+from tanet.errors import CheckpointError
+from tanet.runtime import files
+
+WEIGHTS = from_ours(tanet_tiny(3).state_dict(), "official")
+
+
+def legacy(state, path):
+    """As torch wrote files before 1.6, and the authors' still are."""
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+
+
+SAVES = pytest.mark.parametrize("save", [torch.save, legacy])
+
+
+@SAVES
+@pytest.mark.parametrize(
+    "number",
+    [np.float64(76.1234567890123), np.float32(0.1), np.int64(-3), np.uint8(200), np.bool_(True), np.float16(2.5)],
+)
+def test_numpy_numbers_in_a_file_are_read_as_plain_ones(tmp_path, save, number):
+    save({"state_dict": WEIGHTS, "best_prec1": number, "epoch": 100}, tmp_path / "official.pth.tar")
+    rest = checkpoint.read(tmp_path / "official.pth.tar").rest
+    assert rest == {"best_prec1": number.item(), "epoch": 100}
+    assert type(rest["best_prec1"]) is type(number.item())
+
+
+def test_numpy_numbers_of_old_numpy_are_read(tmp_path):
+    """Files of the authors' time call the constructor by the name it had then."""
+    path = tmp_path / "official.pth.tar"
+    legacy({"state_dict": WEIGHTS, "best_prec1": np.float64(76.25)}, path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    assert path.read_bytes() != content and formats.read_file(path)[0]["best_prec1"] == 76.25
+
+
+class Malicious:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.marker}'",)
+
+
+DISGUISES = {
+    "beside the weights": lambda evil: {"state_dict": WEIGHTS, "epoch": evil},
+    "as a weight": lambda evil: {"state_dict": {**WEIGHTS, "module.new_fc.bias": evil}},
+    "as a key": lambda evil: {"state_dict": {**WEIGHTS, evil: torch.zeros(1)}},
+    "deep inside": lambda evil: {"state_dict": WEIGHTS, "meta": [{"env": ({"x": [evil]},)}]},
+    "instead of it all": lambda evil: evil,
+    "in a checkpoint of ours": lambda evil: {"format": checkpoint.FORMAT, "model": {}, "history": [evil]},
+}
+
+
+@SAVES
+@pytest.mark.parametrize("disguise", DISGUISES)
+@pytest.mark.parametrize("name", ["trojan.pth", "trojan.safetensors"])
+def test_code_in_a_file_is_refused_and_not_run(tmp_path, save, disguise, name):
+    marker, path = tmp_path / "marker", tmp_path / name
+    evil = Malicious(marker)
+    save(DISGUISES[disguise](evil), path)
+    model = tanet_tiny(3)
+    for load in (checkpoint.read, checkpoint.load_model, lambda file: checkpoint.load_weights(model, file)):
+        with pytest.raises(CheckpointError, match=rf"{name}.*system, which is code"):
+            load(path)
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(evil))
+    assert marker.exists()  # it would have worked
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_code_in_a_bare_pickle_is_refused_and_not_run(tmp_path, protocol):
+    (tmp_path / "trojan.pth").write_bytes(pickle.dumps(Malicious(tmp_path / "marker"), protocol))
+    with pytest.raises(CheckpointError, match="trojan.pth"):
+        formats.read_file(tmp_path / "trojan.pth")
+    assert not (tmp_path / "marker").exists()
+
+
+class Calls:
+    """Pickles as a call of `function`; pickling by name keeps to the allowed names."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+SCALAR = np.float64(1).__reduce__()[0]
+ABUSES = {
+    "an object type": lambda marker: Calls(np.dtype, "O8"),
+    "a record type": lambda marker: Calls(np.dtype, [("x", "O")]),
+    "a scalar of bytes that are a pickle": lambda marker: Calls(SCALAR, np.dtype("O"), pickle.dumps(Malicious(marker))),
+    "a scalar of no type": lambda marker: Calls(SCALAR, "f8", b"\0" * 8),
+    "a scalar of too few bytes": lambda marker: Calls(SCALAR, np.dtype("f8"), b"\0"),
+    "a scalar of code": lambda marker: Calls(SCALAR, np.dtype("f8"), Malicious(marker)),
+}
+
+
+@SAVES
+@pytest.mark.parametrize("abuse", ABUSES)
+def test_the_names_of_numpys_numbers_open_no_door(tmp_path, monkeypatch, save, abuse):
+    path, marker = tmp_path / "trojan.pth", tmp_path / "marker"
+    save({"state_dict": WEIGHTS, "best_prec1": ABUSES[abuse](marker)}, path)
+    with pytest.raises(CheckpointError, match=r"trojan.pth: (not weights|holds \w+\.system)"):
+        formats.read_file(path)
+    assert not marker.exists()
+
+
+def test_the_stand_ins_are_what_refuses(tmp_path, monkeypatch):
+    """The abuse above reaches them: with stand-ins that accept anything the file would be read."""
+    torch.save({"state_dict": WEIGHTS, "best_prec1": Calls(np.dtype, "O8")}, tmp_path / "a.pth")
+    open_door = [(lambda *arguments: "accepted", name) for _, name in formats._NUMPY_NUMBERS]
+    monkeypatch.setattr(formats, "_NUMPY_NUMBERS", open_door)
+    assert formats.read_file(tmp_path / "a.pth")[0]["best_prec1"] == "accepted"
+
+
+@pytest.mark.parametrize("value", [np.zeros(3), np.datetime64("2020-01-01"), np.str_("x"), np.complex64(1), Path("x")])
+def test_other_values_than_plain_ones_are_refused(tmp_path, value):
+    torch.save({"state_dict": WEIGHTS, "value": value}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="other.pth"):
+        formats.read_file(tmp_path / "other.pth")
+
+
+def test_objects_of_a_training_framework_are_named_with_the_way_out(tmp_path, monkeypatch):
+    """MMAction2 1.x stores its message hub in the checkpoints of a training; the published ones are stripped."""
+    module = types.ModuleType("mmengine.logging.history_buffer")
+    module.HistoryBuffer = type("HistoryBuffer", (), {"__module__": module.__name__})
+    for name in ("mmengine", "mmengine.logging"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    torch.save({"state_dict": WEIGHTS, "message_hub": {"loss": module.HistoryBuffer()}}, tmp_path / "epoch_50.pth")
+    with pytest.raises(CheckpointError, match=r"epoch_50.pth: holds mmengine\S+HistoryBuffer.*state_dict"):
+        formats.read_file(tmp_path / "epoch_50.pth")
+
+
+NOT_CHECKPOINTS = {
+    "empty": (b"", "empty"),
+    "git-lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 102400\n", "git lfs pull"),
+    "HTML page": (b"<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning", "web page"),
+    "HTML page after blank lines": (b"\r\n\n  <html>", "web page"),
+    "XML error": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "web page"),
+    "JSON": (b'{"message": "Not Found"}', "not weights"),
+    "text": (b"text\n", "not weights"),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not weights"),
+    "zip header": (b"PK\x03\x04" + bytes(100), "cut short"),
+    "three bytes": (b"\x80\x02}", "cut short"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_CHECKPOINTS)
+def test_files_that_are_no_checkpoints_are_said_to_be_what_they_are(tmp_path, kind):
+    content, word = NOT_CHECKPOINTS[kind]
+    (tmp_path / "download.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match=word) as failure:
+        formats.read_file(tmp_path / "download.pth")
+    assert str(failure.value).startswith(str(tmp_path / "download.pth"))
+
+
+def test_any_other_file_is_refused_by_name(tmp_path):
+    rng = np.random.default_rng(0)
+    for start in (b"", b"PK", b"\x80\x02", b"\x10\x00\x00\x00\x00\x00\x00\x00{"):
+        for _ in range(100):
+            (tmp_path / "other.pth").write_bytes(start + rng.bytes(200))
+            with pytest.raises(CheckpointError, match="other.pth"):
+                formats.read_file(tmp_path / "other.pth")
+
+
+def test_an_archive_without_weights_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.writestr("folder/a.txt", "text")
+    with pytest.raises(CheckpointError, match="data.zip"):
+        formats.read_file(tmp_path / "data.zip")
+
+
+@pytest.mark.parametrize("keep", [0.001, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("save", [torch.save, legacy, lambda state, path: safetensors.torch.save_file(WEIGHTS, path)])
+def test_truncated_file_is_refused_by_name(tmp_path, save, keep):
+    path = tmp_path / "cut.pth"
+    save({"state_dict": WEIGHTS}, path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(CheckpointError, match=r"cut.pth.*cut short"):
+        formats.read_file(path)
+
+
+@pytest.mark.parametrize("length", [0x0280, 0x0480, 0x4B50, 0x3C20])
+def test_safetensors_whose_length_looks_like_the_beginning_of_another_file_are_read(tmp_path, length):
+    weights = {"a": torch.ones(3)}
+    bare = int.from_bytes(safetensors.torch.save(weights, {"format": ""})[:8], "little")
+    content = safetensors.torch.save(weights, {"format": "x" * (length - bare)})
+    assert content[:2] in (b"\x80\x02", b"\x80\x04", b"PK", b" <")  # pickles, a zip archive, a web page
+    (tmp_path / "a.safetensors").write_bytes(content)
+    assert torch.equal(formats.read_file(tmp_path / "a.safetensors")[0]["a"], torch.ones(3))
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none.pth"):
+        formats.read_file(tmp_path / "none.pth")
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        formats.read_file(tmp_path)
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("before")
+    with pytest.raises(OSError, match="disk full"), files.atomic_write(path) as file:
+        file.write(b"after")
+        raise OSError("disk full")
+    assert path.read_text() == "before" and os.listdir(tmp_path) == ["a.json"]
+
+
+def test_safetensors_of_any_memory_format_come_back(tmp_path):
+    weights = tanet_tiny(3).to(memory_format=torch.channels_last).state_dict()
+    formats.write_safetensors(tmp_path / "a.safetensors", weights, {"format": "x"})
+    content, metadata = formats.read_file(tmp_path / "a.safetensors")
+    assert metadata == {"format": "x"} and content.keys() == weights.keys()
+    assert all(torch.equal(content[key], weights[key]) for key in weights)

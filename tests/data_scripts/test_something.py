@@ -1,0 +1,301 @@
+"""From the files that Something-Something's publisher hands out to lists that train."""
+
+import io
+import json
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import signal
+import tarfile
+import time
+import zipfile
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from support.paths import GOLD
+
+from data_scripts import something
+from data_scripts.steps.something_parts import extract
+from tanet import recipes
+from tanet.data import load_list, read_rows
+
+FORKED = multiprocessing.get_context("forkserver")  # new processes in milliseconds, with all imports done
+FORKED.set_forkserver_preload(["data_scripts.something_parts"])
+BASE = "20bn-something-something"
+
+
+def packed(folder, tmp_path, name, compressed=True):
+    """The bytes of a tar of `folder`, as `name`."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz" if compressed else "w") as archive:
+        archive.add(folder, arcname=name)
+    return buffer.getvalue()
+
+
+def cut(data, target, version, count=4):
+    """Writes data as `count` parts of unequal sizes."""
+    target.mkdir(exist_ok=True)
+    edges = [0, *sorted(np.random.default_rng(0).integers(1, len(data), count - 1).tolist()), len(data)]
+    for number, (start, stop) in enumerate(zip(edges, edges[1:])):
+        (target / f"{BASE}-{version}-{number:02d}").write_bytes(data[start:stop])
+    return target
+
+
+def content(root):
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def v1_frames(tmp_path_factory):
+    """Folders of frames as they are inside the archive."""
+    folder = tmp_path_factory.mktemp("v1") / f"{BASE}-v1"
+    rng = np.random.default_rng(0)
+    for video in range(1, 41):
+        (folder / str(video)).mkdir(parents=True)
+        for number in range(1, 9 + video % 3):
+            Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).save(folder / f"{video}/{number:05d}.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def webms(tmp_path_factory):
+    """VP9 files as V2 has them; the picture gets brighter from frame to frame."""
+    folder = tmp_path_factory.mktemp("v2") / f"{BASE}-v2"
+    folder.mkdir()
+    for video in range(1, 7):
+        with av.open(str(folder / f"{video}.webm"), "w") as container:
+            stream = container.add_stream("libvpx-vp9", rate=Fraction(12))
+            stream.width, stream.height, stream.pix_fmt = 96, 80, "yuv420p"
+            for number in range(10 + video):
+                frame = np.full((80, 96, 3), 20 + 10 * number, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode(None))
+    return folder
+
+
+def test_v1s_parts_are_joined_and_unpacked_once(tmp_path, capsys, v1_frames):
+    parts = cut(packed(v1_frames, tmp_path, v1_frames.name), tmp_path / "parts", "v1")
+    count = extract("v1", parts, tmp_path / "root")
+    assert content(tmp_path / "root" / v1_frames.name) == content(v1_frames) and count == len(content(v1_frames))
+    assert "research only" in capsys.readouterr().out
+    assert extract("v1", parts, tmp_path / "root") == 0
+    assert "extracted already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("distribution", ["parts", "zips"])
+def test_both_distributions_of_v2_give_the_same_files(tmp_path, webms, distribution):
+    parts = cut(packed(webms, tmp_path, webms.name), tmp_path / "parts", "v2", count=2)
+    if distribution == "zips":
+        for number in range(2):
+            part = parts / f"{BASE}-v2-{number:02d}"
+            with zipfile.ZipFile(parts / f"{part.name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.write(part, part.name)
+            part.unlink()
+    extract("v2", parts, tmp_path / "root")
+    assert content(tmp_path / "root" / webms.name) == content(webms)
+
+
+def test_a_part_that_is_missing_or_cut_short_is_named_and_nothing_wrong_is_kept(tmp_path, v1_frames):
+    parts = cut(packed(v1_frames, tmp_path, v1_frames.name), tmp_path / "parts", "v1")
+    with pytest.raises(FileNotFoundError, match=f"no parts {BASE}-v2-00.*publisher"):
+        extract("v2", parts, tmp_path / "root")
+    last = parts / f"{BASE}-v1-03"
+    whole = last.read_bytes()
+    last.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=rf"{parts}/{BASE}-v1-00.*damaged or cut short"):
+        extract("v1", parts, tmp_path / "root")
+    last.write_bytes(whole)
+    extract("v1", parts, tmp_path / "root")
+    assert content(tmp_path / "root" / v1_frames.name) == content(v1_frames)
+    (parts / f"{BASE}-v1-01").unlink()
+    with pytest.raises(FileNotFoundError, match=f"{BASE}-v1-01 is missing, {BASE}-v1-03 is there"):
+        extract("v1", parts, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_zip_that_is_damaged_is_named(tmp_path, webms):
+    (tmp_path / f"{BASE}-v2-00.zip").write_bytes(b"PK not a zip")
+    with pytest.raises(ValueError, match=f"{BASE}-v2-00.zip: not a zip file, or cut short"):
+        extract("v2", tmp_path, tmp_path / "root")
+
+
+def test_a_zip_whose_content_is_damaged_is_named(tmp_path, webms):
+    parts = cut(packed(webms, tmp_path, webms.name), tmp_path / "parts", "v2", count=1)
+    path = parts / f"{BASE}-v2-00.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(parts / f"{BASE}-v2-00", f"{BASE}-v2-00")
+    (parts / f"{BASE}-v2-00").unlink()
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :])
+    with pytest.raises(ValueError, match="v2-00.*damaged or cut short"):
+        extract("v2", parts, tmp_path / "root")
+    assert content(tmp_path / "root") == {}
+
+
+def test_when_the_last_part_may_be_missing_that_is_said(tmp_path, v1_frames):
+    parts = cut(packed(v1_frames, tmp_path, v1_frames.name), tmp_path / "parts", "v1")
+    (parts / f"{BASE}-v1-03").unlink()
+    with pytest.raises(ValueError, match=f"{BASE}-v1-02, number 3 of 3; if the publisher has more parts"):
+        extract("v1", parts, tmp_path / "root")
+
+
+def test_what_was_extracted_and_removed_is_extracted_again(tmp_path, v1_frames):
+    parts = cut(packed(v1_frames, tmp_path, v1_frames.name), tmp_path / "parts", "v1")
+    count = extract("v1", parts, tmp_path / "root")
+    shutil.rmtree(tmp_path / "root" / v1_frames.name)
+    assert extract("v1", parts, tmp_path / "root") == count
+
+
+def test_v2s_zip_file_of_annotations_comes_under_the_names_that_are_read(tmp_path, webms):
+    parts = cut(packed(webms, tmp_path, webms.name), tmp_path / "parts", "v2")
+    with zipfile.ZipFile(parts / f"{BASE}-download-package-labels.zip", "w") as archive:
+        for name in ("labels", "train", "validation", "test"):
+            archive.writestr(f"labels/{name}.json", f'["{name}"]')
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/something-something-v2-train.json").write_text("there already")
+    extract("v2", parts, tmp_path / "root")
+    found = {path.name: path.read_text() for path in (tmp_path / "root").glob("something*.json")}
+    assert found == {
+        "something-something-v2-labels.json": '["labels"]',
+        "something-something-v2-train.json": "there already",
+        "something-something-v2-validation.json": '["validation"]',
+    }
+
+
+def extract_in_child(parts, root):
+    child = FORKED.Process(target=extract, args=("v1", parts, root))
+    child.start()
+    return child
+
+
+def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(tmp_path, v1_frames):
+    parts = cut(packed(v1_frames, tmp_path, v1_frames.name, compressed=False), tmp_path / "parts", "v1")
+    rng, kills, root = random.Random(0), 0, tmp_path / "root"
+    while kills < 4:
+        before, child = len(list(root.rglob("*.jpg"))), extract_in_child(parts, root)
+        if kills == 0:
+            shutil.rmtree(root, ignore_errors=True)
+        while child.is_alive() and len(list(root.rglob("*.jpg"))) == before:
+            time.sleep(0.001)
+        child.join(rng.uniform(0, 0.02))
+        if not child.is_alive():  # too late: once more from the beginning
+            shutil.rmtree(root)
+            continue
+        os.kill(child.pid, signal.SIGKILL)
+        child.join()
+        kills += 1
+    extract("v1", parts, root)
+    assert content(root / v1_frames.name) == content(v1_frames)
+
+
+@pytest.fixture
+def v2_root(tmp_path, webms):
+    """A data root of V2 with two classes; video 7 is annotated and not there."""
+    root = tmp_path / "v2root"
+    shutil.copytree(webms, root / webms.name)
+    names = ["Putting something on something", "Pushing something from left to right"]
+    (root / "something-something-v2-labels.json").write_text(json.dumps({name: str(i) for i, name in enumerate(names)}))
+    templates = ["Putting [something] on [something]", "Pushing [something] from left to right"]
+    for split, ids in (("train", (1, 2, 3, 7)), ("validation", (4, 5, 6))):
+        entries = [{"id": str(i), "label": "", "template": templates[i % 2], "placeholders": []} for i in ids]
+        (root / f"something-something-v2-{split}.json").write_text(json.dumps(entries))
+    return root
+
+
+def test_lists_of_v2_hold_what_is_there_and_say_what_is_not(capsys, v2_root):
+    something.lists("v2", v2_root, 1)
+    said = capsys.readouterr().out
+    assert "train: 3 of 4 annotated videos are there, 1 missing" in said
+    assert (v2_root / "missing-train.txt").read_text() == "7.webm\n"
+    assert [row.name for row in read_rows(v2_root / "lists/val.txt")] == [f"{BASE}-v2/{i}.webm" for i in (4, 5, 6)]
+    recipe = recipes.get("sthv2_8f").with_changes({"num_classes": 2})
+    by_list = load_list(recipe, v2_root, "val", file=v2_root / "lists/val.txt")
+    by_annotations = load_list(recipe, v2_root, "val")
+    assert by_list.samples == by_annotations.samples and all(sample.probe for sample in by_list.samples)
+
+
+def test_frames_of_v2_are_its_videos_frames_and_a_broken_video_is_named(capsys, v2_root):
+    folder = v2_root / f"{BASE}-v2"
+    (folder / "5.webm").write_bytes((folder / "4.webm").read_bytes()[:400])
+    failures = something.make_frames(v2_root, 2)
+    assert list(failures) == ["5"] and "5.webm" in capsys.readouterr().out
+    something.lists("v2", v2_root, 1, frames=True)
+    rows = read_rows(v2_root / "lists/val.txt")
+    assert [(row.name, row.num_frames) for row in rows] == [
+        (f"{something.FRAMES}/4", 14),
+        (f"{something.FRAMES}/6", 16),
+    ]
+    assert "5.webm" in (v2_root / "missing-val.txt").read_text()
+    recipe = recipes.get("sthv2_8f").with_changes({"num_classes": 2})
+    with load_list(recipe, v2_root, "val", file=v2_root / "lists/val.txt").samples[0].open() as video:
+        grey = video.frames(range(len(video))).float().mean((1, 2, 3))
+    assert ((grey - 20) / 10).round().tolist() == list(range(14))
+    assert sorted(path.name for path in (v2_root / something.FRAMES).iterdir()) == ["1", "2", "3", "4", "6"]
+    something.verify("v2", v2_root, 1, frames=True)
+    assert "5 of 5 videos are good" in capsys.readouterr().out
+    before = content(v2_root / something.FRAMES)
+    shutil.rmtree(v2_root / something.FRAMES / "6")  # as if killed at it, when the video was a longer one
+    leftover = v2_root / something.FRAMES / ".6.partial"
+    leftover.mkdir()
+    (leftover / "00017.jpg").write_bytes(b"of the longer video")
+    something.make_frames(v2_root, 1)
+    assert content(v2_root / something.FRAMES) == before
+
+
+def test_labels_in_both_orders_name_their_mirror_images(tmp_path):
+    names = (GOLD / "sthv1_labels.txt").read_text()
+    (tmp_path / "something-something-v1-labels.csv").write_text(names)
+    table = something.labels("v1", tmp_path)
+    assert "the two orders agree on 1 of 174 classes" in table
+    assert (tmp_path / "labels-listed.txt").read_text() == names
+    assert (tmp_path / "labels-sorted.txt").read_text().splitlines() == sorted(names.splitlines())
+    assert len(re.findall("<->", table)) == 6  # three pairs
+    row = next(line for line in table.splitlines() if line.split()[0] == "30")
+    assert names.splitlines()[30] in row and names.splitlines()[41] in row
+
+
+def test_lists_of_the_demo_data_train_it(linked, something_root, something_recipe):
+    root = linked(something_root)
+    something.lists("v1", root, 2)
+    for split, file in (("train", "lists/train.txt"), ("val", "lists/val.txt")):
+        by_list = load_list(something_recipe, root, split, file=root / file)
+        by_annotations = load_list(something_recipe, root, split)
+        assert [s.path for s in by_list.samples] == [s.path for s in by_annotations.samples]
+        for sample in by_list.samples:
+            with sample.open() as video:
+                assert len(video) == sample.num_frames
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["v1", "extract"], "no parts"),
+        (["v1", "lists"], "no such file"),
+        (["v1", "frames"], "V1 comes as folders of frames already"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(tmp_path, capsys, arguments, words):
+    with pytest.raises(SystemExit) as ended:
+        something.main([*arguments, "--root", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and words in said and said.count("\n") == 1
+
+
+def test_a_root_that_is_mistyped_is_not_made(tmp_path, capsys):
+    for command in ("lists", "labels", "verify", "frames"):
+        with pytest.raises(SystemExit):
+            something.main(["v2", command, "--root", str(tmp_path / "none")])
+        assert f"{tmp_path}/none: no such folder" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_help_says_what_the_data_may_be_used_for(capsys):
+    with pytest.raises(SystemExit):
+        something.main(["--help"])
+    assert "Research-only" in capsys.readouterr().out.replace("\n", " ")

@@ -1,0 +1,187 @@
+"""BatchNorm, ReLU and TAM in one go, against the three one after another."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from tanet import TAM, tanet50, tanet_tiny
+from tanet.model import Bottleneck, kept_for_backward
+from tanet.ops import fused, kernels_for, paths, use
+
+FORMATS = (torch.contiguous_format, torch.channels_last)
+
+
+def needs_kernels(device):
+    fast = {"cpu": "cpp", "cuda": "triton"}[device]
+    if fast not in paths(device):
+        pytest.skip(f"no {fast} on {device}")
+
+
+def block(c=8, t=4, dtype=torch.float64, device="cpu", seed=0, **options):
+    """(BatchNorm, TAM) with weights and statistics that are not the trivial ones; one of BatchNorm's weights is 0."""
+    torch.manual_seed(seed)
+    norm, tam = nn.BatchNorm2d(c, **options), TAM(c, t)
+    for module in (norm, *tam.modules()):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            nn.init.uniform_(module.weight, -1, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+            if module.running_mean is not None:
+                nn.init.uniform_(module.running_mean, -0.5, 0.5)
+                nn.init.uniform_(module.running_var, 0.5, 2)
+    norm.weight.data[1] = 0
+    return norm.to(device, dtype), tam.to(device, dtype)
+
+
+def frames(n=3, t=4, c=8, h=5, w=7, dtype=torch.float64, device="cpu", memory_format=torch.contiguous_format):
+    z = 3 + 2 * torch.randn(n * t, c, h, w, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return z.to(device, dtype, memory_format=memory_format).requires_grad_()
+
+
+def outcome(function, z, norm, tam):
+    """Output, gradients of input and all parameters, and buffers afterwards."""
+    y = function(z)
+    weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(y)
+    parameters = [*norm.parameters(), *tam.parameters()]
+    grads = torch.autograd.grad((y * weight).sum(), [z, *parameters])
+    return [y.detach(), *grads, *norm.buffers(), *tam.buffers()]
+
+
+def one_after_another(norm, tam):
+    """Under autograd, by the plain path."""
+
+    def run(z):
+        with use("plain"):
+            return tam(torch.relu(norm(z)))
+
+    return run
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("options", [{}, {"momentum": None}, {"track_running_stats": False}, {"eps": 0.5}])
+def test_in_one_go_is_one_after_another(device, options, training, memory_format):
+    needs_kernels(device)
+    norm, tam = (module.train(training) for module in block(device=device, **options))
+    apart = copy.deepcopy((norm, tam))
+    z = frames(device=device, memory_format=memory_format)
+    for _ in range(2):  # running statistics that were updated before
+        found = outcome(lambda z: tam(z, norm=norm), z, norm, tam)
+        wanted = outcome(one_after_another(*apart), z, *apart)
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+def test_gradients_in_float32_and_under_bfloat16_autocast_are_close_to_float64(device, memory_format):
+    needs_kernels(device)
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 1e-2)):
+        norm, tam = block(c=64, t=8, dtype=torch.float32, device=device)
+        z = frames(n=4, t=8, c=64, h=14, w=14, dtype=dtype, device=device, memory_format=memory_format)
+        exact = block(c=64, t=8)
+        wanted = outcome(one_after_another(*exact), z.detach().cpu().double().requires_grad_(), *exact)
+        with torch.autocast(device, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            found = outcome(lambda z: tam(z, norm=norm), z, norm, tam)
+        assert found[0].dtype == dtype and found[0].stride() == z.stride() and found[1].stride() == z.stride()
+        for got, right in zip(found, wanted):
+            right = right.double()  # the number of batches is an integer
+            assert (got.cpu().double() - right).norm() <= tolerance * right.norm()
+
+
+@pytest.mark.parametrize("path", ["plain", "cpp"])
+def test_gradients_pass_gradcheck(path):
+    if path not in paths("cpu"):
+        pytest.skip("no compiler")
+    norm, tam = block(c=4, t=3)
+    z = frames(n=2, t=3, c=4, h=2, w=2)
+    with use(path):
+        assert torch.autograd.gradcheck(lambda z: tam(z, norm=norm), (z,))
+        assert torch.autograd.gradcheck(tam, (z,))
+
+
+@pytest.mark.parametrize("path", ["plain", "cpp"])
+def test_a_loss_of_the_maps_alone_or_twice_the_same_pass(path):
+    if path not in paths("cpu"):
+        pytest.skip("no compiler")
+    _, tam = block()
+    z = frames()
+    with use(path):
+        found = torch.autograd.grad(tam.importance_map(z).square().sum(), z)[0]
+        theta = z.mean((2, 3)).unflatten(0, (-1, 4)).transpose(1, 2)
+        wanted = torch.autograd.grad(tam.local_branch(theta).square().sum(), z)[0]
+        torch.testing.assert_close(found, wanted)
+        y = tam(z).square().sum()
+        first, second = (torch.autograd.grad(y, z, retain_graph=True)[0] for _ in range(2))
+        assert torch.equal(first, second)
+
+
+def test_no_more_is_kept_for_the_backward_pass_than_without_tam():
+    needs_kernels("cpu")
+    clip = torch.zeros(1, 8, 3, 96, 96, dtype=torch.uint8)
+    with_tam, without = (kept_for_backward(tanet_tiny(8, temporal=name), clip) for name in ("tam", "none"))
+    small = sum(p.numel() for p in tanet_tiny(8).parameters()) * 4  # maps, which do not grow with the frames
+    assert with_tam <= 1.02 * without + small / 10
+
+
+def test_hooks_see_what_they_would_see_one_after_another():
+    torch.manual_seed(0)
+    layer = Bottleneck(8, 8, 1, "tam", 4)
+    x, seen = frames(dtype=torch.float32).detach(), {}
+    for name in ("bn1", "temporal"):
+        layer.get_submodule(name).register_forward_hook(
+            lambda module, inputs, output, name=name: seen.update({name: (inputs[0].clone(), output.clone())})
+        )
+    layer(x)
+    assert torch.equal(seen["bn1"][0], layer.conv1(x))
+    assert torch.equal(seen["temporal"][0], torch.relu(seen["bn1"][1]))
+
+
+@pytest.mark.parametrize(
+    "norm", [nn.SyncBatchNorm(8), nn.BatchNorm2d(8, affine=False), nn.GroupNorm(2, 8), nn.BatchNorm2d(8).bfloat16()]
+)
+def test_other_normalisations_are_not_fused(norm):
+    clips = frames(dtype=torch.float32).unflatten(0, (-1, 4))
+    assert not fused.can_fuse(norm, kernels_for(clips, 3), clips)
+
+
+def test_a_single_value_a_channel_is_torchs_own_error():
+    norm, tam = block(t=1, dtype=torch.float32)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        tam(torch.ones(1, 8, 1, 1), norm=norm)
+
+
+def test_every_path_gives_the_network_the_same_logits_and_gradients(device):
+    torch.manual_seed(0)
+    model = tanet_tiny(5, num_frames=4, dropout=0.0).to(device).double()
+    model.load_state_dict({key: value + 0.1 if "bn" in key else value for key, value in model.state_dict().items()})
+    clips = torch.randint(0, 256, (3, 4, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    found = []
+    for path in paths(device):
+        twin = copy.deepcopy(model)
+        with use(path):
+            loss = nn.functional.cross_entropy(twin(clips.to(device)), torch.tensor([0, 1, 2], device=device))
+        loss.backward()
+        found.append([loss.detach(), *(p.grad for p in twin.parameters()), *twin.buffers()])
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-9, atol=1e-9)
+
+
+def test_the_network_is_compiled_without_a_graph_break_and_exported():
+    torch.manual_seed(0)
+    model = tanet_tiny(5, num_frames=4).eval()
+    clips = torch.randint(0, 256, (2, 4, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        wanted = model(clips)
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(clips), wanted, rtol=1e-4, atol=1e-5)
+        program = torch.export.export(model, (clips,), dynamic_shapes=({0: torch.export.Dim("clips", min=1)},))
+        torch.testing.assert_close(program.module()(clips), wanted, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(program.module()(clips[:1]), model(clips[:1]), rtol=1e-4, atol=1e-5)
+
+
+def test_tanet50_is_traced_whole():
+    torch.manual_seed(0)
+    model = tanet50(5, num_frames=2).eval()
+    clips = torch.randn(1, 2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(model, fullgraph=True, backend="eager")(clips), model(clips))

@@ -1,0 +1,296 @@
+"""Values are checked on a GPU if there is one, and anyway in Triton's interpreter, which needs a process of its own.
+That the kernels compile for a GPU is checked without one."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+triton = pytest.importorskip("triton")
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.runtime.jit import JITFunction  # noqa: E402
+
+from tanet.ops import triton_kernels as kernels
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
+computes = pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="no CUDA GPU; runs in the interpreter")
+compiles = pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in the interpreter")
+layouts = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "last"])
+norms = pytest.mark.parametrize("with_affine", [False, True], ids=["plain", "affine"])
+
+TOLERANCES = {  # relative, of frames and of what is summed in a wider type; the interpreter cuts bfloat16 off
+    torch.float64: (1e-12, 1e-12),
+    torch.float32: (1e-6, 1e-6),
+    torch.float16: (4e-4, 1e-6),
+    torch.bfloat16: (5e-3, 1e-6),
+}
+
+
+@compiles
+def test_values_in_the_interpreter():
+    environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 40
+
+
+class Case:
+    """Random inputs of all kernels; `norm`, `offsets` are None without affine."""
+
+    def __init__(self, shape, taps, dtype, layout, with_affine, device=DEVICE):
+        n, t, c, h, w = shape
+        small = kernels.number(dtype)
+        g = torch.Generator().manual_seed(0)
+
+        def draw(*size, dtype=small):
+            return torch.randn(size, generator=g, dtype=torch.float64).to(device, dtype)
+
+        def frames():
+            return draw(n * t, c, h, w, dtype=dtype).contiguous(memory_format=layout).unflatten(0, (n, t))
+
+        self.taps, self.z, self.grad_y = taps, frames(), frames()
+        self.importance, self.kernel, self.constant = draw(n, c, t), draw(n, c, taps), draw(n, c, t)
+        self.norm = (draw(c), draw(c), draw(c)) if with_affine else None
+        self.offsets = (draw(c), draw(c)) if with_affine else None
+
+    def computed(self):
+        """By the kernels: y, grad_z, the sums, the moments."""
+        y = kernels.mix(self.z, self.importance, self.kernel, self.norm)
+        grad_z = kernels.spread(
+            self.grad_y, self.z, self.importance, self.kernel, self.constant, self.norm, self.offsets
+        )
+        sums = *kernels.pool(self.z, self.norm), *kernels.correlate(self.grad_y, self.z, self.taps, self.norm)
+        return y, grad_z, sums, kernels.moments(self.z)
+
+    def by_the_formula(self):
+        """The same in float64, one frame and tap at a time."""
+        z, grad_y, v, w = (a.cpu().double() for a in (self.z, self.grad_y, self.importance, self.kernel))
+        n, t, c = z.shape[:3]
+        frame = (slice(None), slice(None), None, None)
+        passed, factor, centred = torch.ones_like(z), torch.ones_like(z), z
+        if self.norm is not None:
+            mean, factor, shift, a, b = (p.cpu().double()[:, None, None] for p in (*self.norm, *self.offsets))
+            centred = z - mean
+            passed = (factor * centred + shift > 0).double()
+        x = z if self.norm is None else passed * (factor * centred + shift)
+        y, du = torch.zeros_like(z), torch.zeros_like(z)
+        products, passing = torch.zeros(2, n, c, t, self.taps, dtype=torch.float64)
+        for s in range(t):
+            du[:, s] = self.constant.cpu().double()[:, :, s][frame]
+            for k in range(self.taps):
+                into = s - k + self.taps // 2
+                if 0 <= into < t:
+                    weight = (w[:, :, k] * v[:, :, s])[frame]
+                    y[:, into] += weight * x[:, s]
+                    du[:, s] += weight * grad_y[:, into]
+                    products[:, :, s, k] = (passed * centred)[:, s].mul(grad_y[:, into]).sum((-2, -1))
+                    passing[:, :, s, k] = passed[:, s].mul(grad_y[:, into]).sum((-2, -1))
+        totals = [each.sum((-2, -1)).transpose(1, 2) for each in (passed * centred, passed)]
+        moments = z.mean((0, 1, 3, 4)), z.var((0, 1, 3, 4), correction=0)
+        if self.norm is None:
+            return y, du, (totals[0], None, products, None), moments
+        return y, factor * (passed * du - a - centred * b), (*totals, products, passing), moments
+
+    def check(self):
+        frames, summed = TOLERANCES[self.z.dtype]
+        (y, grad_z, sums, moments), wanted = self.computed(), self.by_the_formula()
+        assert y.dtype == grad_z.dtype == self.z.dtype
+        assert y.shape == grad_z.shape == self.z.shape
+        assert y.flatten(0, 1).stride() == grad_z.flatten(0, 1).stride() == self.z.flatten(0, 1).stride()
+        assert_near(y, wanted[0], frames)
+        assert_near(grad_z, wanted[1], frames)
+        for got, exact in zip((*sums, *moments), (*wanted[2], *wanted[3])):
+            if exact is None:
+                assert got is None
+            else:
+                assert got.dtype == kernels.number(self.z.dtype)
+                assert_near(got, exact, summed)
+
+
+def assert_near(got, exact, tolerance):
+    assert got.shape == exact.shape
+    assert (got.cpu().double() - exact).norm() <= tolerance * exact.norm() + 1e-12
+
+
+SHAPES = [  # N, T, C, H, W, taps
+    (1, 8, 3, 7, 7, 3),
+    (1, 2, 66, 3, 2, 5),  # more channels than a tile holds
+    (2, 1, 4, 1, 1, 1),
+    (1, 1, 2, 46, 47, 3),  # pixels of several programs, in either format
+    (1, 9, 2, 1, 3, 5),  # frames of several programs
+]
+
+
+@computes
+@layouts
+@norms
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_float64_is_the_formula(shape, layout, with_affine):
+    Case(shape[:5], shape[5], torch.float64, layout, with_affine).check()
+
+
+@computes
+@layouts
+@norms
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_every_precision_is_close_to_the_formula(dtype, layout, with_affine):
+    Case((1, 3, 8, 5, 4), 3, dtype, layout, with_affine).check()
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="no CUDA GPU; too much for the interpreter")
+@layouts
+@norms
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("shape", [(4, 8, 64, 56, 56), (3, 8, 100, 14, 14), (2, 16, 512, 7, 7), (1, 32, 3, 29, 31)])
+def test_whole_networks_shapes_on_a_gpu(shape, dtype, layout, with_affine):
+    Case(shape, 3, dtype, layout, with_affine).check()
+
+
+@computes
+@layouts
+def test_the_same_input_gives_the_same_bits(layout):
+    case = Case((1, 2, 3, 5, 5) if INTERPRETED else (4, 8, 64, 28, 28), 3, torch.float32, layout, True)
+    (y, grad_z, sums, moments), (y2, grad_z2, sums2, moments2) = case.computed(), case.computed()
+    assert all(torch.equal(a, b) for a, b in zip((y, grad_z, *sums, *moments), (y2, grad_z2, *sums2, *moments2)))
+
+
+@computes
+@layouts
+@norms
+def test_tensors_that_lie_otherwise_are_taken(layout, with_affine):
+    case = Case((2, 3, 4, 2, 3), 3, torch.float64, layout, with_affine)
+    case.z = case.z[..., ::2]
+    case.grad_y = case.grad_y[:1, :, :, :1, :1].expand(case.z.shape)
+    case.importance = case.importance.transpose(0, 2).contiguous().transpose(0, 2)
+    case.kernel = case.kernel.transpose(0, 2).contiguous().transpose(0, 2)
+    if with_affine:
+        case.norm = tuple(torch.stack((v, v), 1)[:, 0] for v in case.norm)
+    y, grad_z, sums, moments = case.computed()
+    wanted = case.by_the_formula()
+    for got, exact in zip((y, grad_z, *sums, *moments), (wanted[0], wanted[1], *wanted[2], *wanted[3])):
+        if exact is not None:
+            assert_near(got, exact, 1e-12)
+
+
+@computes
+@layouts
+def test_gradient_of_frames_needs_no_frames_without_affine(layout):
+    case = Case((1, 3, 4, 2, 2), 3, torch.float32, layout, False)
+    grad_z = kernels.spread(case.grad_y, None, case.importance, case.kernel, case.constant)
+    assert_near(grad_z, case.by_the_formula()[1], 1e-6)
+
+
+@computes
+def test_gradient_follows_the_format_of_the_frames():
+    last = Case((1, 2, 3, 2, 2), 3, torch.float32, torch.channels_last, True)
+    wanted = last.computed()
+    last.grad_y = last.grad_y.contiguous()
+    got = last.computed()
+    assert got[1].flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(got[1], wanted[1]) and torch.equal(got[2][2], wanted[2][2])
+
+
+@computes
+def test_not_a_number_passes_relu_and_reaches_its_pixel_alone():
+    case = Case((1, 3, 2, 2, 2), 3, torch.float32, torch.contiguous_format, True)
+    case.z[0, 1, 1, 0, 1] = float("nan")
+    y = kernels.mix(case.z, case.importance, case.kernel, case.norm)
+    assert torch.isnan(y).nonzero().tolist() == [[0, t, 1, 0, 1] for t in range(3)]
+
+
+@computes
+@layouts
+def test_variance_of_values_far_from_zero_keeps_its_digits(layout, monkeypatch):
+    monkeypatch.setattr(kernels, "MERGED", (4, 8))  # several rounds of merging
+    case = Case((3, 6, 3, 5, 5), 3, torch.float32, layout, False)
+    case.z = case.z + 1000
+    mean, variance = kernels.moments(case.z)
+    exact = case.by_the_formula()[3]
+    assert_near(mean, exact[0], 1e-6)
+    assert_near(variance, exact[1], 1e-4)  # by mean(z**2) - mean(z)**2 it would be 5 % off
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")
+def test_that_nothing_can_be_built_without_a_gpu_is_said():
+    with pytest.raises(RuntimeError, match="Triton cannot compile and run its kernels here: "):
+        kernels.build(torch.float32, 3)
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="no CUDA GPU")
+@pytest.mark.parametrize("dtype", sorted(kernels.SCALARS, key=str), ids=str)
+def test_kernels_can_be_built_on_a_gpu(dtype):
+    kernels.build(dtype, 3)
+
+
+class HopperHere:
+    """What Triton asks its driver before it compiles."""
+
+    def get_current_target(self):
+        return GPUTarget("cuda", 90, 32)
+
+    def get_current_device(self):
+        return 99  # Triton keeps what it compiled by device: apart from those that are there
+
+    def get_current_stream(self, device):
+        return 0
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """Kernels are compiled for a Hopper GPU and listed, [(name, kernel)], instead of run."""
+    listed, run = [], JITFunction.run
+
+    def compile_only(self, *arguments, grid, warmup, **options):
+        listed.append((self.__name__, run(self, *arguments, grid=grid, warmup=True, **options)))
+
+    monkeypatch.setattr(JITFunction, "run", compile_only)
+    triton.runtime.driver.set_active(HopperHere())
+    yield listed
+    triton.runtime.driver.set_active(None)  # to be found out again
+
+
+def memory_beyond_registers(kernel, folder) -> int:
+    """Bytes per thread that did not fit into registers."""
+    path = folder / "kernel.cubin"
+    path.write_bytes(kernel.asm["cubin"])
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    usage = subprocess.run([tool, "--dump-resource-usage", path], capture_output=True, text=True, check=True).stdout
+    return int(re.search(r"STACK:(\d+)", usage)[1])
+
+
+@compiles
+@layouts
+@pytest.mark.parametrize(
+    "dtype, with_affine",
+    [(torch.float32, 0), (torch.float32, 1), (torch.bfloat16, 0), (torch.bfloat16, 1), (torch.float16, 1)],
+    ids=str,
+)
+def test_kernels_compile_for_a_gpu_and_fit_its_registers(compiled, dtype, layout, with_affine, tmp_path):
+    Case((1, 8, 64, 14, 16), 3, dtype, layout, with_affine, device="cpu").computed()
+    assert {name for name, _ in compiled} == {"pool", "mix", "spread", "correlate", "moments", "merge_moments"}
+    for name, kernel in compiled:
+        assert memory_beyond_registers(kernel, tmp_path) == 0, name
+
+
+@compiles
+@pytest.mark.parametrize("frames, taps", [(1, 1), (32, 3)])
+def test_short_and_long_clips_compile(compiled, frames, taps):
+    case = Case((1, frames, 8, 4, 4), taps, torch.bfloat16, torch.channels_last, True, device="cpu")
+    case.computed()
+    assert len(compiled) >= 5
+
+
+@compiles
+def test_frames_are_read_many_bytes_at_a_time(compiled):
+    for layout in (torch.contiguous_format, torch.channels_last):
+        case = Case((1, 8, 64, 14, 16), 3, torch.bfloat16, layout, False, device="cpu")
+        kernels.mix(case.z, case.importance, case.kernel)
+    (_, contiguous), (_, last) = compiled
+    assert "ld.global.v4.b32" in contiguous.asm["ptx"] and "st.global.v4.b32" in contiguous.asm["ptx"]
+    assert "ld.global.v2.b32" in last.asm["ptx"] and "st.global.v2.b32" in last.asm["ptx"]

@@ -1,0 +1,136 @@
+"""The benchmarks' yardstick and their table; the measurements themselves are run by hand."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tanet import TAM
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def load(name):
+    """A file of benchmarks/ as a module; it is a folder of scripts, no package."""
+    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+common, baselines, table = load("common"), load("baselines"), load("table")
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("num_frames, taps", [(8, 3), (2, 5), (1, 1)])
+def test_published_formulation_is_tam(num_frames, taps, memory_format):
+    torch.manual_seed(0)
+    tam = TAM(8, num_frames, kernel_size=taps).double().train()
+    x = torch.randn(3 * num_frames, 8, 5, 6).double().to(memory_format=memory_format)
+    results = []
+    for module in (tam, baselines.PublishedTAM(tam)):
+        tam.zero_grad()
+        frames = x.clone().requires_grad_()
+        y = module(frames)
+        y.backward(torch.cos(torch.arange(y.numel())).double().view(y.shape))
+        results.append((y.detach(), frames.grad, [parameter.grad for parameter in tam.parameters()]))
+    torch.testing.assert_close(results[1], results[0], rtol=1e-9, atol=1e-9)
+
+
+def test_contestants_take_turns_and_warm_up_rounds_do_not_count():
+    calls = []
+
+    def contestant(name, times):
+        def run():
+            calls.append(name)
+            return {"time": times[calls.count(name) - 1]}
+
+        return run
+
+    contestants = {"a": contestant("a", [90, 90, 2, 4, 10]), "b": contestant("b", [90, 90, 1, 1, 20])}
+    found = common.measured(contestants, 3)
+    assert calls == ["a", "b"] * 5
+    assert found == {"a": {"time": [2, 4, 10]}, "b": {"time": [1, 1, 20]}}
+    own, base = common.ratios(found, "b", task="t")  # each round against the same round's base: 2, 4 and 0.5
+    assert (own["task"], own["contestant"], own["base"]) == ("t", "a", "b")
+    assert own["ratio"] == 2 and own["range"] == [0.5, 4]
+    assert base["ratio"] == 1 and base["range"] == [1, 1]
+
+
+def test_record_says_when_where_and_with_what(tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
+    common.record("module", [{"ratio": 0.5, "range": [0.4, 0.6]}, {"ratio": 1.0}])
+    (path,) = (tmp_path / "results").iterdir()
+    found = json.loads(path.read_text())
+    assert {"date", "device", "threads", "python", "torch"} <= found.keys()
+    assert found["rows"] == [{"ratio": 0.5, "range": [0.4, 0.6]}, {"ratio": 1.0}]
+
+
+def written(folder, name, rows, device="A CPU"):
+    record = {"date": "2031-02-03", "device": device, "threads": 1, "torch": "9.9", "rows": rows}
+    (folder / f"{name}.json").write_text(json.dumps(record))
+
+
+def module_rows(cpp, precision="float32"):
+    where = {"task": "module", "clips": 8, "precision": precision, "layout": "contiguous", "base": "published"}
+    return [
+        where | {"figure": figure, "contestant": "tanet, cpp", "ratio": ratio, "range": [ratio - 0.01, ratio + 0.01]}
+        for figure, ratio in cpp.items()
+    ]
+
+
+def line_of(text, *words):
+    (line,) = [line for line in text.splitlines() if "must be" not in line and all(word in line for word in words)]
+    return line
+
+
+def test_table_says_not_run_where_there_is_no_record(tmp_path):
+    lines = table.tables(tmp_path).splitlines()[2:]
+    assert len(lines) == len(table.TARGETS)
+    assert all("| not run |" in line for line in lines)
+
+
+def test_table_takes_figures_from_the_records(tmp_path):
+    written(tmp_path, "module-cpu", module_rows({"forward": 0.24, "forward+backward": 0.47}))
+    text = table.tables(tmp_path)
+    reached = line_of(text, "forward, C++ path", "float32 contiguous")
+    assert "| at most 0.25 | 0.24 (0.23 to 0.25) | yes | A CPU, 1 thread(s) | 2031-02-03 |" in reached
+    assert "| 0.47 (0.46 to 0.48) | no |" in line_of(text, "forward+backward, C++ path", "float32 contiguous")
+    assert "not run" in line_of(text, "forward, C++ path", "float32 channels_last")
+    assert "| tanet, cpp | 0.24 / 0.47 |" in text
+
+
+def test_table_shows_the_worst_of_the_rows_that_a_target_is_about(tmp_path):
+    bandwidth = {"task": "bandwidth", "clips": 32, "contestant": "tanet, triton", "figure": "forward"}
+    rows = [bandwidth | {"share": share, "range": [share, share]} for share in (0.9, 0.6, 0.8)]
+    written(tmp_path, "module-a-gpu", module_rows({"forward": 1.0, "forward+backward": 1.0}) + rows, "A GPU")
+    errors = [{"contestant": "tanet, cpp", "parameter": str(error), "error": error} for error in (0.001, 0.004, 0.002)]
+    errors += [{"contestant": "published", "parameter": "0", "error": 0.3}]
+    written(tmp_path, "gradients-cpu", errors)
+    text = table.tables(tmp_path)
+    assert "| at least 70% | 60% | no | A GPU |" in line_of(text, "aggregation, forward")
+    assert "| at most 1% | 0.4% | yes |" in line_of(text, "gradients")
+
+
+def test_a_gpus_record_is_no_measurement_of_a_cpu_and_the_other_way_round(tmp_path):
+    rows = module_rows({"forward": 0.1, "forward+backward": 0.1})
+    written(tmp_path, "module-a-gpu", rows, "A GPU")
+    bandwidth = {"task": "bandwidth", "clips": 32, "contestant": "tanet, triton", "figure": "forward", "share": 0.9}
+    written(tmp_path, "module-cpu", [*module_rows({"forward": 0.2, "forward+backward": 0.2}), bandwidth])
+    text = table.tables(tmp_path)
+    assert "| 0.20 (" in line_of(text, "forward, C++ path", "float32 contiguous")
+    assert "not run" in line_of(text, "aggregation, forward")
+
+
+def test_table_is_written_between_its_two_comments_and_nowhere_else(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    table.write("new", path)
+    table.write("new", path)
+    assert path.read_text() == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
+    path.write_text("no comments\n")
+    with pytest.raises(ValueError, match="README.md needs the lines"):
+        table.write("new", path)
+    assert path.read_text() == "no comments\n"

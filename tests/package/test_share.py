@@ -1,0 +1,105 @@
+import json
+import re
+import shutil
+
+import pytest
+import torch
+
+from tanet import checkpoint, cli, evaluate, load_model
+from tanet.errors import CheckpointError
+from tanet.runtime import sha256
+from tanet.share import pack
+
+
+@pytest.fixture(scope="module")
+def tested_run(tmp_path_factory, trained_run, something_root):
+    """A finished run, tested by one protocol; another protocol tested another checkpoint."""
+    run_dir = tmp_path_factory.mktemp("runs") / "tested"
+    shutil.copytree(trained_run, run_dir)
+    evaluate.run(
+        run_dir / "checkpoints/last.pth", something_root, "sth-efficient", run_dir / "result-sth-efficient.json"
+    )
+    own = json.loads((run_dir / "result-sth-efficient.json").read_text())
+    (run_dir / "result.json").write_text(json.dumps(own))  # of the same protocol, in another file
+    other = own | {"sha256": "0" * 64}
+    (run_dir / "result-sth-accurate.json").write_text(json.dumps(other))
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory, tested_run):
+    folder = tmp_path_factory.mktemp("shared") / "demo"
+    return folder, pack(tested_run, folder)
+
+
+def test_the_folder_holds_what_there_is_to_share_and_no_more(packed, tested_run):
+    folder, said = packed
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md", "metrics.jsonl", "model.safetensors", "recipe.json", "result-sth-efficient.md", "result.md",
+    ]  # fmt: skip
+    assert (folder / "metrics.jsonl").read_bytes() == (tested_run / "metrics.jsonl").read_bytes()
+    assert (folder / "recipe.json").read_text() == (tested_run / "recipe.json").read_text()
+    assert said[1:] == [f"{tested_run}/result-sth-accurate.json: left out, it tested another checkpoint than last.pth"]
+    assert not list(folder.parent.glob(".*"))
+
+
+def test_the_packed_weights_are_the_runs_and_test_alike(packed, tested_run, something_root):
+    folder, _ = packed
+    one, other = (checkpoint.read(path) for path in (tested_run / "checkpoints/last.pth", folder / "model.safetensors"))
+    assert all(torch.equal(one.weights[key], other.weights[key]) for key in one.weights)
+    assert (one.recipe, one.class_names) == (other.recipe, other.class_names)
+    again = evaluate.run(folder / "model.safetensors", something_root, "sth-efficient")
+    before = json.loads((tested_run / "result-sth-efficient.json").read_text())
+    assert again["per_video"] == before["per_video"]
+
+
+def test_the_card_names_what_was_measured_and_how_it_was_trained(packed, tested_run, something_recipe):
+    folder, _ = packed
+    card = (folder / "README.md").read_text()
+    result = json.loads((tested_run / "result-sth-efficient.json").read_text())
+    last = json.loads((tested_run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert f"| measured here | {result['top1']:.2f} (" in card and "16 of 16" in card and "sth-accurate" not in card
+    assert f"validation top-1 {last['val_top1']:.2f}%" in card and "32 training and 16 validation videos" in card
+    assert "epochs = 2 (recipe: 8)" in card and "2 of 2 epochs" in card
+    assert sha256(folder / "model.safetensors") in card and result["sha256"][:16] in card
+
+
+def test_the_cards_lines_of_python_run(packed, monkeypatch):
+    folder, _ = packed
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(folder)
+    names = {}
+    exec(code, names)
+    clips = torch.zeros(2, names["recipe"].num_frames, 3, 48, 48, dtype=torch.uint8)
+    assert torch.equal(names["model"](clips), load_model(folder / "model.safetensors")[0](clips))
+    assert len(names["class_names"]) == 8
+
+
+def test_an_untested_run_says_so(tmp_path, trained_run):
+    said = pack(trained_run, tmp_path / "shared", which="best")
+    assert said == [f"{tmp_path}/shared: 0 result(s); the card says that it was not tested"]
+    assert "Not run" in (tmp_path / "shared/README.md").read_text()
+
+
+def test_a_folder_that_is_there_is_left_alone(tmp_path, trained_run):
+    with pytest.raises(FileExistsError, match=f"{tmp_path} is there already"):
+        pack(trained_run, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_run_leaves_nothing_behind(tmp_path, trained_run):
+    with pytest.raises(FileNotFoundError, match="checkpoints/last.pth"):
+        pack(tmp_path, tmp_path / "shared")
+    shutil.copytree(trained_run, tmp_path / "run")
+    (tmp_path / "run/checkpoints/last.pth").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="last.pth"):
+        pack(tmp_path / "run", tmp_path / "shared")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_command_says_what_it_did_or_why_not(tmp_path, trained_run, capsys):
+    cli.main(["checkpoint", "pack", str(trained_run), str(tmp_path / "shared")])
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/shared: 0 result(s)")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["checkpoint", "pack", str(trained_run), str(tmp_path / "shared")])
+    assert ended.value.code == 1 and "is there already" in capsys.readouterr().err

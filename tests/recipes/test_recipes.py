@@ -1,0 +1,257 @@
+import dataclasses
+import json
+
+import pytest
+
+from tanet import recipes
+from tanet.cli import parse_changes
+from tanet.recipes import Recipe, from_dict, from_json
+
+
+@pytest.fixture
+def recipe():
+    return recipes.get("demo_kinetics")
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_loads_by_its_name_and_survives_json(name):
+    recipe = recipes.get(name)
+    assert recipe.name == name
+    assert from_json(recipe.to_json()) == recipe
+    assert json.loads(recipe.to_json()) == json.loads(json.dumps(dataclasses.asdict(recipe)))
+
+
+def test_unknown_recipe_is_refused_with_the_names_there_are():
+    with pytest.raises(ValueError, match="'k400'.*demo_kinetics.*k400_8f.*sthv1_16f"):
+        recipes.get("k400")
+
+
+PUBLISHED = {
+    "k400_8f": dict(
+        epochs=100,
+        lr_steps=(50, 75, 90),
+        lr=0.01,
+        lr_batch=64,
+        weight_decay=1e-4,
+        dropout=0.5,
+        sampling="dense",
+        num_frames=8,
+        num_classes=400,
+        protocols=("k400-dense",),
+    ),
+    "sthv1_8f": dict(
+        epochs=50,
+        lr_steps=(30, 40, 45),
+        lr=0.01,
+        lr_batch=64,
+        weight_decay=1e-3,
+        dropout=0.6,
+        sampling="uniform",
+        num_frames=8,
+        num_classes=174,
+        flip="swap",
+        protocols=("sth-efficient", "sth-accurate"),
+    ),
+    "sthv1_16f": dict(
+        epochs=50,
+        lr_steps=(30, 40, 45),
+        lr=0.0075,
+        lr_batch=48,
+        weight_decay=1e-3,
+        dropout=0.6,
+        sampling="uniform",
+        num_frames=16,
+        num_classes=174,
+        flip="swap",
+    ),
+    "k400_16f": dict(sampling="dense", num_frames=16, epochs=100, lr_steps=(50, 75, 90), weight_decay=1e-4),
+    "sthv2_8f": dict(
+        epochs=50,
+        lr_steps=(30, 40, 45),
+        lr=0.02,
+        lr_batch=128,
+        weight_decay=5e-4,
+        dropout=0.5,
+        sampling="uniform",
+        num_frames=8,
+        num_classes=174,
+        flip="swap",
+        style="official",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_numbers(name):
+    common = dict(
+        arch="tanet50",
+        temporal="tam",
+        init="imagenet",
+        momentum=0.9,
+        clip_grad_norm=20.0,
+        short_side=256,
+        crop_size=224,
+        test_size=256,
+        crop_scales=(1.0, 0.875, 0.75, 0.66),
+        classifier_lr=5.0,
+        warmup_epochs=0.0,
+    )
+    recipe = recipes.get(name)
+    assert {key: getattr(recipe, key) for key in common | PUBLISHED[name]} == common | PUBLISHED[name]
+
+
+@pytest.mark.parametrize(
+    "name, rate_per_clip", [("k400_8f", 0.01 / 64), ("sthv1_16f", 0.01 / 64), ("sthv2_16f", 0.02 / 128)]
+)
+def test_16_frame_rates_follow_the_linear_scaling_rule(name, rate_per_clip):
+    recipe = recipes.get(name)
+    assert recipe.lr / recipe.lr_batch == pytest.approx(rate_per_clip)
+
+
+def test_a_recipe_is_frozen(recipe):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.epochs = 3
+
+
+def test_with_changes_changes_those_fields_alone(recipe):
+    changed = recipe.with_changes({"epochs": 3, "lr_steps": [1, 2], "lr": 1})
+    assert (changed.epochs, changed.lr_steps, changed.lr) == (3, (1, 2), 1.0)
+    assert isinstance(changed.lr, float)
+    assert dataclasses.replace(changed, epochs=recipe.epochs, lr_steps=recipe.lr_steps, lr=recipe.lr) == recipe
+    assert recipe.epochs == recipes.get("demo_kinetics").epochs
+
+
+def test_unknown_fields_are_named_with_those_there_are(recipe):
+    with pytest.raises(ValueError, match="epoch, learning_rate.*there are.*epochs"):
+        recipe.with_changes({"learning_rate": 1.0, "epoch": 3})
+    with pytest.raises(ValueError, match="colour"):
+        from_dict(dataclasses.asdict(recipe) | {"colour": "red"})
+
+
+def test_missing_fields_are_named():
+    with pytest.raises(ValueError, match="name, num_classes"):
+        from_dict({"dataset": "kinetics"})
+
+
+ILL_TYPED = [
+    ("epochs", 3.0),
+    ("epochs", "3"),
+    ("epochs", True),
+    ("epochs", None),
+    ("lr", "fast"),
+    ("lr", True),
+    ("lr", [0.1]),
+    ("name", 5),
+    ("lr_steps", 5),
+    ("lr_steps", [1.5]),
+    ("lr_steps", "50"),
+    ("crop_scales", ["a"]),
+    ("protocols", "sth"),
+    ("dataset", 1),
+    ("init", None),
+    ("temporal", []),
+    ("seed", 0.5),
+]
+OUT_OF_RANGE = [
+    ("epochs", 0),
+    ("epochs", -1),
+    ("lr", 0.0),
+    ("lr", -1.0),
+    ("dropout", 1.0),
+    ("dropout", -0.1),
+    ("num_frames", 0),
+    ("num_classes", 0),
+    ("workers", -2),
+    ("seed", -1),
+    ("weight_decay", -1e-4),
+    ("clips_per_process", 0),
+    ("clip_grad_norm", 0.0),
+    ("lr_steps", (5, 3)),
+    ("num_frames", 7),
+    ("short_side", 40),
+    ("test_size", 57),
+    ("arch", "tanet18"),
+    ("temporal", "nl"),
+    ("style", "caffe"),
+    ("dataset", "ucf101"),
+    ("flip", "up"),
+    ("param_groups", "mine"),
+    ("precision", "float16"),
+    ("memory_format", "nhwc"),
+    ("sampling", "sparse"),
+]
+# What Recipe's promise, every field is checked for its range, covers too.
+SUBTLY_OUT_OF_RANGE = [
+    ("crop_scales", ()),
+    ("crop_scales", (1.2,)),
+    ("crop_scales", (0.0,)),
+    ("momentum", -0.1),
+    ("momentum", 1.0),
+    ("lr", float("nan")),
+    ("lr", float("inf")),
+    ("protocols", ()),
+]
+
+
+@pytest.mark.parametrize("field, value", ILL_TYPED + OUT_OF_RANGE + SUBTLY_OUT_OF_RANGE)
+def test_ill_typed_and_impossible_values_are_refused_naming_the_field(recipe, field, value):
+    with pytest.raises(ValueError, match=field):
+        recipe.with_changes({field: value})
+    with pytest.raises(ValueError, match=field):
+        dataclasses.replace(recipe, **{field: value})
+
+
+def test_uniform_sampling_allows_any_number_of_frames():
+    assert recipes.get("demo_something").with_changes({"num_frames": 7}).num_frames == 7
+
+
+def test_defaults_are_checked_as_well_as_given_values():
+    assert isinstance(Recipe(name="x", dataset="kinetics", num_classes=2, crop_scales=[1]).crop_scales[0], float)
+
+
+def test_published_figures_are_those_of_their_sources():
+    """Each row of the published tables: recipe, protocol, style, top-1, top-5."""
+    rows = [(row.recipe, row.protocol, row.style, row.top1, row.top5) for row in recipes.published_results()]
+    assert rows == [
+        ("k400_8f", "k400-dense", "mmaction2", 76.28, 92.60),
+        ("k400_8f", "k400-dense", "mmaction2", 76.22, 92.53),
+        ("k400_8f", "k400-dense", "mmaction2", 76.25, 92.41),
+        ("k400_8f", "k400-dense", "official", 76.1, 92.3),
+        ("k400_16f", "k400-dense", "official", 76.9, 92.9),
+        ("sthv1_8f", "sth-efficient", "mmaction2", 47.34, 75.72),
+        ("sthv1_8f", "sth-accurate", "mmaction2", 49.58, 77.31),
+        ("sthv1_8f", "sth-efficient", "mmaction2", 46.98, 75.75),
+        ("sthv1_8f", "sth-accurate", "mmaction2", 49.71, 77.43),
+        ("sthv1_8f", "sth-efficient", "official", 46.5, 75.8),
+        ("sthv1_16f", "sth-efficient", "mmaction2", 49.05, 77.90),
+        ("sthv1_16f", "sth-accurate", "mmaction2", 50.91, 79.13),
+        ("sthv1_16f", "sth-efficient", "mmaction2", 48.24, 78.16),
+        ("sthv1_16f", "sth-accurate", "mmaction2", 50.95, 79.28),
+        ("sthv1_16f", "sth-efficient", "official", 47.6, 77.7),
+        ("sthv2_8f", "sth-accurate", "official", 62.7, 88.0),
+        ("sthv2_16f", "sth-accurate", "official", 64.6, 89.5),
+    ]
+    assert all(row.url.startswith("https://github.com/") for row in recipes.published_results())
+    assert [row.top1 for row in recipes.published_results("sthv1_8f", "sth-accurate", "mmaction2")] == [49.58, 49.71]
+
+
+def test_every_published_row_is_of_a_recipe_and_a_protocol_there_is():
+    for row in recipes.published_results():
+        assert row.protocol in recipes.get(row.recipe).protocols
+
+
+def test_a_style_is_changed_as_a_whole():
+    v1, v2, k400 = (recipes.get(name) for name in ("sthv1_8f", "sthv2_8f", "k400_8f"))
+    official = recipes.in_style(v1, "official")
+    assert (official.style, official.param_groups, official.flip) == ("official", "official", "none")
+    assert recipes.in_style(official, "mmaction2") == v1
+    assert recipes.in_style(v2, "official") == v2 and recipes.in_style(v2, "mmaction2").flip == "swap"
+    assert recipes.in_style(k400, "official").flip == "plain"
+
+
+def test_changes_on_a_command_line_are_json_or_words():
+    assert parse_changes(["lr=0.1", "lr_steps=[3, 4]", "style=official", "init=a=b.pth"]) == {
+        "lr": 0.1, "lr_steps": [3, 4], "style": "official", "init": "a=b.pth"
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="lr: expected FIELD=VALUE"):
+        parse_changes(["lr"])

@@ -1,0 +1,172 @@
+"""What goes wrong around a training ends it soon, with its cause, and costs nothing that was saved."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from support.signals import stop_after
+
+from tanet import data, train
+from tanet.data import loader
+from tanet.errors import LaunchError, Stopped
+from tanet.runtime import launch
+from tanet.train import loop, run_folder
+
+
+@pytest.fixture
+def begun(tmp_path, something_root, something_recipe):
+    """A run with two epochs done of four, and its recipe."""
+    recipe, run_dir = something_recipe.with_changes({"epochs": 4, "lr_steps": []}), tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        stop_after(patch, 9, signal.SIGTERM)
+        train.fit(recipe, something_root, run_dir)
+    return recipe, run_dir
+
+
+def content(run_dir):
+    return {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+
+
+def goes_on(recipe, something_root, run_dir):
+    history = train.fit(recipe, something_root, run_dir)
+    return [row["epoch"] for row in history] == [1, 2, 3, 4]
+
+
+def test_a_full_disk_ends_the_run_and_leaves_what_was_saved(monkeypatch, something_root, begun):
+    recipe, run_dir = begun
+    before = content(run_dir / "checkpoints")
+
+    def full(state, file):
+        file.write(b"the beginning")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(torch, "save", full)
+        train.fit(recipe, something_root, run_dir, save_minutes=0)
+    after = content(run_dir / "checkpoints")
+    assert after[run_dir / run_folder.LAST] == before[run_dir / run_folder.LAST]
+    assert not [path for path in after if "partial" in path.name]
+    assert goes_on(recipe, something_root, run_dir)
+
+
+def test_a_folder_that_cannot_be_written_ends_the_run_before_it_trains(
+    tmp_path, monkeypatch, something_root, something_recipe
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(loop, "train_epoch", lambda *_: pytest.fail("trains"))
+    with pytest.raises(NotADirectoryError, match="file"):
+        train.fit(something_recipe, something_root, tmp_path / "file/run")
+
+
+def without_roots_rights(*command):
+    """Root may write anywhere, unless it gives that up."""
+    if os.geteuid() == 0:
+        command = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", *command)
+        if subprocess.run([*command[:2], "true"], check=False).returncode:
+            pytest.skip("runs as root, and setpriv is not there or not allowed")
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="gives up root's rights as Linux does")
+def test_a_folder_that_is_read_only_ends_the_run_with_its_name_and_nothing_is_overwritten(something_root, begun):
+    recipe, run_dir = begun
+    before, folders = content(run_dir), (run_dir, run_dir / "checkpoints")
+    command = [sys.executable, "-m", "tanet.train", "--recipe=demo_something", f"--data-root={something_root}"]
+    changes = [f"--set={change}" for change in ("epochs=4", "lr_steps=[]", "workers=0")]
+    try:
+        for folder in folders:
+            folder.chmod(0o500)
+        resumed = without_roots_rights(*command, f"--run-dir={run_dir}", *changes)
+        begun_anew = without_roots_rights(*command, f"--run-dir={run_dir / 'inside'}", *changes)
+    finally:
+        for folder in folders:
+            folder.chmod(0o700)
+    for ended, path in ((resumed, run_dir), (begun_anew, run_dir / "inside")):
+        assert ended.returncode == 1 and "epoch" not in ended.stdout, ended
+        assert "Permission denied" in ended.stderr and str(path) in ended.stderr and ended.stderr.count("\n") == 1
+    assert content(run_dir) == before
+    assert goes_on(recipe, something_root, run_dir)
+
+
+@pytest.mark.parametrize("kind", ["killed", "raises"])
+def test_a_loading_process_that_dies_ends_the_run(monkeypatch, something_root, begun, kind):
+    recipe, run_dir = begun
+    before = content(run_dir / "checkpoints")
+
+    def fail(self, key):
+        if kind == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise data.DataError("this video is no video")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data.TrainingClips, "__getitem__", fail)
+        with pytest.raises((RuntimeError, data.DataError), match="exited unexpectedly|this video is no video"):
+            train.fit(recipe.with_changes({"workers": 1}), something_root, run_dir)
+    assert content(run_dir / "checkpoints") == before
+    assert goes_on(recipe, something_root, run_dir)
+
+
+def test_a_loading_process_that_is_stuck_ends_the_run(tmp_path, monkeypatch, something_root, something_recipe):
+    monkeypatch.setattr(loader, "LOADER_TIMEOUT", 2)
+    monkeypatch.setattr(data.TrainingClips, "__getitem__", lambda self, key: time.sleep(3600))
+    started = time.monotonic()
+    with pytest.raises(RuntimeError, match="20bn-something-something-v1/.*timed out after 2 seconds"):
+        train.fit(something_recipe.with_changes({"workers": 1}), something_root, tmp_path / "run")
+    assert time.monotonic() - started < 60
+
+
+def fail_in_one(recipe, data_root, run_dir):
+    """Of two processes the second one fails, in the middle of the third step."""
+    original, done = loop._step, []
+
+    def step(training, *arguments):
+        done.append(1)
+        if training.process.rank == 1 and len(done) == 3:
+            raise ValueError("only here")
+        return original(training, *arguments)
+
+    loop._step = step
+    train.fit(recipe, data_root, run_dir, save_minutes=0)
+
+
+def test_a_process_that_raises_ends_all_with_its_error_on_top(tmp_path, something_root, something_recipe):
+    recipe, run_dir = something_recipe.with_changes({"clips_per_process": 4}), tmp_path / "run"
+    with pytest.raises(LaunchError, match=r"\Athe process of rank 1 failed: ValueError: only here"):
+        launch(fail_in_one, (recipe, something_root, run_dir), processes=2)
+    assert [row["epoch"] for row in train.launch(recipe, something_root, run_dir, processes=2)] == [1, 2]
+
+
+SCRIPT = """
+import sys
+from torch.distributed.elastic.multiprocessing.errors import record
+sys.path.insert(0, sys.argv[1])
+from tanet import recipes
+from test_faults import fail_in_one
+recipe = recipes.get("demo_something").with_changes({"clips_per_process": 4, "workers": 0})
+record(fail_in_one)(recipe, sys.argv[2], sys.argv[3])
+"""
+
+
+def test_under_torchrun_the_first_failure_is_the_root_cause(tmp_path, something_root):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        tmp_path / "script.py",
+    ]
+    started = time.monotonic()
+    ended = subprocess.run(
+        [*command, Path(__file__).parent, something_root, tmp_path / "run"], capture_output=True, text=True, timeout=120
+    )
+    cause = ended.stderr.partition("Root Cause (first observed failure)")[2]
+    assert ended.returncode != 0 and "rank      : 1" in cause and "only here" in cause, ended.stderr[-3000:]
+    assert time.monotonic() - started < 60

@@ -1,0 +1,148 @@
+"""What somebody at JupyterLab sees of a training, and TensorBoard of its metrics."""
+
+import numpy as np
+import pytest
+from support.signals import stop_after
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tanet import train, visualize
+from tanet.errors import Stopped
+from tanet.train import live, loop, monitor, run_folder
+
+
+@pytest.fixture
+def outputs(monkeypatch):
+    """What the outputs of a cell showed, one list each; the kernel is JupyterLab's."""
+    import IPython.display
+
+    shown = []
+
+    class Handle:
+        def __init__(self, first):
+            self.history = [first]
+            shown.append(self.history)
+
+        def update(self, content):
+            self.history.append(content)
+
+    monkeypatch.setattr(IPython.display, "display", lambda content, display_id: Handle(content))
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebook.ipynb")
+    monkeypatch.setattr(live, "_in_cell", lambda: True)
+    monkeypatch.setattr(live, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(live, "DRAW_EVERY", 0.2)
+    monkeypatch.setattr(loop, "LOG_STEPS", 1)
+    return shown
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_in_jupyterlab_a_bar_and_curves_follow_the_training(
+    tmp_path, capfd, outputs, something_root, something_recipe, processes
+):
+    recipe = something_recipe.with_changes({"clips_per_process": 8 // processes})
+    train.launch(recipe, something_root, tmp_path / "run", processes=processes)
+    bars, curves = outputs
+    said = [bar.data for bar in bars]
+    assert "preparing the training" in said[0] and len(said) > (3 if processes == 1 else 2)
+    shares = [float(bar.partition('value="')[2].partition('"')[0]) for bar in said]
+    assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
+    rows = run_folder.read_metrics(tmp_path / "run")
+    assert f"epoch 2 of 2, loss {rows[-1]['loss']:.3f}" in said[-1]
+    assert f"validation top-1 {rows[-1]['val_top1']:.1f}%" in said[-1]
+    assert len(curves) >= 2 and all(image.data.startswith(b"\x89PNG") for image in curves[1:])
+    assert "epoch 1/2" not in capfd.readouterr().out  # it would say the same twice
+
+
+def test_an_interrupted_cell_keeps_the_last_state_shown(
+    tmp_path, monkeypatch, outputs, something_root, something_recipe
+):
+    stop_after(monkeypatch, 6)
+    with pytest.raises(Stopped):
+        train.launch(something_recipe, something_root, tmp_path / "run")
+    assert 'value="0.7500"' in outputs[0][-1].data  # 1 epoch and 16 of 32 clips, of 2 epochs
+
+
+def test_outside_jupyterlab_there_are_lines(tmp_path, capfd, something_root, something_recipe):
+    train.launch(something_recipe, something_root, tmp_path / "run")
+    assert capfd.readouterr().out.count("validation top-1") == 2
+
+
+def test_a_shell_command_in_a_cell_has_lines_too(tmp_path, capfd, monkeypatch, something_root, something_recipe):
+    """!python -m tanet.train has the notebook's environment, but no outputs to show things in."""
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebook.ipynb")
+    train.launch(something_recipe.with_changes({"epochs": 1, "lr_steps": []}), something_root, tmp_path / "run")
+    assert capfd.readouterr().out.count("validation top-1") == 1
+
+
+def test_a_view_that_fails_does_not_end_the_training(tmp_path, monkeypatch, outputs, something_root, something_recipe):
+    def fails(rows):
+        raise OSError("cannot draw")
+
+    monkeypatch.setattr(visualize, "training_curves", fails)
+    with pytest.warns(UserWarning, match="the live view failed: OSError: cannot draw"):
+        assert len(train.launch(something_recipe, something_root, tmp_path / "run")) == 2
+
+
+def test_the_curves_show_every_row(trained_run):
+    steps = [{"epoch": 1, "clips": 8 * i, "progress": i / 4, "step": True, "loss": 2 - i / 4, "top1": 10 * i, "clips_per_second": 5.0}
+             for i in range(1, 5)]  # fmt: skip
+    epochs = run_folder.read_metrics(trained_run)
+    loss, top1, speed = visualize.training_curves([*steps, *epochs]).axes
+    for axis, train_name, val_name in ((loss, "loss", "val_loss"), (top1, "top1", "val_top1")):
+        training, validation = axis.lines
+        assert training.get_xydata().tolist() == [[row["progress"], row[train_name]] for row in steps]
+        assert validation.get_xydata().tolist() == [[row["progress"], row[val_name]] for row in epochs]
+    assert np.array_equal(speed.lines[0].get_ydata(), [5.0] * 4)
+
+
+def scalars(run_dir):
+    """{tag: [(clips, value)]} as TensorBoard reads them."""
+    events = EventAccumulator(str(run_dir / "tensorboard"))
+    events.Reload()
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def rows_as_scalars(run_dir, epoch_clips):
+    found = {}
+    for row in run_folder.read_metrics(run_dir, steps=None):
+        kind, clips = (
+            ("step", (row["epoch"] - 1) * epoch_clips + row["clips"])
+            if "step" in row
+            else ("epoch", row["epoch"] * epoch_clips)
+        )
+        for name in row.keys() - monitor.PLACE:
+            found.setdefault(f"{kind}/{name}", []).append((clips, pytest.approx(row[name], rel=1e-6)))
+    return found
+
+
+def test_tensorboard_holds_what_metrics_jsonl_holds_also_after_a_kill(
+    tmp_path, monkeypatch, something_root, something_recipe
+):
+    """The kill comes two lines after the last checkpoint: those lines are void."""
+    run_dir, recorded = tmp_path / "run", []
+    monkeypatch.setattr(loop, "LOG_STEPS", 1)
+
+    class Killed(BaseException):
+        pass
+
+    original = run_folder.append_metrics
+
+    def append(run_dir, row):
+        original(run_dir, row)
+        recorded.append(row)
+        if len(recorded) == 7:  # 4 steps, an epoch, and 2 steps of the next
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(run_folder, "append_metrics", append)
+        train.fit(something_recipe, something_root, run_dir, tensorboard=True)
+    assert len(scalars(run_dir)["step/loss"]) > 4
+    train.fit(something_recipe, something_root, run_dir, tensorboard=True)
+    assert scalars(run_dir) == rows_as_scalars(run_dir, 32)
+    assert [clips for clips, _ in scalars(run_dir)["step/loss"]] == [8 * i for i in range(1, 9)]
+
+
+def test_without_the_package_nothing_begins(tmp_path, monkeypatch, something_root, something_recipe):
+    monkeypatch.setattr(monitor, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="pip install tensorboard"):
+        train.fit(something_recipe, something_root, tmp_path / "run", tensorboard=True)
+    assert not (tmp_path / "run").exists()
