@@ -17,7 +17,7 @@ from tanet import recipes, train
 from tanet.data import Sample, VideoList
 from tanet.model import ARCHITECTURES
 from tanet.runtime import Process
-from tanet.train import Clock, Options, Watch, loop, state
+from tanet.train import FiniteCheck, Options, StepTimer, loop, state
 
 SAVE_SECONDS = 60 * Options().save_minutes
 
@@ -38,7 +38,7 @@ def main():
         run_dir = Path(folder)
         (run_dir / "checkpoints").mkdir()
         training = state.begin(recipe, videos.class_names, {}, run_dir, Process(0, 1, device()), None)
-        watch, speed = Watch(videos, training.run_dir), Clock()
+        watch, speed = FiniteCheck(videos, training.run_dir), StepTimer()
         actions = {
             "step": lambda: loop._step(training, parts, watch),
             "checkpoint": lambda: state.save(training),

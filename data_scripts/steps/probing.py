@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from data_scripts.steps.workers import Failure, in_processes
-from tanet.data import Probe, probe, read_probes, readers, write_list, write_probes
+from tanet.data import Probe, describe_readers, probe, read_probes, write_list, write_probes
 from tanet.errors import VideoError
 from tanet.runtime import track, write_text
 
@@ -31,7 +31,7 @@ def write_lists(root: Path, split_rows: dict[str, list[ListRow]], processes: int
         probes, failures = _probe_all(root, files, processes)
         write_text(root / LISTS / UNREADABLE, "".join(f"{name}: {failures[name]}\n" for name in sorted(failures)))
         unopened = f"; {len(failures)} more cannot be opened ({LISTS}/{UNREADABLE})" if failures else ""
-        print(readers(probes.values()) + unopened, flush=True)
+        print(describe_readers(probes.values()) + unopened, flush=True)
 
 
 def _probe_all(root: Path, files: list[str], processes: int) -> tuple[dict[str, Probe], dict[str, str]]:

@@ -146,7 +146,7 @@ def _probe_of(probes: dict[str, tuple[int, Probe]], path: str, below: str, size:
 REASONS = 6  # that are named; odd sizes alone can be dozens
 
 
-def readers(probes: Iterable[Probe | None]) -> str:
+def describe_readers(probes: Iterable[Probe | None]) -> str:
     """ "1204 videos: 1200 read by decord; 4 by PyAV (codec av1: 3, interlaced: 1)", with those that were not probed."""
     probes = list(probes)
     reasons = Counter(probe.why for probe in probes if probe and probe.reader == "pyav")

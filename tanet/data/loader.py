@@ -1,7 +1,7 @@
 """What loading processes do about videos that cannot be read: say so, or end, and never hand out another video.
 
 A reader that raises VideoError yields Unreadable in the sample's place; what becomes of it is decided where the run
-is, see tanet.train.skips. A decoder that hangs, or brings its process down, takes that process with it: `culprits_named` then names the file.
+is, see tanet.train.skips. A decoder that hangs, or brings its process down, takes that process with it: `explain_worker_failure` then names the file.
 """
 
 import faulthandler
@@ -111,7 +111,7 @@ DIED = re.compile("DataLoader.*(exited unexpectedly|killed by signal|timed out)"
 
 
 @contextmanager
-def culprits_named(batches: DataLoader) -> Iterator[None]:
+def explain_worker_failure(batches: DataLoader) -> Iterator[None]:
     """Where a loading process dies or hangs during the block, VideoError names the video that it was reading.
 
     The block holds more than the iteration: torch raises the death of a process, also of another loader's, wherever the
@@ -143,7 +143,7 @@ def _left_over(batches: DataLoader, any_process: bool) -> list[int]:
     ]
 
 
-def refuse(unreadable: list[Unreadable], advice: str = "") -> None:
+def raise_unreadable(unreadable: list[Unreadable], advice: str = "") -> None:
     """VideoError, in the words of the reader, if there are any."""
     if unreadable:
         raise VideoError(unreadable[0].reason + advice)

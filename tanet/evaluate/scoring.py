@@ -10,15 +10,15 @@ from torch.utils.data import Dataset
 from tanet.data import (
     Unreadable,
     VideoList,
-    culprits_named,
+    explain_worker_failure,
     make_loader,
-    refuse,
+    raise_unreadable,
     test_views,
 )
 from tanet.evaluate.partial import PartialScores
 from tanet.model import TANet
 from tanet.recipes import Recipe, get_protocol
-from tanet.runtime import Process, fetch, one_behind, to_device, track
+from tanet.runtime import Process, copy_to_cpu, delayed_by_one, to_device, track
 
 
 def score_videos(
@@ -49,12 +49,14 @@ def score_videos(
     clips, use_gpu = _TestViews(videos, protocol, recipe), device.type == "cuda"
     items = make_loader(clips, videos, recipe.workers, False, use_gpu, sampler=order, batch_size=None)
     own, unreadable = {}, {}
-    with culprits_named(items):
+    with explain_worker_failure(items):
         loaded = track(items, len(order), f"{protocol}, videos", quiet=not process.is_main)
-        for group, bad, scores in one_behind(_score_groups(model, loaded, share, recipe.style, batch), device):
+        for group, bad, scores in delayed_by_one(_score_groups(model, loaded, share, recipe.style, batch), device):
             bad = {item.index: item for item in bad if item.index not in scored}
             if on_error == "raise":
-                refuse(list(bad.values()), '; on_error="skip" (--on-error skip) leaves such videos out and says so')
+                raise_unreadable(
+                    list(bad.values()), '; on_error="skip" (--on-error skip) leaves such videos out and says so'
+                )
             unreadable |= {index: item.reason for index, item in bad.items()}
             for index, row in zip(group, scores().numpy()):
                 if index in scored or index in bad:
@@ -102,7 +104,7 @@ def _score_groups(model: TANet, items: Iterable, groups: list[range], style: str
             continue
         black = torch.zeros_like(next(item for item in found if not isinstance(item, Unreadable)))
         views = [black if isinstance(item, Unreadable) else item for item in found]
-        yield group, bad, fetch(score_together(model, views, style, batch))
+        yield group, bad, copy_to_cpu(score_together(model, views, style, batch))
     for _ in items:  # lets the bar close
         pass
 

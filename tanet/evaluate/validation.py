@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from tanet.data import Unreadable, culprits_named, refuse
+from tanet.data import Unreadable, explain_worker_failure, raise_unreadable
 from tanet.evaluate.metrics import label_ranks
 from tanet.model import TANet
-from tanet.runtime import Process, autocast, fetch, one_behind, to_device, track
+from tanet.runtime import Process, autocast, copy_to_cpu, delayed_by_one, to_device, track
 
 
 @torch.no_grad()
@@ -19,7 +19,7 @@ def validate(
     process: Process,
     precision: str,
     label: str = "validation",
-    after_batch: Callable[[list[Unreadable]], None] = refuse,
+    after_batch: Callable[[list[Unreadable]], None] = raise_unreadable,
     quiet: bool = False,
 ) -> dict:
     """Loss and accuracy on one centred clip of every validation video, each counted once over all processes.
@@ -36,12 +36,12 @@ def validate(
             if clips is not None:
                 with autocast(device, precision):
                     logits = model(*to_device(device, clips))
-                yield fetch(logits.float()), labels
+                yield copy_to_cpu(logits.float()), labels
             after_batch(unreadable)
 
     totals = torch.zeros(4, dtype=torch.float64)  # loss, top-1, top-5, clips
-    with culprits_named(loader):
-        for logits, labels in one_behind(begun(), device):
+    with explain_worker_failure(loader):
+        for logits, labels in delayed_by_one(begun(), device):
             totals += _batch_totals(logits(), labels)
     loss, top1, top5, count = torch.stack(process.gather(totals)).sum(0).tolist()
     count = max(count, 1)

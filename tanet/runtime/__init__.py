@@ -6,7 +6,7 @@ files      files that are written whole or not at all
 progress   a bar at a terminal and in JupyterLab, plain lines in batch logs
 """
 
-from tanet.runtime.devices import FORMATS, autocast, deterministic, fetch, one_behind, repeatable, to_device
+from tanet.runtime.devices import FORMATS, autocast, copy_to_cpu, delayed_by_one, deterministic, repeatable, to_device
 from tanet.runtime.files import atomic_write, sha256, write_text
 from tanet.runtime.processes import Process, launch, process_group, require_gpus, worker_count
 from tanet.runtime.progress import in_jupyter, track
@@ -17,10 +17,10 @@ __all__ = [
     "atomic_write",
     "autocast",
     "deterministic",
-    "fetch",
+    "copy_to_cpu",
     "in_jupyter",
     "launch",
-    "one_behind",
+    "delayed_by_one",
     "process_group",
     "repeatable",
     "require_gpus",

@@ -31,7 +31,7 @@ def _arrivals(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def fetch(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
+def copy_to_cpu(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
     """Begins to copy a tensor to the CPU, behind the work that computes it; call the result to wait for the copy."""
     if not tensor.is_cuda:
         return lambda: tensor
@@ -46,7 +46,7 @@ def fetch(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
     return get
 
 
-def one_behind(begun: Iterable, device: torch.device) -> Iterator:
+def delayed_by_one(begun: Iterable, device: torch.device) -> Iterator:
     """What `begun` yields, having given the device work for it; on a GPU each only when the next has been begun, so that
     the GPU has work while this one's result is waited for."""
     waiting = deque()

@@ -12,16 +12,16 @@ live        the view in JupyterLab
 """
 
 from tanet.train.loop import LOG_STEPS, fit, launch
-from tanet.train.monitor import Clock, Watch
+from tanet.train.monitor import FiniteCheck, StepTimer
 from tanet.train.optim import learning_rate, parameter_groups
 from tanet.train.run_folder import read_metrics
 from tanet.train.state import Options
 
 __all__ = [
-    "Clock",
+    "StepTimer",
     "LOG_STEPS",
     "Options",
-    "Watch",
+    "FiniteCheck",
     "fit",
     "launch",
     "learning_rate",

@@ -15,7 +15,7 @@ from tanet.runtime import Process
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Control:
+class Interrupts:
     """Asked after every step. The answer is the same in all processes: the one to the step before, so nobody waits for it."""
 
     def __init__(self, process: Process, save_every: float):
@@ -42,7 +42,7 @@ class Control:
         self.work = dist.all_reduce(self.words, dist.ReduceOp.MAX, self.group, async_op=True)
         return due, asked
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Takes the answer that is still under way, where no further step will ask for it."""
         if self.work is not None:
             self.work.wait()
@@ -56,9 +56,9 @@ class Control:
 
 
 @contextmanager
-def control(process: Process, save_every: float) -> Iterator[Control]:
-    """A Control that SIGINT and SIGTERM reach while the block runs; in other threads than the main one none do."""
-    found = Control(process, save_every)
+def interrupts(process: Process, save_every: float) -> Iterator[Interrupts]:
+    """A Interrupts that SIGINT and SIGTERM reach while the block runs; in other threads than the main one none do."""
+    found = Interrupts(process, save_every)
 
     def ask(number, frame):
         found.asked = number

@@ -19,9 +19,9 @@ from tanet.data import (
     Sample,
     Unreadable,
     VideoList,
-    culprits_named,
+    describe_readers,
+    explain_worker_failure,
     load_list,
-    readers,
     training_loader,
     validation_loader,
 )
@@ -31,8 +31,8 @@ from tanet.recipes import Recipe
 from tanet.runtime import Process, autocast, deterministic, process_group, to_device, track
 from tanet.runtime import launch as launch_processes
 from tanet.train import live, run_folder, state
-from tanet.train.interrupts import Control, control
-from tanet.train.monitor import Clock, ScalarWriter, Watch, peak_memory_mib, require_tensorboard
+from tanet.train.interrupts import Interrupts, interrupts
+from tanet.train.monitor import FiniteCheck, ScalarWriter, StepTimer, peak_memory_mib, require_tensorboard
 from tanet.train.optim import learning_rate
 from tanet.train.run_folder import read_metrics
 from tanet.train.state import Options, Training
@@ -112,13 +112,13 @@ def _run(
             _announce(training, stored, warning, train_videos.samples + val_videos.samples)
         process.gather(None)  # the folder is there
         training.skips.begin()
-        with control(process, 60 * options.save_minutes) as stop:
+        with interrupts(process, 60 * options.save_minutes) as stop:
             while training.epoch < recipe.epochs:
                 _run_epoch(training, train_loader, val_loader, stop)
     return training.history
 
 
-def _run_epoch(training: Training, train_loader, val_loader, stop: Control) -> None:
+def _run_epoch(training: Training, train_loader, val_loader, stop: Interrupts) -> None:
     row = {"epoch": training.epoch + 1, "clips": None, "progress": float(training.epoch + 1)}
     row |= train_epoch(training, train_loader, stop)
     row["clips"] = training.clips
@@ -132,14 +132,14 @@ def _run_epoch(training: Training, train_loader, val_loader, stop: Control) -> N
 
     label = f"epoch {row['epoch']}/{training.recipe.epochs}, validation"
     precision = training.numerics["precision"]
-    row |= validate(training.tested, val_loader, training.process, precision, label, after_batch, not training.tells)
-    row["val_skipped"] = training.settle("val", val_loader.dataset.videos)
+    row |= validate(training.tested, val_loader, training.process, precision, label, after_batch, not training.prints)
+    row["val_skipped"] = training.list_skips("val", val_loader.dataset.videos)
     row["peak_memory_mib"] = peak_memory_mib(training.process.device)
     training.history.append(row)
     state.save(training, best=row["val_top1"] >= max(past["val_top1"] for past in training.history))
     if training.process.is_main:
         training.record(row)
-    if training.tells:
+    if training.prints:
         _print_epoch(row, training.recipe)
     training.next_epoch()
 
@@ -148,7 +148,7 @@ def _announce(training: Training, stored: Checkpoint | None, warning: str, sampl
     if warning:
         print(warning, flush=True)
     if training.recipe.dataset != "something_v1":  # which comes in frames
-        print(readers(sample.probe for sample in samples), flush=True)
+        print(describe_readers(sample.probe for sample in samples), flush=True)
     if stored is None:
         return
     middle = f", and {training.clips} clips of the next" if training.clips else ""
@@ -162,38 +162,38 @@ def _announce(training: Training, stored: Checkpoint | None, warning: str, sampl
     print(f"run {training.run_dir.name}: {done}", flush=True)
 
 
-def train_epoch(training: Training, loader, stop: Control) -> dict:
+def train_epoch(training: Training, loader, stop: Interrupts) -> dict:
     """What is left of the epoch's pass over the training clips -> what metrics.jsonl says of the whole of it."""
     recipe, videos, batches = training.recipe, loader.dataset.videos, loader.batch_sampler
     training.network.train()
     batches.epoch, batches.start = training.epoch, training.clips
-    steps, clock, watch = batches.steps, Clock(), Watch(videos, training.run_dir)
+    steps, clock, finite = batches.steps, StepTimer(), FiniteCheck(videos, training.run_dir)
     label = f"epoch {training.epoch + 1}/{recipe.epochs}, training batches"
-    loaded = iter(track(loader, len(batches), label, quiet=not training.tells))
-    with culprits_named(loader):
+    loaded = iter(track(loader, len(batches), label, quiet=not training.prints))
+    with explain_worker_failure(loader):
         for _ in range(steps):
             parts = clock.wait(lambda: [next(loaded) for _ in range(recipe.accumulation)])
             rate = _set_rate(training, batches)
             _seed_step(training)
-            _step(training, parts, watch)
+            _step(training, parts, finite)
             training.clips += batches.step_clips
             clock.clips += batches.step_clips
             if training.clips // batches.step_clips % LOG_STEPS == 0:
-                training.settle("train", videos)
+                training.list_skips("train", videos)
                 _log_step(training, rate, _progress(training, training.clips, batches), clock)
             due, asked = stop.step()
             if due or asked:
-                watch.look()
-                training.settle("train", videos)
+                finite.check()
+                training.list_skips("train", videos)
                 state.save(training)
                 stop.saved()
             if asked:
                 raise _stopped(training, asked)
         for _ in loaded:  # lets the bar close
             pass
-    watch.look()
-    stop.settle()
-    skipped = training.settle("train", videos)
+    finite.check()
+    stop.finish()
+    skipped = training.list_skips("train", videos)
     if steps:
         state.save(training)  # validation takes its time
     sums = torch.stack(training.process.gather(training.sums[0].cpu())).sum(0)
@@ -201,7 +201,7 @@ def train_epoch(training: Training, loader, stop: Control) -> dict:
     return _means(sums) | {"lr": last} | clock.speeds() | {"skipped": skipped}
 
 
-def _step(training: Training, parts: list, watch: Watch) -> None:
+def _step(training: Training, parts: list, finite: FiniteCheck) -> None:
     """One step of the optimiser from one batch or, with accumulation, several."""
     device, losses, correct, count = training.process.device, [], 0, 0
     training.optimizer.zero_grad(set_to_none=True)
@@ -223,10 +223,10 @@ def _step(training: Training, parts: list, watch: Watch) -> None:
         losses.append(loss.detach().double() * len(labels))
         correct, count = correct + (logits.argmax(1) == labels).sum(), count + len(labels)
     grad_norm = nn.utils.clip_grad_norm_(training.network.parameters(), training.recipe.clip_grad_norm)
-    watch.look()
+    finite.check()
     indices = torch.cat([part[2] for part in parts])
     name = f"epoch {training.epoch + 1}, after {training.clips} of its clips"
-    watch.next(torch.stack(losses).sum() / count, grad_norm, indices, name)
+    finite.submit(torch.stack(losses).sum() / count, grad_norm, indices, name)
     training.optimizer.step()
     if training.ema is not None:
         training.ema.update_parameters(training.model)
@@ -257,7 +257,7 @@ def _means(sums: torch.Tensor) -> dict:
     return {"loss": loss / clips, "top1": 100 * correct / clips, "grad_norm": grad_norm / steps}
 
 
-def _log_step(training: Training, rate: float, progress: float, clock: Clock) -> None:
+def _log_step(training: Training, rate: float, progress: float, clock: StepTimer) -> None:
     sums = torch.stack(training.process.gather(training.sums[1].cpu())).sum(0)
     training.sums[1] = 0
     if training.process.is_main:

@@ -12,7 +12,7 @@ import torch
 from tanet.data import VideoList
 
 
-class Clock:
+class StepTimer:
     """Speed of an epoch's steps, and how much of the time went into waiting for data."""
 
     def __init__(self):
@@ -29,13 +29,13 @@ class Clock:
         return {"clips_per_second": self.clips / seconds, "data_wait": self.waited / seconds}
 
 
-class Watch:
+class FiniteCheck:
     """Stops a training whose loss or gradient is no number, a step later, so that a GPU need not be waited for."""
 
     def __init__(self, videos: VideoList, run_dir: Path):
         self.videos, self.run_dir, self.seen = videos, run_dir, None
 
-    def next(self, loss: torch.Tensor, grad_norm: torch.Tensor, indices: torch.Tensor, step: str) -> None:
+    def submit(self, loss: torch.Tensor, grad_norm: torch.Tensor, indices: torch.Tensor, step: str) -> None:
         """Hands over a step: its loss [], gradient norm [], indices of its videos [N], and its name for the error."""
         values = torch.stack([loss, grad_norm.double()]).to("cpu", non_blocking=True)
         arrived = torch.cuda.Event() if loss.is_cuda else None
@@ -43,7 +43,7 @@ class Watch:
             arrived.record()
         self.seen = (values, arrived, indices, step)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Raises FloatingPointError for the step last handed over."""
         if self.seen is None:
             return

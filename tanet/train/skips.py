@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tanet.data import Unreadable, VideoList, refuse
+from tanet.data import Unreadable, VideoList, raise_unreadable
 from tanet.errors import VideoError
 from tanet.runtime import Process
 from tanet.train.run_folder import SKIPPED, read_lines
@@ -29,10 +29,12 @@ class Skips:
     def add(self, unreadable: list[Unreadable]) -> None:
         """VideoError if there are any and they are not to be skipped."""
         if self.on_error == "raise":
-            refuse(unreadable, '; on_error="skip" (--on-error skip) leaves such videos out, counted and listed')
+            raise_unreadable(
+                unreadable, '; on_error="skip" (--on-error skip) leaves such videos out, counted and listed'
+            )
         self.new += unreadable
 
-    def settle(self, split: str, videos: VideoList, epoch: int, clips: int) -> int:
+    def list_new(self, split: str, videos: VideoList, epoch: int, clips: int) -> int:
         """Lists what is new, of all processes, which all call it; returns the number of this epoch and split.
 
         VideoError if that is more than the limit.

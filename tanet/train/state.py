@@ -71,7 +71,7 @@ class Training:
     writer: ScalarWriter | None = None  # of TensorBoard's files
 
     @property
-    def tells(self) -> bool:
+    def prints(self) -> bool:
         """Whether this process says how it goes."""
         return self.process.is_main and not self.options.quiet
 
@@ -86,9 +86,9 @@ class Training:
         """The network that is validated, and that others load."""
         return self.model if self.ema is None else self.ema.module
 
-    def settle(self, split: str, videos: VideoList) -> int:
+    def list_skips(self, split: str, videos: VideoList) -> int:
         """Lists the videos skipped lately, see tanet.train.skips; returns how many they are in this epoch."""
-        return self.skips.settle(split, videos, self.epoch + 1, self.clips)
+        return self.skips.list_new(split, videos, self.epoch + 1, self.clips)
 
     def next_epoch(self) -> None:
         self.epoch, self.clips = self.epoch + 1, 0

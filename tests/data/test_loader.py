@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tanet.data import ValidationClips, load_list, training_loader, validation_loader
-from tanet.runtime import devices, fetch, one_behind, process_group, to_device, worker_count
+from tanet.runtime import copy_to_cpu, delayed_by_one, devices, process_group, to_device, worker_count
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 
@@ -76,7 +76,7 @@ def test_on_a_cpu_tensors_stay_where_they_are():
     tensors = torch.arange(3), torch.ones(2)
     moved = to_device(torch.device("cpu"), *tensors)
     assert all(one is other for one, other in zip(moved, tensors, strict=True))
-    assert fetch(tensors[1])() is tensors[1]
+    assert copy_to_cpu(tensors[1])() is tensors[1]
 
 
 @pytest.mark.parametrize("kind, seen", [("cpu", "b0 e0 b1 e1 b2 e2"), ("cuda", "b0 b1 e0 b2 e1 e2")])
@@ -88,10 +88,10 @@ def test_a_gpu_has_begun_the_next_when_a_result_is_waited_for(kind, seen):
             said.append(f"b{number}")
             yield number
 
-    for number in one_behind(begun(), torch.device(kind)):
+    for number in delayed_by_one(begun(), torch.device(kind)):
         said.append(f"e{number}")
     assert " ".join(said) == seen
-    assert list(one_behind([], torch.device(kind))) == []
+    assert list(delayed_by_one([], torch.device(kind))) == []
 
 
 def test_the_benchmark_of_a_training_tells_what_lies_between_the_first_and_the_last_line(monkeypatch):
@@ -133,7 +133,7 @@ def test_what_arrives_does_not_overwrite_what_is_still_worked_on():
 @needs_gpu
 def test_a_result_is_fetched_before_later_work_is_done():
     result = torch.arange(4, device="cuda") * 2
-    get = fetch(result)
+    get = copy_to_cpu(result)
     torch.cuda._sleep(2 * 10**9)
     later = torch.cuda.current_stream().record_event()
     assert get().tolist() == [0, 2, 4, 6] and get().device.type == "cpu"

@@ -19,7 +19,7 @@ from tanet.data import load_list, validation_loader
 from tanet.errors import Stopped
 from tanet.evaluate import validate
 from tanet.runtime import Process, launch
-from tanet.train import Watch, loop, run_folder, state
+from tanet.train import FiniteCheck, loop, run_folder, state
 
 SPEED = {"clips_per_second", "data_wait", "peak_memory_mib"}  # what differs from run to run
 FORKED = multiprocessing.get_context("forkserver")  # torch is imported once, and its threads are no child's
@@ -362,7 +362,7 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path, somethin
         training.network.eval()
         for group in training.optimizer.param_groups:
             group["lr"] = 0.1
-        loop._step(training, parts, Watch(videos, training.run_dir))
+        loop._step(training, parts, FiniteCheck(videos, training.run_dir))
         ended.append((training.model.state_dict(), training.sums))
     torch.testing.assert_close(ended[0][0], ended[1][0], rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(ended[0][1], ended[1][1], rtol=1e-4, atol=1e-6)
