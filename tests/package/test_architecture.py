@@ -242,7 +242,7 @@ def _definitions(body: list[ast.stmt], prefix: str = "") -> Iterator[str]:
 
 
 def names_in(item: str) -> list[tuple[str, str]]:
-    """(file, "") and (file, name) of a paragraph's `code`. A name belongs to the file before it; commands are skipped."""
+    """(file, "") and (file, name) of a paragraph's `code`; a name belongs to the file before it."""
     pairs, file = [], ""
     for code in re.findall(r"`([^`]+)`", item):
         if re.fullmatch(r"[\w./-]+\.(?:py|cpp|h|ipynb|toml|md|txt|yml)|Makefile", code):
