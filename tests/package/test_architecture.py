@@ -213,9 +213,9 @@ def long_lines(sources: Sources) -> list[str]:
 
 
 def items_of(page: str) -> list[str]:
-    """The page's paragraphs and list items, each one line; blocks of code left out."""
+    """The page's paragraphs, list items and table rows, each one line; blocks of code left out."""
     page = re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL)
-    parts = re.split(r"\n\s*\n|\n(?=\s*(?:\d+\.|-) )", page)
+    parts = re.split(r"\n\s*\n|\n(?=\s*(?:\d+\.|-|\|) )", page)
     return [" ".join(part.split()) for part in parts if part.strip()]
 
 
@@ -267,10 +267,13 @@ def wrong_names(page: str, root: Path) -> list[str]:
     return problems
 
 
+def section_of(page: str, title: str) -> str:
+    return page.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
 def questions_in(page: str) -> list[str]:
     """The items of the list under "Where is ...?"."""
-    section = page.partition("## Where is ...?")[2].partition("\n## ")[0]
-    return [item for item in items_of(section) if re.match(r"\d+\. ", item)]
+    return [item for item in items_of(section_of(page, "Where is ...?")) if re.match(r"\d+\. ", item)]
 
 
 @pytest.fixture(scope="module")
@@ -336,6 +339,12 @@ def test_lines_are_short(house):
 
 def test_the_page_names_only_what_exists():
     hold(wrong_names(PAGE.read_text(), ROOT))
+
+
+def test_the_places_for_new_things_exist():
+    section = section_of((ROOT / "CONTRIBUTING.md").read_text(), "Where new things go")
+    assert len(section) > 1000
+    hold(wrong_names(section, ROOT))
 
 
 def test_the_page_answers_thirty_questions_each_by_a_file_and_a_name():

@@ -154,6 +154,12 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     assert {".py", ".cpp", ".typed"} <= {Path(name).suffix for name in packed}
 
 
+def test_make_help_lists_every_target():
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert sorted(re.findall(r"^  make ([\w-]+) +\w", listed, re.MULTILINE)) == sorted(targets.split())
+
+
 def test_there_are_notebooks():
     assert NOTEBOOKS
 
