@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DISK_GB := 8
 
-.PHONY: help demo test lab notebooks bench data clean
+.PHONY: help demo test check lint lab notebooks bench data clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: data  ## make the demo data, train with and without TAM, test, run all notebooks
 	$(BIN)/python -m data_scripts.kinetics400 lists --root data/demo_kinetics
@@ -17,8 +17,14 @@ demo: data  ## make the demo data, train with and without TAM, test, run all not
 	$(BIN)/python -m data_scripts.something v1 verify --root data/demo_something
 	$(BIN)/python -m tanet.demo
 
-test: $(INSTALLED)  ## run the tests, then the notebooks against their stored outputs
+test: lint  ## check the style, run all tests, then the notebooks against their stored outputs
 	$(BIN)/python -m pytest -q --durations=10 --nbval
+
+check: $(INSTALLED)  ## run the quick tests only: nothing that trains, kills or waits, no notebook
+	$(BIN)/python -m pytest -q -m "not slow" tests
+
+lint: $(INSTALLED)  ## check format and style of all Python files and notebooks
+	$(BIN)/ruff format --check . && $(BIN)/ruff check .
 
 lab: $(INSTALLED)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks
@@ -35,10 +41,10 @@ bench: $(INSTALLED)  ## measure speed on this machine (half an hour on a CPU), w
 data: $(INSTALLED)  ## make the demo data only
 	$(BIN)/python -m tanet.demo data
 
-clean:  ## remove demo data and demo runs; the environment stays
+clean:  ## remove demo data and demo runs, keep the environment
 	rm -rf data/demo_kinetics data/demo_something runs/demo
 
-# What can be told before installing is told in one line.
+# What is missing on the machine is said in one line, before anything is installed.
 $(INSTALLED): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found: install Python 3.11 or newer, or pass PYTHON=..."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

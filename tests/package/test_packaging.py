@@ -1,11 +1,19 @@
+"""Holds pyproject.toml, the pins, the README, the notebooks and the pages beside them against one another."""
+
+import importlib
 import json
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 import tanet
 from tanet import recipes
@@ -21,39 +29,51 @@ REQUIREMENTS = [
 ]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 README = ROOT / "README.md"
+CHANGELOG = ROOT / "CHANGELOG.md"
+CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text())
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(work|root|tmp|home|Users|mnt)/")
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-def pins():
-    """Package -> version of constraints.txt, which holds nothing but exact pins, each once."""
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    found = [Requirement(line.split(" #")[0]) for line in lines if line.strip() and not line.startswith("#")]
-    names = [canonical(requirement.name) for requirement in found]
+def pins(file: str = "constraints.txt") -> dict[str, str]:
+    """Package -> version of a constraints file. It holds nothing but exact pins, each once."""
+    lines = (ROOT / file).read_text().splitlines()
+    pinned = [Requirement(line.split(" #")[0]) for line in lines if line.strip() and not line.startswith("#")]
+    names = [canonical(requirement.name) for requirement in pinned]
     assert len(set(names)) == len(names)
-    specifiers = {canonical(r.name): list(r.specifier) for r in found}
-    assert all(len(s) == 1 and s[0].operator == "==" for s in specifiers.values())
-    return {name: s[0].version for name, s in specifiers.items()}
+    specifiers = [list(requirement.specifier) for requirement in pinned]
+    assert all(len(specifier) == 1 and specifier[0].operator == "==" for specifier in specifiers)
+    return {name: specifier[0].version for name, specifier in zip(names, specifiers)}
 
 
-def canonical(name):
+def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def is_for(requirement: Requirement, platform: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"sys_platform": platform})
 
 
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=str)
 def test_every_dependency_is_pinned_within_its_range(requirement):
-    """Those for macOS alone too, should there be a pin."""
+    """A package for macOS alone is checked where it is pinned."""
     version = pins().get(canonical(requirement.name))
-    if version is None and requirement.marker and not requirement.marker.evaluate({"sys_platform": "linux"}):
+    if version is None and not is_for(requirement, "linux"):
         pytest.skip("not installed on Linux, not pinned")
     assert version is not None and requirement.specifier.contains(version)
 
 
+@pytest.mark.parametrize("requirement", [r for r in REQUIREMENTS if is_for(r, "linux")], ids=str)
+def test_the_lowest_version_of_every_range_is_what_the_oldest_environment_pins(requirement):
+    """`make test-oldest` runs the quick tests with constraints-oldest.txt."""
+    (lowest,) = [specifier.version for specifier in requirement.specifier if specifier.operator == ">="]
+    assert Version(pins("constraints-oldest.txt")[canonical(requirement.name)]) == Version(lowest)
+
+
 def test_decord_is_what_is_pinned_on_linux():
     assert pins()["decord"] == "0.6.0"
-    wanted = {p: [r.name for r in REQUIREMENTS if "decord" in r.name and r.marker.evaluate({"sys_platform": p})]
-              for p in ("linux", "darwin")}  # fmt: skip
-    assert wanted == {"linux": ["decord"], "darwin": ["eva-decord"]}
+    for platform, package in (("linux", "decord"), ("darwin", "eva-decord")):
+        assert [r.name for r in REQUIREMENTS if "decord" in r.name and is_for(r, platform)] == [package]
 
 
 def test_conda_installs_the_project_itself_under_the_same_pins():
@@ -70,8 +90,74 @@ def test_conda_installs_the_project_itself_under_the_same_pins():
     assert len(words) == 4  # no second list of packages beside pyproject.toml
 
 
-def test_the_version_is_said_once_for_all():
-    assert PROJECT["version"] == tanet.__version__
+def test_the_version_is_the_same_everywhere():
+    assert PROJECT["version"] == tanet.__version__ == CITATION["version"]
+
+
+def test_the_citation_is_that_of_the_readme():
+    """CITATION.cff 1.2.0: the software, and the paper as what to cite."""
+    assert CITATION["cff-version"] == "1.2.0" and CITATION["license"] == PROJECT["license"]
+    assert all(CITATION[field] for field in ("message", "title", "authors"))
+    paper, bibtex = CITATION["preferred-citation"], README.read_text().partition("```bibtex")[2]
+    assert f"title={{{paper['title']}}}" in bibtex and f"year={{{paper['year']}}}" in bibtex
+    assert f"pages={{{paper['start']}--{paper['end']}}}" in bibtex
+    names = [f"{author['family-names']}, {author['given-names']}" for author in paper["authors"]]
+    assert f"author={{{' and '.join(names)}}}" in bibtex
+
+
+def test_hooks_run_the_pinned_ruff():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (ruff,) = [repository for repository in hooks if repository["repo"].endswith("/ruff-pre-commit")]
+    assert ruff["rev"] == f"v{pins()['ruff']}"
+    assert {hook["id"] for hook in ruff["hooks"]} == {"ruff-format", "ruff-check"}
+
+
+def test_the_workflow_runs_the_commands_of_the_readme():
+    (job,) = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())["jobs"].values()
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    readme = README.read_text().partition("## Two commands")[2].partition("\n## ")[0]
+    assert commands == re.findall(r"^(make \w+)", readme, re.MULTILINE) == ["make demo", "make test"]
+
+
+def test_the_changelog_names_import_paths_that_exist():
+    """The second column: a wing, then the names in it, which are those of the first column where none are given."""
+    rows = re.findall(r"^\| (`\w.*) \| (`tanet.*) \|$", CHANGELOG.read_text(), re.MULTILINE)
+    assert len(rows) > 30
+    for before, now in rows:
+        module, *names = re.findall(r"`([^`]+)`", now)
+        names = names or [name for name in re.findall(r"`([^`]+)`", before) if "." not in name]
+        wing, _, name = module.rpartition(".")
+        if wing != "tanet":
+            module, names = wing, [name]
+        for name in names:
+            assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
+    """Built in a copy, since setuptools leaves build/ behind, and without isolation, so that nothing is downloaded."""
+    for folder in ("tanet", "data_scripts", "tests", "benchmarks", "notebooks", "docs"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE", "constraints.txt"):
+        shutil.copy(ROOT / file, tmp_path / file)
+    command = [sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--no-build-isolation", "--no-index"]
+    build = subprocess.run([*command, "--wheel-dir", "wheels"], cwd=tmp_path, capture_output=True, text=True)
+    assert build.returncode == 0, build.stdout + build.stderr
+    (wheel,) = (tmp_path / "wheels").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+        (commands,) = [name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt")]
+        assert "tanet = tanet.cli:main" in archive.read(commands).decode()
+    files = [path for path in (ROOT / "tanet").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    sources = {path.relative_to(ROOT).as_posix() for path in files}
+    assert packed == sources
+    assert {".py", ".cpp", ".typed"} <= {Path(name).suffix for name in packed}
+
+
+def test_make_help_lists_every_target():
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert sorted(re.findall(r"^  make ([\w-]+) +\w", listed, re.MULTILINE)) == sorted(targets.split())
 
 
 def test_there_are_notebooks():
@@ -122,9 +208,10 @@ def test_notebook_names_no_path_of_one_machine(path):
             assert not MACHINE_PATH.search(text), text[:300]
 
 
-def test_readme_names_only_files_that_are_there():
-    text = README.read_text()
-    folders = "notebooks|tanet|data_scripts|tests|benchmarks|shared"
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_pages_name_only_files_that_exist(page):
+    text = (ROOT / page).read_text()
+    folders = "notebooks|tanet|data_scripts|tests|benchmarks|docs|shared"
     links = {
         link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link and not link.startswith("mailto:")
     }
@@ -135,8 +222,11 @@ def test_readme_names_only_files_that_are_there():
     assert not [name for name in sorted(named) if not list(ROOT.glob(name.rstrip("/")))]
 
 
-def test_readme_holds_the_generated_tables():
-    assert published_table() in README.read_text(), "paste tanet.published.published_table()"
-    made = [recipes.get(name) for name in recipes.RECIPES]
-    table = summary_table([recipe for recipe in made if recipe.init == "imagenet"])
-    assert table in README.read_text(), "paste what python -m tanet.model summary prints"
+def test_readme_holds_the_table_of_published_results():
+    assert published_table() in README.read_text(), "paste tanet.recipes.published_table()"
+
+
+@pytest.mark.slow
+def test_readme_holds_the_table_of_sizes():
+    published = [recipes.get(name) for name in recipes.RECIPES if recipes.get(name).init == "imagenet"]
+    assert summary_table(published) in README.read_text(), "paste what tanet summary prints"
