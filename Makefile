@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DISK_GB := 8
 
-.PHONY: help demo test check lint lab notebooks bench data clean
+.PHONY: help demo lint check test lab notebooks bench data clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -17,14 +17,14 @@ demo: data  ## make the demo data, train with and without TAM, test, run all not
 	$(BIN)/python -m data_scripts.something v1 verify --root data/demo_something
 	$(BIN)/python -m tanet.demo
 
-test: lint  ## check the style, run all tests, then the notebooks against their stored outputs
-	$(BIN)/python -m pytest -q --durations=10 --nbval
+lint: $(INSTALLED)  ## check format and style of all Python files and notebooks
+	$(BIN)/ruff format --check . && $(BIN)/ruff check .
 
 check: $(INSTALLED)  ## run the quick tests only: nothing that trains, kills or waits, no notebook
 	$(BIN)/python -m pytest -q -m "not slow" tests
 
-lint: $(INSTALLED)  ## check format and style of all Python files and notebooks
-	$(BIN)/ruff format --check . && $(BIN)/ruff check .
+test: lint  ## check the style, run all tests, then the notebooks against their stored outputs
+	$(BIN)/python -m pytest -q --durations=10 --nbval
 
 lab: $(INSTALLED)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks
