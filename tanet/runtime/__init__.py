@@ -1,4 +1,4 @@
-"""What a program needs of the machine: processes, devices, files, progress.
+"""What a program needs from the machine: processes, devices, files, progress.
 
 processes  one process or several, and how a notebook starts them
 devices    tensors to and from GPUs, precision, memory format, determinism
@@ -16,11 +16,11 @@ __all__ = [
     "Process",
     "atomic_write",
     "autocast",
-    "deterministic",
     "copy_to_cpu",
+    "delayed_by_one",
+    "deterministic",
     "in_jupyter",
     "launch",
-    "delayed_by_one",
     "process_group",
     "repeatable",
     "require_gpus",

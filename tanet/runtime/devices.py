@@ -1,4 +1,7 @@
-"""Tensors between CPU and GPU while the GPU computes on, and neither waits for the other. On a CPU nothing is moved."""
+"""Copies between CPU and GPU that run beside the GPU's work, and how a device computes: precision, determinism.
+
+On a CPU nothing is copied.
+"""
 
 import os
 from collections import deque
@@ -10,45 +13,48 @@ import torch
 
 
 def to_device(device: torch.device, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The tensors on `device`, for the work that is given to it next.
+    """Returns the tensors on `device`; work that is queued there next may use them.
 
-    To a GPU they travel on a stream of their own: out of pinned memory at once, beside the work given to it before. A
-    training is almost a step ahead of its GPU, so a batch arrives while the step before still computes.
+    A GPU receives them on a stream of its own, so the copy of a batch in pinned memory runs beside the step before. The
+    CPU of a training is almost one step ahead of its GPU.
     """
     if device.type != "cuda":
         return tuple(tensor.to(device) for tensor in tensors)
-    arrivals, work = _arrivals(device), torch.cuda.current_stream(device)
-    with torch.cuda.stream(arrivals):
+    copy_stream, compute_stream = _copy_stream(device), torch.cuda.current_stream(device)
+    with torch.cuda.stream(copy_stream):
         copies = tuple(tensor.to(device, non_blocking=True) for tensor in tensors)
-    work.wait_stream(arrivals)
+    compute_stream.wait_stream(copy_stream)
     for copy in copies:
-        copy.record_stream(work)  # else the next arrivals could be given its memory while this work still reads it
+        copy.record_stream(compute_stream)  # the next copies must not reuse this memory while the step reads it
     return copies
 
 
 @cache
-def _arrivals(device: torch.device) -> torch.cuda.Stream:
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
 def copy_to_cpu(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
-    """Begins to copy a tensor to the CPU, behind the work that computes it; call the result to wait for the copy."""
+    """Queues a copy to the CPU, behind the work that computes `tensor`; returns a function that waits for the copy."""
     if not tensor.is_cuda:
         return lambda: tensor
     copy = tensor.to("cpu", non_blocking=True)
-    arrived = torch.cuda.Event()
-    arrived.record(torch.cuda.current_stream(tensor.device))
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(tensor.device))
 
-    def get() -> torch.Tensor:
-        arrived.synchronize()
+    def wait() -> torch.Tensor:
+        copied.synchronize()
         return copy
 
-    return get
+    return wait
 
 
 def delayed_by_one(begun: Iterable, device: torch.device) -> Iterator:
-    """What `begun` yields, having given the device work for it; on a GPU each only when the next has been begun, so that
-    the GPU has work while this one's result is waited for."""
+    """Yields the items of `begun`, on a GPU one item late.
+
+    To make an item, `begun` queues work on the device. With the next item queued already, the GPU stays busy while the
+    caller waits for the result of this one.
+    """
     waiting = deque()
     for item in begun:
         waiting.append(item)
@@ -61,31 +67,34 @@ FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """bfloat16 autocast if that is the precision, nothing otherwise."""
+    """Autocast to bfloat16 if `precision` is "bfloat16"; otherwise a context that does nothing."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
 @contextmanager
-def deterministic(wanted: bool) -> Iterator[None]:
-    """The same results each time, or else the fastest algorithms."""
-    before = torch.are_deterministic_algorithms_enabled()
-    if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with this alone
+def deterministic(enabled: bool) -> Iterator[None]:
+    """Runs the block with deterministic algorithms, or with the fastest ones if not `enabled`."""
+    was_enabled = torch.are_deterministic_algorithms_enabled()
+    if enabled:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without it
         torch.use_deterministic_algorithms(True)
     try:
         with torch.backends.cudnn.flags(
-            enabled=True, benchmark=not wanted, deterministic=wanted, allow_tf32=torch.backends.cudnn.allow_tf32
+            enabled=True, benchmark=not enabled, deterministic=enabled, allow_tf32=torch.backends.cudnn.allow_tf32
         ):
             yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(was_enabled)
 
 
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
-    """Scores that do not depend on what else runs: one thread to a CPU process, since sums are cut up by threads; on
-    GPUs, full float32 and convolutions that are chosen alike each time."""
+    """Runs the block so that scores do not depend on the machine's other work.
+
+    A CPU process gets one thread, because the number of threads decides how sums are split. A GPU computes in full
+    float32, with algorithms that cuDNN chooses the same way every time.
+    """
     if device.type == "cpu":
-        torch.set_num_threads(1)  # process_group sets it back
+        torch.set_num_threads(1)  # process_group restores the number
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         yield

@@ -1,4 +1,4 @@
-"""Files with weights: what is in them, read without running code; writing that leaves no half-written file."""
+"""Files that are written whole or not at all, and their SHA-256."""
 
 import hashlib
 import os
@@ -10,7 +10,10 @@ from typing import BinaryIO
 
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """A binary file that becomes `path` when the block ends well; otherwise what was there stays and nothing else does."""
+    """Yields a binary file that replaces `path` when the block ends.
+
+    If the block raises, `path` stays as it was and the partial file is removed.
+    """
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
     try:

@@ -1,11 +1,12 @@
 """One process or several: what a process knows of the others, and how a notebook starts them.
 
-Under torchrun, or started by `launch`, every process calls the same function and `process_group` tells it its place;
-alone it is rank 0 of 1. NCCL between GPUs, Gloo between CPU processes.
+torchrun and `launch` call the same function in every process, and `process_group` gives each process its rank. Without
+them a process is rank 0 of 1. GPUs communicate over NCCL, CPU processes over Gloo.
 """
 
 import gc
 import itertools
+import json
 import os
 import signal
 import threading
@@ -25,10 +26,13 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from tanet.errors import LaunchError, Stopped
+from tanet.runtime.files import write_text
 
 
 @dataclass(frozen=True)
 class Process:
+    """This process among those of a run: `rank` out of `world_size`, computing on `device`."""
+
     rank: int
     world_size: int
     device: torch.device
@@ -52,16 +56,16 @@ class Process:
                 dist.broadcast(buffer, 0)
 
 
-# Seconds that a process whose peer is gone leaves the peer's own error to be the first, before it fails of that itself.
-AFTER_ANOTHER = 3.0
+# Seconds that a process waits after it lost its peer. The peer's own error, the cause, is then recorded first.
+PEER_ERROR_SECONDS = 3.0
 
 
 @contextmanager
 def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
-    """Joins the group that the environment describes (torchrun's variables), or stands alone.
+    """Joins the group that torchrun's environment variables describe; without them the process is alone.
 
-    On CPUs each process computes with its share of the cores less the `workers` that load its data, see `worker_count`:
-    threads that compete with loading cost a third of the speed.
+    A CPU process computes with its share of the cores, less one for each of its data-loading `workers`, see
+    `worker_count`. Threads that compete with the workers cost a third of the speed.
     """
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if use_gpu:
@@ -77,44 +81,47 @@ def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
         else:
             dist.init_process_group("nccl" if use_gpu else "gloo")
             yield Process(dist.get_rank(), dist.get_world_size(), device)
-            # A network that still holds the group when it is torn down can deadlock; some die in cycles only.
+            # A network that still holds the group can deadlock its destruction. Some networks are in reference cycles.
             gc.collect()
-            dist.destroy_process_group()  # not after a failure: the others would fail before its cause is recorded
+            # Only after success: after a failure it would make the other ranks fail before the cause is recorded.
+            dist.destroy_process_group()
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):
-            time.sleep(AFTER_ANOTHER)
+            time.sleep(PEER_ERROR_SECONDS)
         raise
     finally:
         torch.set_num_threads(threads)
 
 
-# More than one GPU has use for, and each holds two batches and their open files ready.
+# More workers than one GPU can use; and every worker keeps two batches and their open files ready.
 MOST_WORKERS = 32
 
 
 def worker_count(wanted: int, use_gpu: bool = False) -> int:
-    """Data-loading processes of this process: `wanted`, but no more than its share of the machine's cores.
+    """Number of data-loading workers of this process: `wanted`, but at most the process's share of the cores.
 
-    -1 chooses them: beside a GPU the share less a core, which keeps the GPU at work, up to MOST_WORKERS; on a CPU one,
-    since to compute a clip takes tens of times what it takes to read it.
+    -1 leaves the choice to this function. Beside a GPU it is the share less one core, up to MOST_WORKERS: they keep the
+    GPU busy. On a CPU it is one, because a clip takes tens of times longer to compute than to read.
     """
     share = max(1, _share_of_cores())
-    if wanted < 0:
-        wanted = max(1, min(share - 1, MOST_WORKERS)) if use_gpu else 1
-    return min(wanted, share)
+    if wanted >= 0:
+        return min(wanted, share)
+    if use_gpu:
+        return max(1, min(share - 1, MOST_WORKERS))
+    return 1
 
 
 def _share_of_cores() -> int:
-    # sched_getaffinity knows of a container's or a scheduler's limits; not there on macOS.
+    # sched_getaffinity respects the limits of containers and schedulers. macOS does not have it.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def require_gpus(count: int) -> None:
     """LaunchError if this machine has fewer than `count` CUDA GPUs."""
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if found < count:
-        raise LaunchError(f"{count} GPU(s) asked for, {found} found on this machine; pass gpus=0 to run on the CPU")
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if available < count:
+        raise LaunchError(f"{count} GPU(s) asked for, {available} found on this machine; pass gpus=0 to run on the CPU")
 
 
 def launch(
@@ -122,10 +129,12 @@ def launch(
 ):
     """Calls `function(*arguments)` on `gpus` GPUs, one process each, or in `processes` CPU processes if gpus is 0.
 
-    With `nodes` machines, each calls it, with the same arguments, and they meet at `rendezvous`: "HOST:PORT" of one of
-    them. Returns what the first process here returns; LaunchError if one fails, Stopped if they were asked to stop. One
-    process alone runs right here. Several are spawned, so the function must live in a module: they cannot find one of a
-    notebook's cell.
+    With several `nodes`, launch is called on each of them with the same arguments; the nodes meet at `rendezvous`,
+    "HOST:PORT" of one of them. A single process runs right here. Several are spawned and import the function by its
+    module, so it must not be defined in a notebook's cell.
+
+    Returns the result of this node's first process. Raises LaunchError if a process fails: the message names the first
+    failure in one line, and a note holds its traceback. Raises Stopped if a signal stopped the processes.
     """
     if gpus < 0 or processes < 1 or nodes < 1:
         raise ValueError(
@@ -136,79 +145,111 @@ def launch(
     count = gpus or processes
     if nodes * count == 1:
         return function(*arguments)
-    endpoint = _meeting_point(rendezvous) if nodes > 1 else "localhost:0"
-    config = LaunchConfig(
+    config = _launch_config(count, nodes, rendezvous)
+    with TemporaryDirectory(prefix="tanet-") as folder, _restored_signal_handlers():
+        try:
+            results = elastic_launch(config, _record_failure)(folder, function, arguments)
+            return results[min(results)]
+        except (ChildFailedError, SignalException, KeyboardInterrupt) as error:
+            raise _cause(Path(folder), error) from None
+
+
+def _launch_config(processes: int, nodes: int, rendezvous: str) -> LaunchConfig:
+    if nodes > 1:
+        endpoint = run_id = _next_endpoint(rendezvous)
+        address = None
+    else:
+        # The loopback address needs no name server, which hangs where the machine's own name does not resolve.
+        endpoint, run_id, address = "127.0.0.1:0", uuid.uuid4().hex, "127.0.0.1"
+    return LaunchConfig(
         min_nodes=nodes,
         max_nodes=nodes,
-        nproc_per_node=count,
+        nproc_per_node=processes,
         rdzv_backend="c10d",
         rdzv_endpoint=endpoint,
-        run_id=endpoint if nodes > 1 else uuid.uuid4().hex,
+        run_id=run_id,
+        local_addr=address,
         max_restarts=0,
         start_method="spawn",
     )
-    with TemporaryDirectory(prefix="tanet-") as failures, _own_signals():
-        try:
-            results = elastic_launch(config, _keep_failure)(failures, function, arguments)
-            return results[min(results)]
-        except (ChildFailedError, SignalException, KeyboardInterrupt) as error:
-            said = _first_failure(Path(failures))
-            if said and STOPPED in said:
-                raise Stopped(said.partition(STOPPED)[2].partition("\n")[0]) from None
-            if not isinstance(error, ChildFailedError):
-                raise KeyboardInterrupt(str(error)) from None
-            raise LaunchError(said or str(error)) from None
 
 
-_meetings = itertools.count()
+_launches = itertools.count()
 
 
-def _meeting_point(rendezvous: str) -> str:
-    """HOST:PORT for one launch on several nodes. Every launch of a notebook takes the next port: the store of the one before may
-    still be on its way out."""
+def _next_endpoint(rendezvous: str) -> str:
+    """HOST:PORT for the next launch on several nodes.
+
+    Every launch of a notebook takes the next port, because the store of the launch before may still be closing.
+    """
     host, _, port = rendezvous.rpartition(":")
     if not host or not port.isdigit():
         raise ValueError(
             f'several nodes need rendezvous="HOST:PORT", a port of one of them that is free; got {rendezvous!r}'
         )
-    endpoint = f"{host}:{int(port) + next(_meetings)}"
+    endpoint = f"{host}:{int(port) + next(_launches)}"
     print(
-        f"meeting the other nodes at {endpoint}; where this port is another one on one of them, start all anew",
+        f"meeting the other nodes at {endpoint}; if a node prints another port, restart the notebooks on all nodes",
         flush=True,
     )
     return endpoint
 
 
-STOPPED = f"{Stopped.__module__}.{Stopped.__name__}: "  # as a traceback names it
-
-
 @contextmanager
-def _own_signals() -> Iterator[None]:
-    """Puts back the handlers that torch's agent replaces and leaves."""
+def _restored_signal_handlers() -> Iterator[None]:
+    """Restores the signal handlers, which torch's agent replaces and does not put back."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-    before = {number: signal.getsignal(number) for number in numbers}
+    handlers = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
     finally:
         if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
 
 
-def _keep_failure(folder: str, function: Callable, arguments: tuple):
-    """Runs in each process. When one raises, the others fail in its wake, and torch reports whichever it sees first."""
+def _record_failure(folder: str, function: Callable, arguments: tuple):
+    """Runs `function` in a spawned process and writes its exception to a file in `folder`.
+
+    When one process fails, the others fail soon after, and torch reports the failure that it notices first. The files
+    are named by time, so the first one is the cause.
+    """
     try:
         result = function(*arguments)
-        return result if os.environ["LOCAL_RANK"] == "0" else None  # one is enough, and it may be large
     except BaseException as error:
-        Path(folder, f"{time.time_ns()}-{os.environ['RANK']}").write_text(traceback.format_exc())
-        if isinstance(error, KeyboardInterrupt):  # which torch takes for success
+        rank = os.environ["RANK"]
+        failure = {
+            "summary": f"the process of rank {rank} failed: {_one_line(error)}",
+            "stopped": str(error) if isinstance(error, Stopped) else None,
+            "traceback": traceback.format_exc(),
+        }
+        write_text(Path(folder, f"{time.time_ns()}-{rank}"), json.dumps(failure))
+        if isinstance(error, KeyboardInterrupt):  # torch would take it for success
             raise SystemExit(1) from error
         raise
+    return result if os.environ["LOCAL_RANK"] == "0" else None  # `launch` returns one result, and they may be large
 
 
-def _first_failure(folder: Path) -> str | None:
-    for path in sorted(folder.iterdir()):
-        lines = path.read_text().strip().splitlines()
-        return "\n".join([f"the process of rank {path.name.split('-')[1]} failed: {lines[-1]}", "", *lines])
-    return None
+def _one_line(error: BaseException) -> str:
+    message = str(error).strip()
+    return f"{type(error).__name__}: {message.splitlines()[0]}" if message else type(error).__name__
+
+
+def _cause(folder: Path, error: BaseException) -> BaseException:
+    """The exception for `launch` to raise: the first failure in `folder`, or torch's own `error` if there is none."""
+    failures = sorted(folder.glob("[0-9]*"))
+    failure = json.loads(failures[0].read_text()) if failures else None
+    if failure and failure["stopped"] is not None:
+        return Stopped(failure["stopped"])
+    if not isinstance(error, ChildFailedError):
+        return KeyboardInterrupt(str(error))
+    if failure:
+        cause = LaunchError(failure["summary"])
+        cause.add_note(failure["traceback"])
+    else:  # the process was killed, or could not import the function
+        rank, ended = error.get_first_failure()
+        cause = LaunchError(
+            f"the process of rank {rank} ended with exit code {ended.exitcode} and left no Python error"
+        )
+        cause.add_note(str(error))
+    return cause

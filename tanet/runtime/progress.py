@@ -11,24 +11,24 @@ LINE_EVERY = 15.0  # seconds between plain lines
 
 
 def track(items: Iterable, total: int, label: str, quiet: bool = False) -> Iterator:
-    """Yields `items`, showing how many of `total` are done; `quiet` shows nothing."""
+    """Yields `items` and shows how many of `total` are done; with `quiet` it shows nothing."""
     if quiet:
         yield from items
     elif sys.stdout.isatty() or in_jupyter():
         yield from tqdm(items, total=total, desc=label, file=sys.stdout, dynamic_ncols=True, leave=False)
     else:
-        yield from _lines(items, total, label)
+        yield from _with_lines(items, total, label)
 
 
 def in_jupyter() -> bool:
-    """Whether somebody looks at this kernel: a Jupyter server sets the variable, papermill and nbval do not."""
+    """Whether a Jupyter server started this kernel. Papermill and nbval do not set the variable."""
     return "JPY_SESSION_NAME" in os.environ
 
 
-def _lines(items: Iterable, total: int, label: str) -> Iterator:
-    shown = time.monotonic()
+def _with_lines(items: Iterable, total: int, label: str) -> Iterator:
+    printed_at = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item
-        if time.monotonic() - shown > LINE_EVERY and done < total:
-            shown = time.monotonic()
+        if time.monotonic() - printed_at > LINE_EVERY and done < total:
+            printed_at = time.monotonic()
             print(f"{label}: {done} of {total}", flush=True)

@@ -1,12 +1,13 @@
 """Training: a recipe in, a run folder out.
 
 loop        fit and launch: the training from its first step to its last
-state       the state of a training, made anew or from a checkpoint
+state       the state of a training: begun, restored, saved
 optim       parameter groups and learning rate
 autotune    precision, memory format and compilation, by trial
 run_folder  recipe.json, metrics.jsonl, checkpoints/
 interrupts  signals and the clock: when a training saves and stops
 monitor     speed, memory, NaN, TensorBoard
+messages    what a training says when it begins, and when it has to end
 skips       unreadable videos, listed and counted
 live        the view in JupyterLab
 """
@@ -18,10 +19,10 @@ from tanet.train.run_folder import read_metrics
 from tanet.train.state import Options
 
 __all__ = [
-    "StepTimer",
     "LOG_STEPS",
-    "Options",
     "FiniteCheck",
+    "Options",
+    "StepTimer",
     "fit",
     "launch",
     "learning_rate",

@@ -1,7 +1,10 @@
 """Training: `fit` in one process, `launch` or torchrun for several, `python -m tanet.train` from a shell.
 
-A run is a folder, see tanet.train.run_folder. `fit` on a folder that holds a part of the run goes on from its newest checkpoint, in
-the middle of an epoch if need be, and computes what the undisturbed run would have computed.
+A run is a folder, see tanet.train.run_folder. If the folder holds an unfinished run, `fit` resumes from its newest
+checkpoint, also in the middle of an epoch, and computes exactly what an uninterrupted run computes.
+
+From top to bottom: `fit` checks everything, `_run` goes through the epochs, `_run_epoch` trains and validates one,
+`train_epoch` goes through its steps, `_step` computes one.
 """
 
 import os
@@ -12,32 +15,30 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
-from tanet.checkpoint import Checkpoint
 from tanet.data import (
     EpochBatches,
-    Sample,
     Unreadable,
     VideoList,
-    describe_readers,
     explain_worker_failure,
     load_list,
     training_loader,
     validation_loader,
 )
-from tanet.errors import Stopped, VideoError
 from tanet.evaluate import validate
 from tanet.recipes import Recipe
 from tanet.runtime import Process, autocast, deterministic, process_group, to_device, track
 from tanet.runtime import launch as launch_processes
 from tanet.train import live, run_folder, state
 from tanet.train.interrupts import Interrupts, interrupts
+from tanet.train.messages import announce, empty_batch, stopped
 from tanet.train.monitor import FiniteCheck, ScalarWriter, StepTimer, peak_memory_mib, require_tensorboard
 from tanet.train.optim import learning_rate
 from tanet.train.run_folder import read_metrics
 from tanet.train.state import Options, Training
 
-LOG_STEPS = 20  # steps of the optimiser between the lines of metrics.jsonl
+LOG_STEPS = 20  # optimiser steps between two lines of metrics.jsonl
 
 
 def launch(
@@ -52,24 +53,28 @@ def launch(
 ) -> list[dict]:
     """`fit` on `gpus` GPUs of this machine, or in `processes` CPU processes with gpus=0; `options` go to `fit`.
 
-    For notebooks and scripts; in JupyterLab it draws what metrics.jsonl says while it goes on. With `nodes` machines each
-    calls it, and they meet at `rendezvous`, "HOST:PORT" of one of them. Returns the run's metrics, one dict an epoch.
+    For notebooks and scripts. In JupyterLab it shows the progress and curves of metrics.jsonl. With several `nodes`, it
+    is called on each of them, and they meet at `rendezvous`, "HOST:PORT" of one of them. Returns the run's metrics, one
+    dict an epoch.
     """
-    with live.shown(run_dir, recipe) as shown:
-        function = partial(fit, use_gpu=gpus > 0, **{"quiet": shown} | options)
-        return launch_processes(function, (recipe, data_root, run_dir), gpus, processes, nodes, rendezvous)
+    with live.view(run_dir, recipe) as is_shown:
+        options.setdefault("quiet", is_shown)
+        function = partial(fit, use_gpu=gpus > 0, **options)
+        return launch_processes(
+            function, (recipe, data_root, run_dir), gpus=gpus, processes=processes, nodes=nodes, rendezvous=rendezvous
+        )
 
 
 def fit(
     recipe: Recipe, data_root: str | os.PathLike, run_dir: str | os.PathLike, use_gpu: bool = False, **options
 ) -> list[dict]:
-    """Trains `recipe` on the data below `data_root` into `run_dir`; returns metrics.jsonl's rows of the epochs.
+    """Trains `recipe` on the data below `data_root` into `run_dir`; returns the rows of epochs in metrics.jsonl.
 
     `options`: see tanet.train.Options. Under torchrun every process calls it. A checkpoint is written after every epoch
-    and every `save_minutes`. On SIGINT (a notebook's interrupt) and SIGTERM the run is saved and Stopped raised.
+    and every `save_minutes`. On SIGINT (a notebook's interrupt) and SIGTERM it saves the run and raises Stopped.
 
-    Everything that can be checked is checked before the first step: recipe, lists, files, GPUs, and that `run_dir` holds
-    no other run.
+    Everything that can be checked is checked before the first step: the recipe, lists, files, GPUs, and that `run_dir`
+    holds no other run.
     """
     run_dir, options = Path(run_dir), Options(**options)
     if options.tensorboard:
@@ -80,37 +85,36 @@ def fit(
         if train_videos.class_names != val_videos.class_names:
             raise ValueError(f"{data_root}: train and val lists disagree on the classes")
         run_folder.check(run_dir, recipe, options.resume)
-        # In a function of its own, so that the distributed network is gone before the group it talks through: the other
-        # order can deadlock.
+        # A function of its own: when it returns, the distributed network is freed. The process group must outlive the
+        # network, or its destruction can deadlock.
         return _run(recipe, train_videos, val_videos, run_dir, process, options)
 
 
 def _run(
     recipe: Recipe, train_videos: VideoList, val_videos: VideoList, run_dir: Path, process: Process, options: Options
 ) -> list[dict]:
-    with ExitStack() as held:
-        # Nothing is written before all has been checked, not even a folder.
-        if process.is_main and run_dir.exists():
-            held.enter_context(run_folder.locked(run_dir))
-        process.gather(None)
+    with ExitStack() as contexts:  # the lock of the folder and the writer for TensorBoard
+        # Nothing is written before everything is checked. So a new folder is made and locked later.
+        is_new = not run_dir.exists()
+        if process.is_main and not is_new:
+            contexts.enter_context(run_folder.locked(run_dir))
+        process.gather(None)  # no process reads the folder before it is locked
         stored, warning = run_folder.newest(run_dir)
         data = run_folder.describe_lists(train_videos, val_videos)
         if stored is not None:
             run_folder.check_data(stored, data)
-        place = process.rank, process.world_size, process.device.type == "cuda"
-        train_loader = training_loader(train_videos, recipe, *place)
-        val_loader = validation_loader(val_videos, recipe, *place)
+        train_loader, val_loader = _loaders(recipe, train_videos, val_videos, process)
         training = state.begin(recipe, train_videos.class_names, data, run_dir, process, stored, options)
         if process.is_main:
-            is_new = not run_dir.exists()
-            run_folder.prepare(run_dir, recipe, train_videos.missing + val_videos.missing, stored)
             if is_new:
-                held.enter_context(run_folder.locked(run_dir))
+                run_dir.mkdir(parents=True)  # an error if another training has made it since the check
+                contexts.enter_context(run_folder.locked(run_dir))
+            run_folder.prepare(run_dir, recipe, train_videos.missing + val_videos.missing, stored)
             if options.tensorboard:
                 rows = read_metrics(run_dir, steps=None)
-                training.writer = held.enter_context(ScalarWriter(run_dir, len(train_videos), rows))
-            _announce(training, stored, warning, train_videos.samples + val_videos.samples)
-        process.gather(None)  # the folder is there
+                training.writer = contexts.enter_context(ScalarWriter(run_dir, len(train_videos), rows))
+            announce(training, stored, warning, train_videos.samples + val_videos.samples)
+        process.gather(None)  # no process goes on before the folder is prepared
         training.skips.begin()
         with interrupts(process, 60 * options.save_minutes) as stop:
             while training.epoch < recipe.epochs:
@@ -118,25 +122,46 @@ def _run(
     return training.history
 
 
-def _run_epoch(training: Training, train_loader, val_loader, stop: Interrupts) -> None:
-    row = {"epoch": training.epoch + 1, "clips": None, "progress": float(training.epoch + 1)}
-    row |= train_epoch(training, train_loader, stop)
-    row["clips"] = training.clips
-    # Each process has seen other clips, and has running statistics of its own.
+def _loaders(
+    recipe: Recipe, train_videos: VideoList, val_videos: VideoList, process: Process
+) -> tuple[DataLoader, DataLoader]:
+    """This rank's share of the training clips and of the validation clips."""
+    rank, world_size, use_gpu = process.rank, process.world_size, process.device.type == "cuda"
+    return (
+        training_loader(train_videos, recipe, rank=rank, world_size=world_size, use_gpu=use_gpu),
+        validation_loader(val_videos, recipe, rank=rank, world_size=world_size, use_gpu=use_gpu),
+    )
+
+
+def _run_epoch(training: Training, train_loader: DataLoader, val_loader: DataLoader, stop: Interrupts) -> None:
+    """Trains and validates one epoch, saves it, and adds its row to metrics.jsonl."""
+    number = training.epoch + 1
+    train_metrics = train_epoch(training, train_loader, stop)
+    # Ranks have seen different clips, so their running statistics differ. Rank 0's are validated and saved.
     training.process.share_buffers(training.model)
 
     def after_batch(unreadable: list[Unreadable]) -> None:
         training.skips.add(unreadable)
-        if stop.asked:  # the epoch's training is saved already
-            raise _stopped(training, stop.asked)
+        if stop.signal:  # train_epoch has saved the epoch's training
+            raise stopped(training, stop.signal)
 
-    label = f"epoch {row['epoch']}/{training.recipe.epochs}, validation"
+    label = f"epoch {number}/{training.recipe.epochs}, validation"
     precision = training.numerics["precision"]
-    row |= validate(training.tested, val_loader, training.process, precision, label, after_batch, not training.prints)
-    row["val_skipped"] = training.list_skips("val", val_loader.dataset.videos)
-    row["peak_memory_mib"] = peak_memory_mib(training.process.device)
+    val_metrics = validate(
+        training.tested, val_loader, training.process, precision, label, after_batch, quiet=not training.prints
+    )
+    row = {
+        "epoch": number,
+        "clips": training.clips,
+        "progress": float(number),
+        **train_metrics,
+        **val_metrics,
+        "val_skipped": training.list_skips("val", val_loader.dataset.videos),
+        "peak_memory_mib": peak_memory_mib(training.process.device),
+    }
     training.history.append(row)
-    state.save(training, best=row["val_top1"] >= max(past["val_top1"] for past in training.history))
+    best_top1 = max(past["val_top1"] for past in training.history)
+    state.save(training, best=row["val_top1"] >= best_top1)
     if training.process.is_main:
         training.record(row)
     if training.prints:
@@ -144,137 +169,122 @@ def _run_epoch(training: Training, train_loader, val_loader, stop: Interrupts) -
     training.next_epoch()
 
 
-def _announce(training: Training, stored: Checkpoint | None, warning: str, samples: tuple[Sample, ...]) -> None:
-    if warning:
-        print(warning, flush=True)
-    if training.recipe.dataset != "something_v1":  # which comes in frames
-        print(describe_readers(sample.probe for sample in samples), flush=True)
-    if stored is None:
-        return
-    middle = f", and {training.clips} clips of the next" if training.clips else ""
-    done = f"{len(training.history)} of {training.recipe.epochs} epochs are done{middle}"
-    before, now = len(stored.rest["sums"]), training.process.world_size
-    if before != now:
-        done += (
-            f". {before} process(es) made it, {now} go on from the same clip: the batch of a step is {now}/{before} of what it "
-            "was, the rate follows it, and the result will differ from that of an undisturbed run"
-        )
-    print(f"run {training.run_dir.name}: {done}", flush=True)
-
-
-def train_epoch(training: Training, loader, stop: Interrupts) -> dict:
-    """What is left of the epoch's pass over the training clips -> what metrics.jsonl says of the whole of it."""
-    recipe, videos, batches = training.recipe, loader.dataset.videos, loader.batch_sampler
+def train_epoch(training: Training, loader: DataLoader, stop: Interrupts) -> dict:
+    """Trains on the clips that are left of the epoch; returns the metrics of the whole epoch's training."""
+    recipe, videos, sampler = training.recipe, loader.dataset.videos, loader.batch_sampler
     training.network.train()
-    batches.epoch, batches.start = training.epoch, training.clips
-    steps, clock, finite = batches.steps, StepTimer(), FiniteCheck(videos, training.run_dir)
+    sampler.epoch, sampler.start = training.epoch, training.clips
+    steps, timer, finite = sampler.steps, StepTimer(), FiniteCheck(videos, training.run_dir)
     label = f"epoch {training.epoch + 1}/{recipe.epochs}, training batches"
-    loaded = iter(track(loader, len(batches), label, quiet=not training.prints))
+    batches = iter(track(loader, len(sampler), label, quiet=not training.prints))
     with explain_worker_failure(loader):
         for _ in range(steps):
-            parts = clock.wait(lambda: [next(loaded) for _ in range(recipe.accumulation)])
-            rate = _set_rate(training, batches)
+            step_batches = timer.wait(lambda: [next(batches) for _ in range(recipe.accumulation)])
+            rate = _set_rate(training, sampler)
             _seed_step(training)
-            _step(training, parts, finite)
-            training.clips += batches.step_clips
-            clock.clips += batches.step_clips
-            if training.clips // batches.step_clips % LOG_STEPS == 0:
+            _step(training, step_batches, finite)
+            training.clips += sampler.step_clips
+            timer.clips += sampler.step_clips
+            if training.clips // sampler.step_clips % LOG_STEPS == 0:
                 training.list_skips("train", videos)
-                _log_step(training, rate, _progress(training, training.clips, batches), clock)
-            due, asked = stop.step()
-            if due or asked:
+                _log_step(training, rate, _progress(training, training.clips, sampler), timer)
+            save_is_due, stop_signal = stop.after_step()
+            if save_is_due or stop_signal:
                 finite.check()
                 training.list_skips("train", videos)
                 state.save(training)
                 stop.saved()
-            if asked:
-                raise _stopped(training, asked)
-        for _ in loaded:  # lets the bar close
+            if stop_signal:
+                raise stopped(training, stop_signal)
+        for _ in batches:  # there are none left; this closes the progress bar
             pass
     finite.check()
     stop.finish()
     skipped = training.list_skips("train", videos)
     if steps:
-        state.save(training)  # validation takes its time
-    sums = torch.stack(training.process.gather(training.sums[0].cpu())).sum(0)
-    last = learning_rate(recipe, _progress(training, training.clips - batches.step_clips, batches), batches.step_clips)
-    return _means(sums) | {"lr": last} | clock.speeds() | {"skipped": skipped}
+        state.save(training)  # now, because validation takes long
+    sums = torch.stack(training.process.gather(training.sums[0].cpu())).sum(0)  # [ranks, 5] -> [5]
+    last_progress = _progress(training, training.clips - sampler.step_clips, sampler)
+    last_rate = learning_rate(recipe, last_progress, sampler.step_clips)
+    return {**_means(sums), "lr": last_rate, **timer.speeds(), "skipped": skipped}
 
 
-def _step(training: Training, parts: list, finite: FiniteCheck) -> None:
-    """One step of the optimiser from one batch or, with accumulation, several."""
-    device, losses, correct, count = training.process.device, [], 0, 0
+def _step(training: Training, batches: list[tuple], finite: FiniteCheck) -> None:
+    """One step of the optimiser, from one batch or, with accumulation, from several.
+
+    A batch: clips uint8 [N, T, 3, S, S], labels [N], indices of the videos [N], and a list of unreadable videos.
+    """
+    device = training.process.device
+    losses, correct, count = [], 0, 0  # sums over the clips, one loss for each batch
     training.optimizer.zero_grad(set_to_none=True)
-    for index, (clips, labels, _, unreadable) in enumerate(parts):
+    for number, (clips, labels, _, unreadable) in enumerate(batches, 1):
         training.skips.add(unreadable)
         if clips is None:
-            raise VideoError(
-                f"{unreadable[0].reason}; nor can any other video of its batch, of {len(unreadable)}, be read: leave them out of the "
-                f"list, or use larger batches. They are {', '.join(bad.reason.partition(': ')[0] for bad in unreadable)}"
-            )
+            raise empty_batch(unreadable)
         clips, labels = to_device(device, clips, labels)
-        # Gradients are exchanged once, with the last batch.
-        exchange = index == len(parts) - 1 or training.process.world_size == 1
-        with nullcontext() if exchange else training.network.no_sync():
+        # The ranks average their gradients once a step, during the last batch's backward pass.
+        averages = number == len(batches) or training.process.world_size == 1
+        with nullcontext() if averages else training.network.no_sync():
             with autocast(device, training.numerics["precision"]):
-                logits = training.network(clips)
-            loss = nn.functional.cross_entropy(logits.float(), labels)
-            (loss / len(parts)).backward()
+                logits = training.network(clips)  # [N, classes]
+            loss = nn.functional.cross_entropy(logits.float(), labels)  # [], the mean over N clips
+            (loss / len(batches)).backward()
         losses.append(loss.detach().double() * len(labels))
-        correct, count = correct + (logits.argmax(1) == labels).sum(), count + len(labels)
+        correct += (logits.argmax(1) == labels).sum()
+        count += len(labels)
+    loss_sum = torch.stack(losses).sum()  # [] float64
+    # [], the norm before clipping
     grad_norm = nn.utils.clip_grad_norm_(training.network.parameters(), training.recipe.clip_grad_norm)
-    finite.check()
-    indices = torch.cat([part[2] for part in parts])
+    finite.check()  # of the step before
+    indices = torch.cat([indices for _, _, indices, _ in batches])
     name = f"epoch {training.epoch + 1}, after {training.clips} of its clips"
-    finite.submit(torch.stack(losses).sum() / count, grad_norm, indices, name)
+    finite.submit(loss_sum / count, grad_norm, indices, name)
     training.optimizer.step()
     if training.ema is not None:
         training.ema.update_parameters(training.model)
-    ones = torch.ones((), dtype=torch.float64, device=device)
-    training.sums += torch.stack([torch.stack(losses).sum(), correct.double(), count * ones, grad_norm.double(), ones])
+    one = torch.ones((), dtype=torch.float64, device=device)
+    # state.SUMS [5], added to both rows of sums [2, 5].
+    training.sums += torch.stack([loss_sum, correct.double(), count * one, grad_norm.double(), one])
 
 
-def _set_rate(training: Training, batches: EpochBatches) -> float:
-    rate = learning_rate(training.recipe, _progress(training, training.clips, batches), batches.step_clips)
+def _set_rate(training: Training, sampler: EpochBatches) -> float:
+    """Sets the optimiser's learning rates for the next step; returns the rate before the groups' multipliers."""
+    rate = learning_rate(training.recipe, _progress(training, training.clips, sampler), sampler.step_clips)
     for group in training.optimizer.param_groups:
         group["lr"] = rate * group["lr_scale"]
     return rate
 
 
-def _progress(training: Training, clips: int, batches: EpochBatches) -> float:
-    """Epochs done, as a fraction too: by clips, so that it does not depend on how they are cut into steps."""
-    return training.epoch + clips / batches.num_samples
+def _progress(training: Training, clips: int, sampler: EpochBatches) -> float:
+    """Epochs done, with a fraction for the current one. It counts clips, so the size of a step does not matter."""
+    return training.epoch + clips / sampler.num_samples
 
 
 def _seed_step(training: Training) -> None:
-    """Dropout, too, depends on (seed, epoch, clips before, process) alone, so that nothing of the past needs keeping."""
-    place = (training.recipe.seed, training.epoch, training.clips, training.process.rank)
-    torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
+    """Seeds dropout from the position in the run alone, so that a resumed run needs no stored random state."""
+    key = (training.recipe.seed, training.epoch, training.clips, training.process.rank)
+    torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
 
 
 def _means(sums: torch.Tensor) -> dict:
+    """state.SUMS [5] -> mean loss and top-1 of the clips, mean gradient norm of the steps."""
     loss, correct, clips, grad_norm, steps = sums.tolist()
     return {"loss": loss / clips, "top1": 100 * correct / clips, "grad_norm": grad_norm / steps}
 
 
-def _log_step(training: Training, rate: float, progress: float, clock: StepTimer) -> None:
-    sums = torch.stack(training.process.gather(training.sums[1].cpu())).sum(0)
+def _log_step(training: Training, rate: float, progress: float, timer: StepTimer) -> None:
+    """Adds a line for the clips since the last one to metrics.jsonl; all processes call it."""
+    sums = torch.stack(training.process.gather(training.sums[1].cpu())).sum(0)  # [ranks, 5] -> [5]
     training.sums[1] = 0
     if training.process.is_main:
-        place = {"epoch": training.epoch + 1, "clips": training.clips, "progress": progress, "step": True}
-        row = place | _means(sums) | {"lr": rate} | clock.speeds()
-        training.record(row | {"peak_memory_mib": peak_memory_mib(training.process.device)})
-
-
-def _stopped(training: Training, asked: int) -> Stopped:
-    return Stopped(
-        f"stopped in epoch {training.epoch + 1} of {training.recipe.epochs}, after {training.clips} of its clips; saved in "
-        f"{training.run_dir}, and the same call goes on from there",
-        asked,
-    )
+        row = {"epoch": training.epoch + 1, "clips": training.clips, "progress": progress, "step": True}
+        row |= {**_means(sums), "lr": rate, **timer.speeds()}
+        row["peak_memory_mib"] = peak_memory_mib(training.process.device)
+        training.record(row)
 
 
 def _print_epoch(row: dict, recipe: Recipe) -> None:
+    """Prints the row of an epoch in one line."""
     print(
         f"epoch {row['epoch']}/{recipe.epochs}: loss {row['loss']:.3f}, top-1 {row['top1']:.1f}%, "
         f"validation top-1 {row['val_top1']:.1f}%, {row['clips_per_second']:.0f} clips/s",

@@ -1,6 +1,6 @@
-"""What a training looks at while it runs: its speed, its memory, and whether its numbers still are numbers."""
+"""What a training measures about itself: its speed, its memory, and whether its loss and gradient are finite."""
 
-import resource
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -10,63 +10,71 @@ from pathlib import Path
 import torch
 
 from tanet.data import VideoList
+from tanet.runtime import copy_to_cpu
 
 
 class StepTimer:
-    """Speed of an epoch's steps, and how much of the time went into waiting for data."""
+    """Measures an epoch's clips per second, and the share of the time spent waiting for data.
+
+    The caller adds the clips of every step to `clips`.
+    """
 
     def __init__(self):
         self.started, self.waited, self.clips = time.perf_counter(), 0.0, 0
 
-    def wait(self, get: Callable):
-        asked = time.perf_counter()
-        found = get()
-        self.waited += time.perf_counter() - asked
-        return found
+    def wait(self, load: Callable):
+        """Returns `load()` and counts its time as waiting for data."""
+        began = time.perf_counter()
+        loaded = load()
+        self.waited += time.perf_counter() - began
+        return loaded
 
     def speeds(self) -> dict:
+        """The fields "clips_per_second" and "data_wait", from 0 to 1, of a row of metrics.jsonl."""
         seconds = time.perf_counter() - self.started
         return {"clips_per_second": self.clips / seconds, "data_wait": self.waited / seconds}
 
 
 class FiniteCheck:
-    """Stops a training whose loss or gradient is no number, a step later, so that a GPU need not be waited for."""
+    """Stops a training whose loss or gradient is NaN or infinite.
+
+    `submit` hands over a step's values, and `check` looks at them one step later. So the CPU need not wait for the GPU.
+    """
 
     def __init__(self, videos: VideoList, run_dir: Path):
-        self.videos, self.run_dir, self.seen = videos, run_dir, None
+        self.videos, self.run_dir, self.submitted = videos, run_dir, None
 
     def submit(self, loss: torch.Tensor, grad_norm: torch.Tensor, indices: torch.Tensor, step: str) -> None:
-        """Hands over a step: its loss [], gradient norm [], indices of its videos [N], and its name for the error."""
-        values = torch.stack([loss, grad_norm.double()]).to("cpu", non_blocking=True)
-        arrived = torch.cuda.Event() if loss.is_cuda else None
-        if arrived:
-            arrived.record()
-        self.seen = (values, arrived, indices, step)
+        """Hands over a step: loss [] float64, gradient norm [], indices of its videos [N], its name for the error."""
+        values = copy_to_cpu(torch.stack([loss, grad_norm.double()]))  # [2], once it is called
+        self.submitted = (values, indices, step)
 
     def check(self) -> None:
-        """Raises FloatingPointError for the step last handed over."""
-        if self.seen is None:
+        """FloatingPointError if the step last submitted is not finite; it names the step and its videos."""
+        if self.submitted is None:
             return
-        (values, arrived, indices, step), self.seen = self.seen, None
-        if arrived:
-            arrived.synchronize()
-        if not torch.isfinite(values).all():
-            names = ", ".join(self.videos.samples[index].path.name for index in indices.tolist())
-            raise FloatingPointError(
-                f"the loss is {values[0]:g}, the gradient's norm {values[1]:g} in {step}, with the videos {names}. The checkpoints in "
-                f"{self.run_dir} are from before; lower lr, or use precision=float32"
-            )
+        (values, indices, step), self.submitted = self.submitted, None
+        loss, grad_norm = values().tolist()
+        if math.isfinite(loss) and math.isfinite(grad_norm):
+            return
+        names = ", ".join(self.videos.samples[index].path.name for index in indices.tolist())
+        raise FloatingPointError(
+            f"the loss is {loss:g}, the gradient's norm {grad_norm:g} in {step}, with the videos {names}. "
+            f"The checkpoints in {self.run_dir} are from before; lower lr, or use precision=float32"
+        )
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """GPU memory the allocator ever held, or this process's largest resident size."""
+    """The most memory so far, in MiB: what tensors took on a GPU, or this process's resident set on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource  # here: Windows does not have it
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux KiB
 
 
-PLACE = {"epoch", "clips", "progress", "step"}  # of a row: where it is, not what was measured
+PLACE = {"epoch", "clips", "progress", "step"}  # the fields of a row that say where it belongs; the others are measured
 
 
 def require_tensorboard() -> None:
@@ -78,12 +86,12 @@ def require_tensorboard() -> None:
 class ScalarWriter:
     """Writes rows of metrics.jsonl into run_dir/tensorboard, over the number of clips trained on.
 
-    `rows` that are there already, of a run that goes on, are written anew, and what was written earlier is void: a kill may
-    have come between the two files.
+    A resumed run passes the `rows` that it has. They are written again and replace what was written earlier, because a
+    kill can leave the two files different.
     """
 
     def __init__(self, run_dir: Path, epoch_clips: int, rows: list[dict]):
-        from torch.utils.tensorboard import SummaryWriter  # here: it takes a second, and is an option
+        from torch.utils.tensorboard import SummaryWriter  # here: the import takes a second
 
         self.epoch_clips = epoch_clips
         self.writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=0)
@@ -97,7 +105,9 @@ class ScalarWriter:
         self.writer.close()
 
     def add(self, row: dict) -> None:
-        kind, clips = ("step" if "step" in row else "epoch"), round(row["progress"] * self.epoch_clips)
+        """Writes one row as scalars "step/..." or "epoch/..."."""
+        kind = "step" if "step" in row else "epoch"
+        clips = round(row["progress"] * self.epoch_clips)
         for name in row.keys() - PLACE:
             self.writer.add_scalar(f"{kind}/{name}", row[name], clips)
         self.writer.flush()

@@ -7,10 +7,13 @@ from tanet.recipes import Recipe
 
 
 def parameter_groups(model: TANet, recipe: Recipe) -> list[dict]:
-    """SGD groups with the published multipliers of rate (`lr_scale`) and weight decay.
+    """SGD groups with the published multipliers of the rate (`lr_scale`) and of weight decay.
 
-    BatchNorm: no decay. Biases: rate x2, no decay. Classifier: weight x5 (`classifier_lr`), bias x10 without decay. With
-    `param_groups="official"` every other linear layer, TAM's global branch included, x5 too. The rest: plain.
+    - BatchNorm: no decay.
+    - Biases: rate x2, no decay.
+    - Classifier: weight x5 (`classifier_lr`), bias x10 and no decay.
+    - With `param_groups="official"`, every other linear layer x5, those of TAM's global branch included.
+    - All others: x1 with decay.
     """
     groups = {}
     for module in model.modules():
@@ -18,10 +21,11 @@ def parameter_groups(model: TANet, recipe: Recipe) -> list[dict]:
             decays, lr_scale = True, 1.0
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 decays = False
-            elif name == "bias":
-                decays, lr_scale = False, 2 * recipe.classifier_lr if module is model.fc else 2.0
             elif module is model.fc:
-                lr_scale = recipe.classifier_lr
+                decays = name != "bias"
+                lr_scale = recipe.classifier_lr if decays else 2 * recipe.classifier_lr
+            elif name == "bias":
+                decays, lr_scale = False, 2.0
             elif isinstance(module, nn.Linear) and recipe.param_groups == "official":
                 lr_scale = 5.0
             groups.setdefault((lr_scale, decays), []).append(parameter)
@@ -32,7 +36,13 @@ def parameter_groups(model: TANet, recipe: Recipe) -> list[dict]:
 
 
 def learning_rate(recipe: Recipe, progress: float, total_batch: int) -> float:
-    """The rate after `progress` epochs: linear scaling with the total batch, warm-up, a tenth after each of lr_steps."""
+    """The rate after `progress` epochs.
+
+    It scales linearly with the total batch, rises linearly over warmup_epochs, and falls to a tenth after each of
+    lr_steps.
+    """
     rate = recipe.lr * total_batch / recipe.lr_batch
     rate *= 0.1 ** sum(progress >= step for step in recipe.lr_steps)
-    return rate * min(1.0, progress / recipe.warmup_epochs) if recipe.warmup_epochs else rate
+    if recipe.warmup_epochs:
+        rate *= min(1.0, progress / recipe.warmup_epochs)
+    return rate

@@ -1,20 +1,20 @@
-"""A run's folder: recipe.json, metrics.jsonl, checkpoints/{last,previous,best}.pth. Whoever shows or resumes a run reads it.
+"""A run's folder: recipe.json, metrics.jsonl, checkpoints/{last,previous,best}.pth. Views and resumed runs read it.
 
-metrics.jsonl has a line every few steps (with "step") and one an epoch (without). Every line says how far the run was:
-`epoch`, counted from 1, and `clips`, those of this epoch that were done. A checkpoint says the same, so that lines written
-after it can be told and dropped. skipped.jsonl, see tanet.train.skips, likewise.
+metrics.jsonl has one line every few steps (with "step") and one line an epoch (without). Every line gives the run's
+position: `epoch`, counted from 1, and `clips`, the clips of that epoch that were done. A checkpoint holds its position,
+too. A resumed run drops the lines that were written after its checkpoint, also in skipped.jsonl (tanet.train.skips).
 """
 
-import fcntl
 import json
 import os
 import shutil
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from tanet import checkpoint
 from tanet.checkpoint import Checkpoint
@@ -28,67 +28,69 @@ PREVIOUS = Path("checkpoints", "previous.pth")
 BEST = Path("checkpoints", "best.pth")
 METRICS, SKIPPED = "metrics.jsonl", "skipped.jsonl"
 
+# Seconds to wait for another training in the folder: one whose terminal was closed needs time to notice, save and exit.
+LOCK_SECONDS = 60.0
+
 
 def read_metrics(run_dir: str | os.PathLike, steps: bool | None = False) -> list[dict]:
-    """The rows of a run's metrics.jsonl, one an epoch, or with `steps` one every few steps, or with None both, as they lie
-    there; empty if there is none yet."""
+    """The rows of a run's metrics.jsonl, in the file's order; an empty list if there is no file yet.
+
+    `steps`: False gives the rows of epochs, True the rows of steps, None both.
+    """
     rows = read_lines(Path(run_dir) / METRICS)
     return [row for row in rows if steps is None or ("step" in row) == steps]
 
 
 def read_lines(path: Path) -> list[dict]:
-    """The rows of a file of JSON lines, one that a kill cut short left out; empty if there is no such file."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]  # the last may be cut short
+    """The rows of a file of JSON lines, except a last line that a kill cut short; an empty list if there is no file."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def append_metrics(run_dir: Path, row: dict) -> None:
+    """Adds one line to metrics.jsonl."""
     with open(run_dir / METRICS, "a") as file:
         file.write(json.dumps(row) + "\n")
 
 
 @contextmanager
-def locked(run_dir: Path, wait: float = 60.0) -> Iterator[None]:
-    """Nobody else trains in the folder during the block; after `wait` seconds RunInUse says who does.
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keeps other trainings out of the folder during the block.
 
-    A training whose starter was killed needs a while to notice, save and leave. The lock goes with its process.
+    Waits LOCK_SECONDS for the lock, then raises RunInUse, which names the process that holds it. A killed process holds
+    no lock.
     """
-    path, deadline = run_dir / ".lock", time.monotonic() + wait
-    with open(path, "a+") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    file.seek(0)
-                    raise RunInUse(
-                        f"{run_dir}: another training is running in it ({file.read() or 'unknown'}); stop that one, or wait"
-                    ) from None
-                time.sleep(0.2)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-            fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough: loading processes hold the file too
+    lock, owner = FileLock(run_dir / ".lock"), run_dir / ".lock_owner"
+    try:
+        lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.2)
+    except Timeout:
+        holder = owner.read_text() if owner.exists() else "unknown"
+        raise RunInUse(
+            f"{run_dir}: another training is running in it ({holder}); stop that one, or wait until it ends"
+        ) from None
+    try:
+        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def check(run_dir: Path, recipe: Recipe, resume: str) -> None:
-    """ValueError if the folder holds a run of another recipe, or any run with resume="never"."""
-    stored = run_dir / "recipe.json"
-    if not stored.exists():
+    """ValueError if the folder holds a run of another recipe, or, with resume="never", if it holds a run at all."""
+    recipe_path = run_dir / "recipe.json"
+    if not recipe_path.exists():
         return
     if resume == "never":
         raise ValueError(f"{run_dir} holds a run already, and resume is never; choose another run_dir")
-    found, wanted = json.loads(stored.read_text()), json.loads(recipe.to_json())
-    found["workers"] = wanted["workers"]  # which decides nothing but the speed
+    stored, wanted = json.loads(recipe_path.read_text()), json.loads(recipe.to_json())
+    stored["workers"] = wanted["workers"]  # a resumed run may use another number: it changes the speed only
     different = [
-        f"{key}: {found.get(key)!r} there, {wanted.get(key)!r} here"
-        for key in wanted.keys() | found.keys()
-        if found.get(key) != wanted.get(key)
+        f"{key}: {stored.get(key)!r} there, {wanted.get(key)!r} here"
+        for key in wanted.keys() | stored.keys()
+        if stored.get(key) != wanted.get(key)
     ]
     if different:
         raise ValueError(
@@ -97,26 +99,32 @@ def check(run_dir: Path, recipe: Recipe, resume: str) -> None:
 
 
 def newest(run_dir: Path) -> tuple[Checkpoint | None, str]:
-    """The newest checkpoint that can be read, None if there is none, and what to say if it is not the last one written."""
+    """The newest checkpoint that can be read, and a warning if it is not the last one written.
+
+    Returns (None, "") if there is no checkpoint; raises CheckpointError if there are some, but none can be read.
+    """
     problem = ""
-    for name in (LAST, PREVIOUS):
-        if not (run_dir / name).exists():
+    for path in (run_dir / LAST, run_dir / PREVIOUS):
+        if not path.exists():
             continue
         try:
-            return checkpoint.read(run_dir / name), problem and f"{problem}; going on from {run_dir / name}"
+            stored = checkpoint.read(path)
         except CheckpointError as error:
             problem = str(error)
+            continue
+        warning = f"{problem}; going on from {path}" if problem else ""
+        return stored, warning
     if problem:
         raise CheckpointError(problem)
     return None, ""
 
 
 def describe_lists(train: VideoList, val: VideoList) -> dict:
-    """What a checkpoint keeps of the data, to know them again."""
-    return {name: _described(videos) for name, videos in (("train", train), ("val", val))}
+    """What a checkpoint stores about the lists of videos, so that a resumed run can compare its own."""
+    return {"train": _describe_list(train), "val": _describe_list(val)}
 
 
-def _described(videos: VideoList) -> dict:
+def _describe_list(videos: VideoList) -> dict:
     names = [[sample.path.name, sample.label] for sample in videos.samples]
     return {
         "videos": len(videos),
@@ -125,33 +133,45 @@ def _described(videos: VideoList) -> dict:
     }
 
 
+_DIFFERENCES = {"videos": "numbers of videos", "sha256": "videos or labels", "classes": "classes"}
+
+
 def check_data(stored: Checkpoint, data: dict) -> None:
-    """ValueError if a checkpoint's run was trained on other lists of videos."""
-    for split, now in data.items():
-        then = stored.rest["data"][split]
-        if then != now:
-            what = next(key for key in now if then[key] != now[key])
-            what = {"sha256": "videos or labels", "videos": "numbers of videos"}.get(what, what)
-            numbers = f"{then['videos']} there, {now['videos']} here"
-            raise ValueError(
-                f"{stored.path}: was trained on a {split} list with other {what} ({numbers}); choose another run_dir"
-            )
+    """ValueError if the checkpoint's run was trained on other lists of videos than `data`, see `describe_lists`."""
+    for split, here in data.items():
+        there = stored.rest["data"][split]
+        if there == here:
+            continue
+        difference = next(_DIFFERENCES[key] for key in here if there[key] != here[key])
+        raise ValueError(
+            f"{stored.path}: was trained on a {split} list with other {difference} ({there['videos']} there, "
+            f"{here['videos']} here); choose another run_dir"
+        )
 
 
 def prepare(run_dir: Path, recipe: Recipe, missing: tuple[str, ...], stored: Checkpoint | None) -> None:
-    """Makes the folder, or brings it to the state of the checkpoint `stored`: lines written after that go."""
+    """Fills a new folder, or takes a folder back to the checkpoint `stored`: lines written after it are dropped."""
     (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
-    write_text(run_dir / "recipe.json", recipe.to_json())  # other processes may be reading it
+    write_text(run_dir / "recipe.json", recipe.to_json())  # whole or not at all: other processes may be reading it
     if missing:
         write_text(run_dir / "missing.txt", "".join(f"{name}\n" for name in missing))
-        print(f"{len(missing)} listed videos are not there and left out: {run_dir / 'missing.txt'}", flush=True)
-    done = (stored.rest["epoch"] + 1, stored.rest["clips"]) if stored else (0, 0)
-    history = stored.rest["history"] if stored else []
-    rows = [row for row in read_metrics(run_dir, steps=True) if (row["epoch"], row["clips"]) <= done]
+        print(
+            f"{len(missing)} listed videos do not exist and are left out; {run_dir / 'missing.txt'} names them",
+            flush=True,
+        )
+    if stored is None:
+        position, history = (0, 0), []
+    else:
+        position, history = (stored.rest["epoch"] + 1, stored.rest["clips"]), stored.rest["history"]
+    rows = _rows_until(position, read_metrics(run_dir, steps=True))
     _write_lines(run_dir / METRICS, sorted([*rows, *history], key=lambda row: (row["epoch"], "step" not in row)))
     if (run_dir / SKIPPED).exists():
-        skipped = read_lines(run_dir / SKIPPED)
-        _write_lines(run_dir / SKIPPED, [row for row in skipped if (row["epoch"], row["clips"]) <= done])
+        _write_lines(run_dir / SKIPPED, _rows_until(position, read_lines(run_dir / SKIPPED)))
+
+
+def _rows_until(position: tuple[int, int], rows: list[dict]) -> list[dict]:
+    """The rows written at or before `position`: (epoch counted from 1, clips of the epoch)."""
+    return [row for row in rows if (row["epoch"], row["clips"]) <= position]
 
 
 def _write_lines(path: Path, rows: list[dict]) -> None:
@@ -159,9 +179,9 @@ def _write_lines(path: Path, rows: list[dict]) -> None:
 
 
 def save(run_dir: Path, state: dict, best: bool = False) -> None:
-    """Writes the newest checkpoint and keeps the one before it; at no moment is there no whole one."""
+    """Writes the newest checkpoint and keeps the one before it. A whole checkpoint exists at every moment."""
     for name in (METRICS, SKIPPED):
-        _sync(run_dir / name)  # what the checkpoint builds on is on the disk before it
+        _sync(run_dir / name)  # a checkpoint on the disk must find the lines that belong to it
     if best:
         checkpoint.save(run_dir / BEST, state)
     if (run_dir / LAST).exists():
@@ -174,7 +194,7 @@ def _copy(source: Path, target: Path) -> None:
     partial.unlink(missing_ok=True)
     try:
         os.link(source, partial)
-    except OSError:  # not every file system has links
+    except OSError:  # some file systems have no hard links
         shutil.copyfile(source, partial)
     os.replace(partial, target)
 

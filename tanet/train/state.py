@@ -1,4 +1,4 @@
-"""The state of a training in one process: made anew or from a checkpoint, written to one."""
+"""The state of a training in one process: how it begins, from a checkpoint or without, and how it is saved."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from tanet.train.monitor import ScalarWriter
 from tanet.train.optim import parameter_groups
 from tanet.train.skips import Skips
 
-# What is summed up over the clips of an epoch, and since the last line of metrics.jsonl.
+# The sums over the clips of an epoch, and over the clips since the last line of metrics.jsonl.
 SUMS = ("loss", "correct", "clips", "grad_norm", "steps")
 
 
@@ -30,13 +30,13 @@ class Options:
 
     train_list: str | None = None  # a list of videos, see tanet.data.lists; None: the publisher's annotations
     val_list: str | None = None
-    missing: str = "raise"  # about listed videos that are not there: "raise" or "skip"
-    on_error: str = "raise"  # about videos that cannot be read: "raise" or "skip", see tanet.train.skips
-    skip_limit: float = 0.01  # share of a list's videos that may be skipped in an epoch
-    resume: str = "auto"  # about a run that is in the folder already: "auto" goes on with it, "never" is an error
+    missing: str = "raise"  # listed videos that do not exist: "raise" or "skip"
+    on_error: str = "raise"  # videos that cannot be read: "raise" or "skip", see tanet.train.skips
+    skip_limit: float = 0.01  # largest share of a list's videos that may be skipped in an epoch
+    resume: str = "auto"  # a run that the folder holds already: "auto" resumes it, "never" is an error
     save_minutes: float = 10.0  # between checkpoints within an epoch
-    tensorboard: bool = False  # write what goes to metrics.jsonl for TensorBoard, too
-    quiet: bool = False  # no bar and no line an epoch, for who follows metrics.jsonl
+    tensorboard: bool = False  # write the metrics for TensorBoard, too
+    quiet: bool = False  # print no progress bar and no lines of epochs; readers of metrics.jsonl use this
 
     def __post_init__(self):
         for name, accepted in (("missing", SKIPPING), ("on_error", SKIPPING), ("resume", ("auto", "never"))):
@@ -50,47 +50,48 @@ class Options:
 
 @dataclass
 class Training:
-    """What is computed with, and how far it is."""
+    """A training in one process: the network and its optimiser, and the position in the run."""
 
     recipe: Recipe
     options: Options
     process: Process
     run_dir: Path
     model: TANet
-    network: nn.Module  # the model, or the model compiled, distributed, or both
-    ema: AveragedModel | None
+    network: nn.Module  # the model that steps call: compiled, distributed, or both
+    ema: AveragedModel | None  # average of the weights, if the recipe asks for one
     optimizer: torch.optim.Optimizer
-    numerics: dict[str, str]
-    data: dict  # what the lists were, see run_folder.describe_lists
+    numerics: dict[str, str]  # precision, memory format and compilation, see tanet.train.autotune
+    data: dict  # see run_folder.describe_lists
     class_names: tuple[str, ...]
-    sums: torch.Tensor  # [2, SUMS] of this process: in this epoch, and since the last line
+    sums: torch.Tensor  # float64 [2, 5], this process's SUMS: over the epoch, and since the last line of metrics.jsonl
     skips: Skips
-    epoch: int = 0  # the one under way, counted from 0
-    clips: int = 0  # of this epoch that are done, by all processes
-    history: list[dict] = field(default_factory=list)  # a row for each finished epoch
-    writer: ScalarWriter | None = None  # of TensorBoard's files
+    epoch: int = 0  # current epoch, counted from 0
+    clips: int = 0  # clips of this epoch that all processes together have done
+    history: list[dict] = field(default_factory=list)  # one row for each finished epoch
+    writer: ScalarWriter | None = None  # writes TensorBoard's files
 
     @property
     def prints(self) -> bool:
-        """Whether this process says how it goes."""
+        """Whether this process prints the progress."""
         return self.process.is_main and not self.options.quiet
 
     def record(self, row: dict) -> None:
-        """A line of metrics.jsonl, which is the record; the first process writes it."""
+        """Adds a row to metrics.jsonl, and to TensorBoard's files; only the main process calls it."""
         run_folder.append_metrics(self.run_dir, row)
         if self.writer is not None:
             self.writer.add(row)
 
     @property
     def tested(self) -> TANet:
-        """The network that is validated, and that others load."""
+        """The model that is validated and stored for testing: the averaged one, if there is one."""
         return self.model if self.ema is None else self.ema.module
 
     def list_skips(self, split: str, videos: VideoList) -> int:
-        """Lists the videos skipped lately, see tanet.train.skips; returns how many they are in this epoch."""
+        """Lists newly skipped videos, see tanet.train.skips; returns the number of skipped videos in this epoch."""
         return self.skips.list_new(split, videos, self.epoch + 1, self.clips)
 
     def next_epoch(self) -> None:
+        """Moves to the start of the next epoch."""
         self.epoch, self.clips = self.epoch + 1, 0
         self.sums.zero_()
 
@@ -104,7 +105,7 @@ def begin(
     stored: Checkpoint | None,
     options: Options = Options(),
 ) -> Training:
-    """A run at its first step, or where the checkpoint `stored` left it."""
+    """A training at its first step, or at the position of the checkpoint `stored`."""
     torch.manual_seed(recipe.seed)
     model = (build(recipe) if stored else _initial_model(recipe, class_names, process)).to(process.device)
     if recipe.sync_batchnorm and process.world_size > 1:
@@ -115,27 +116,33 @@ def begin(
         numerics = choose(model, recipe, process)
     else:
         numerics = stored.rest["numerics"]
-        _restore(model, ema, optimizer, stored)
+        _restore_weights(model, ema, optimizer, stored)
     model.to(memory_format=FORMATS[numerics["memory_format"]])
-    # Checkpoints from before there was the choice are of runs without.
+    # Old checkpoints have no "compile": their runs were not compiled.
     network = torch.compile(model) if numerics.get("compile") == "on" else model
     training = Training(
-        recipe, options, process, run_dir, model, _distributed(network, process), ema, optimizer, numerics, data, class_names,
+        recipe=recipe,
+        options=options,
+        process=process,
+        run_dir=run_dir,
+        model=model,
+        network=_distributed(network, process),
+        ema=ema,
+        optimizer=optimizer,
+        numerics=numerics,
+        data=data,
+        class_names=class_names,
         sums=torch.zeros(2, len(SUMS), dtype=torch.float64, device=process.device),
         skips=Skips(process, run_dir, options.on_error, options.skip_limit),
-    )  # fmt: skip
+    )
     if stored is not None:
-        training.epoch, training.clips = stored.rest["epoch"], stored.rest["clips"]
-        training.history = list(stored.rest["history"])
-        training.sums.copy_(_own_sums(stored.rest["sums"], process))
-        if len(training.history) > training.epoch:  # the checkpoint of a finished epoch
-            training.next_epoch()
+        _restore_position(training, stored)
     return training
 
 
 def save(training: Training, best: bool = False) -> None:
-    """Writes the newest checkpoint; all processes call it, the first one writes."""
-    sums = training.process.gather(training.sums.cpu())
+    """Writes a checkpoint. All processes call it; the main process writes. `best` writes best.pth, too."""
+    sums = training.process.gather(training.sums.cpu())  # [2, 5] of every rank
     if not training.process.is_main:
         return
     state = {
@@ -155,18 +162,26 @@ def save(training: Training, best: bool = False) -> None:
     run_folder.save(training.run_dir, state, best)
 
 
-def _restore(model: TANet, ema: AveragedModel | None, optimizer: torch.optim.Optimizer, stored: Checkpoint) -> None:
+def _restore_weights(model: TANet, ema: AveragedModel | None, optimizer: torch.optim.Optimizer, stored: Checkpoint):
     if ema is None:
         checkpoint.load_weights(model, stored)
     else:
         checkpoint.load_weights(ema.module, stored)
-        ema.n_averaged.fill_(1)  # it has begun
+        ema.n_averaged.fill_(1)  # at 0 the next update would overwrite the average
         model.load_state_dict(stored.rest["trained"])
     optimizer.load_state_dict(stored.rest["optimizer"])
 
 
-def _own_sums(stored: list[torch.Tensor], process: Process) -> torch.Tensor:
-    """This process's sums; all of them go to the first if there were other processes than now."""
+def _restore_position(training: Training, stored: Checkpoint) -> None:
+    training.epoch, training.clips = stored.rest["epoch"], stored.rest["clips"]
+    training.history = list(stored.rest["history"])
+    training.sums.copy_(_restored_sums(stored.rest["sums"], training.process))
+    if len(training.history) > training.epoch:  # the checkpoint was written at the end of its epoch
+        training.next_epoch()
+
+
+def _restored_sums(stored: list[torch.Tensor], process: Process) -> torch.Tensor:
+    """This process's sums [2, 5]. If the number of processes has changed, the main process gets the sum of all."""
     if len(stored) == process.world_size:
         return stored[process.rank]
     return torch.stack(stored).sum(0) if process.is_main else torch.zeros_like(stored[0])
@@ -178,7 +193,7 @@ def _initial_model(recipe: Recipe, class_names: tuple[str, ...], process: Proces
     if recipe.init == "imagenet":
         return build(recipe, recipe.init)
     model, stored = build(recipe), checkpoint.read(recipe.init)
-    # A classifier of other classes, or of classes nobody knows, would only be in the way.
+    # A classifier is of use only for the same classes. Published files do not name theirs.
     loaded = checkpoint.load_weights(model, stored, classifier=stored.class_names == class_names)
     if process.is_main:
         print(f"starting from {recipe.init}: {loaded}", flush=True)

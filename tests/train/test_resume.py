@@ -302,7 +302,7 @@ def test_two_trainings_in_one_folder_do_not_get_into_each_others_way(tmp_path, m
     run_dir, recipe = tmp_path / "run", recipe.with_changes({"epochs": 500, "lr_steps": []})
     child = start(recipe, something_root, run_dir)
     _wait_for_a_step(run_dir, child)
-    monkeypatch.setattr(run_folder.locked.__wrapped__, "__defaults__", (0.5,))
+    monkeypatch.setattr(run_folder, "LOCK_SECONDS", 0.5)
     with pytest.raises(
         run_folder.RunInUse, match=rf"{run_dir}: another training is running in it \(process {child.pid} on"
     ):

@@ -1,0 +1,44 @@
+"""What a training says when it begins, and when it has to end."""
+
+from tanet.checkpoint import Checkpoint
+from tanet.data import Sample, Unreadable, describe_readers
+from tanet.errors import Stopped, VideoError
+from tanet.train.state import Training
+
+
+def announce(training: Training, stored: Checkpoint | None, warning: str, samples: tuple[Sample, ...]) -> None:
+    """Prints which decoder reads the videos and, for a resumed run, its position."""
+    if warning:
+        print(warning, flush=True)
+    if training.recipe.dataset != "something_v1":  # its videos come as frames
+        print(describe_readers(sample.probe for sample in samples), flush=True)
+    if stored is None:
+        return
+    text = f"{len(training.history)} of {training.recipe.epochs} epochs are done"
+    if training.clips:
+        text += f", and {training.clips} clips of the next"
+    before, now = len(stored.rest["sums"]), training.process.world_size
+    if before != now:
+        text += (
+            f". {before} process(es) made it, {now} go on from the same clip: the batch of a step is {now}/{before} of "
+            "what it was, the rate follows it, and the result will differ from that of an undisturbed run"
+        )
+    print(f"run {training.run_dir.name}: {text}", flush=True)
+
+
+def stopped(training: Training, signal: int) -> Stopped:
+    """The error of a training that has saved its state and stops because of `signal`."""
+    return Stopped(
+        f"stopped in epoch {training.epoch + 1} of {training.recipe.epochs}, after {training.clips} of its clips; "
+        f"saved in {training.run_dir}, and the same call goes on from there",
+        signal,
+    )
+
+
+def empty_batch(unreadable: list[Unreadable]) -> VideoError:
+    """The error for a batch without a readable video."""
+    paths = ", ".join(bad.reason.partition(": ")[0] for bad in unreadable)
+    return VideoError(
+        f"{unreadable[0].reason}; nor can any other video of its batch, of {len(unreadable)}, be read: "
+        f"leave them out of the list, or use larger batches. They are {paths}"
+    )
