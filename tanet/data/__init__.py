@@ -1,14 +1,14 @@
-"""From lists of videos to batches of clips.
+"""From lists of videos to batches of clips. In the order in which a clip passes through the files:
 
-annotations  the publishers' annotations of the data sets
-list_files   lists of videos as other code bases write them
-lists        which videos a split has, joined with the disk
+annotations  reads the publishers' annotation files
+list_files   reads list files in the formats of other code bases, and writes them
+lists        joins either with the disk: the samples of a split
 probing      what a video file holds, and which decoder reads it
-video        frames from video files and folders of JPEGs
+video        frames of video files and of folders of JPEGs
 sampling     which frames of a video make a clip
-transforms   resizing, crops and flips
+transforms   resizes, crops and flips
 clips        clips for training, validation and testing
-loader       batches from worker processes, and what happens to unreadable videos
+loader       batches from workers, and what happens to unreadable videos
 """
 
 from tanet.data import sampling, transforms

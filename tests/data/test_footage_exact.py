@@ -145,13 +145,13 @@ def decoded_packets(monkeypatch) -> list[int]:
     """Which packets are given to PyAV's decoder from now on."""
     from tanet.data import PyAVFile
 
-    given, original = [], PyAVFile._run
+    given, original = [], PyAVFile._decode_packets
 
     def run(self, start, stop, wanted):
         given.extend(range(start, stop + 1))
         return original(self, start, stop, wanted)
 
-    monkeypatch.setattr(PyAVFile, "_run", run)
+    monkeypatch.setattr(PyAVFile, "_decode_packets", run)
     return given
 
 
@@ -172,7 +172,7 @@ def test_a_late_frame_is_not_decoded_from_the_beginning(footage, monkeypatch, na
 
 def test_unreferenced_frames_that_nobody_asked_for_are_not_decoded(footage):
     with open_video(footage("h264-closed.mp4")) as video:
-        decoded = [index for index, _ in video._numbered([0, 28])]
+        decoded = [index for index, _ in video._numbered_frames([0, 28])]
     assert {0, 28} <= set(decoded) and len(decoded) < 20  # of 29
 
 
