@@ -1,14 +1,14 @@
-"""From lists of videos to batches of clips.
+"""From lists of videos to batches of clips. In the order in which a clip passes through the files:
 
-annotations  the publishers' annotations of the data sets
-list_files   lists of videos as other code bases write them
-lists        which videos a split has, joined with the disk
+annotations  reads the publishers' annotation files
+list_files   reads list files in the formats of other code bases, and writes them
+lists        joins either with the disk: the samples of a split
 probing      what a video file holds, and which decoder reads it
-video        frames from video files and folders of JPEGs
+video        frames of video files and of folders of JPEGs
 sampling     which frames of a video make a clip
-transforms   resizing, crops and flips
+transforms   resizes, crops and flips
 clips        clips for training, validation and testing
-loader       batches from worker processes, and what happens to unreadable videos
+loader       batches from workers, and what happens to unreadable videos
 """
 
 from tanet.data import sampling, transforms
@@ -70,21 +70,21 @@ __all__ = [
     "VideoList",
     "center_crop",
     "class_names_at",
-    "explain_worker_failure",
     "datasets_at",
     "dense_center",
     "dense_clips",
     "dense_train",
+    "describe_readers",
+    "explain_worker_failure",
     "load_list",
     "make_loader",
     "mirrored_classes",
     "multi_scale_crop",
     "open_video",
     "probe",
+    "raise_unreadable",
     "read_probes",
     "read_rows",
-    "describe_readers",
-    "raise_unreadable",
     "resize_short_side",
     "sampling",
     "test_views",

@@ -1,6 +1,6 @@
-"""The clips of an annotation list, for training and for validation while training.
+"""Clips of listed videos: for training, for validation during training, and for testing.
 
-What sample i looks like in epoch e under seed s depends on (s, e, i) alone.
+A training clip depends on (seed, epoch, index) alone, whatever the number of workers, ranks and restarts.
 """
 
 import os
@@ -18,7 +18,11 @@ from tanet.recipes import Protocol, Recipe, get_protocol
 
 
 class TrainingClips(Dataset):
-    """Random clips for training. Item (epoch, index) -> (clip uint8 [T, 3, S, S], label, index)."""
+    """Random clips for training. Item (epoch, index) -> (clip uint8 [T, 3, S, S], label, index).
+
+    With `recipe.flip == "swap"` a mirrored clip has the label of the mirrored class, see `mirrored_classes`. Reading an
+    item raises VideoError if its video cannot be read.
+    """
 
     def __init__(self, videos: VideoList, recipe: Recipe):
         self.videos, self.recipe = videos, recipe
@@ -38,12 +42,17 @@ class TrainingClips(Dataset):
                 indices = sampling.uniform_train(len(video), recipe.num_frames, rng, recipe.style)
             frames = video.frames(indices[0])
         clip, flipped = training_clip(frames, recipe, rng)
-        label = self.mirrored[sample.label] if flipped and recipe.flip == "swap" else sample.label
+        label = sample.label
+        if flipped and recipe.flip == "swap":
+            label = self.mirrored[label]
         return clip, label, index
 
 
 class ValidationClips(Dataset):
-    """One centred clip and crop of each video, nothing random. Item index -> (clip uint8 [T, 3, S, S], label, index)."""
+    """One clip of each video, with a centre crop. Item index -> (clip uint8 [T, 3, S, S], label, index).
+
+    Nothing is random. Reading an item raises VideoError if its video cannot be read.
+    """
 
     def __init__(self, videos: VideoList, recipe: Recipe):
         self.videos, self.recipe = videos, recipe
@@ -64,23 +73,26 @@ class ValidationClips(Dataset):
 
 
 def test_views(source: str | os.PathLike | Sample, protocol: str, recipe: Recipe | None = None) -> torch.Tensor:
-    """A video's views -> uint8 [views, T, 3, S, S], ordered by crop, then clip, as published.
+    """All views of a video for testing -> uint8 [views, T, 3, S, S], ordered by crop, then by clip, as published.
 
-    `recipe` gives T, sizes and style; by default the published recipe of the protocol. Each frame is decoded, resized and
-    cropped once, however many views share it.
+    `source`: a video file, a folder of frames, or a Sample. `protocol`: a name that tanet.recipes knows, such as
+    "k400-dense". `recipe` gives T, sizes and style; the default is the published recipe of the protocol. Each frame is
+    decoded, resized and cropped once, however many views share it. Raises VideoError if the video cannot be read.
     """
     chosen = get_protocol(protocol)
     recipe = recipe or recipes.get(chosen.recipe)
-    with source.open() if isinstance(source, Sample) else open_video(source) as video:
+    opened = source.open() if isinstance(source, Sample) else open_video(source)
+    with opened as video:
         indices = _test_indices(chosen, recipe, len(video))  # [clips, T]
-        unique, where = np.unique(indices, return_inverse=True)
+        unique, inverse = np.unique(indices, return_inverse=True)
         frames = video.frames(unique)  # [U, 3, H, W]
     frames = resize_short_side(frames, recipe.short_side, recipe.style)
     if chosen.crops == 3:
         crops = three_crops(frames, recipe.test_size, recipe.style)  # [3, U, 3, S, S]
     else:
-        crops = center_crop(frames, recipe.crop_size, recipe.style)[None]
-    return crops[:, torch.from_numpy(where.reshape(indices.shape))].flatten(0, 1)
+        crops = center_crop(frames, recipe.crop_size, recipe.style)[None]  # [1, U, 3, S, S]
+    frame_of_view = torch.from_numpy(inverse.reshape(indices.shape))  # [clips, T], indices into U
+    return crops[:, frame_of_view].flatten(0, 1)
 
 
 def _test_indices(protocol: Protocol, recipe: Recipe, total_frames: int) -> np.ndarray:

@@ -1,4 +1,9 @@
-"""Which videos a split has, with their classes: by the publisher's annotations or by a list file, joined with the disk."""
+"""The samples of a split: its listed videos with their classes, joined with what is on the disk.
+
+tanet.data.annotations reads the publishers' annotations, tanet.data.list_files reads list files of other code bases.
+`load_list` takes either and joins it with the disk: it finds the videos, refuses or leaves out missing ones, and
+attaches the stored probes (`probes.csv`, which `write_probes` writes).
+"""
 
 import csv
 import io
@@ -10,28 +15,35 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from tanet.data.annotations import FOLDERS, LABEL_FILES, class_index, kinetics_videos, read_annotations
-from tanet.data.list_files import read_rows
+from tanet.data.list_files import Row, read_rows
 from tanet.data.probing import READERS, Probe
 from tanet.data.video import DecordFile, FrameFolder, PyAVFile, open_video
 from tanet.errors import DataError, VideoError
 from tanet.recipes import Recipe
-from tanet.runtime.files import write_text
+from tanet.runtime import write_text
 
 SPLITS = ("train", "val")
 SKIPPING = ("raise", "skip")
 PROBES = "probes.csv"
 COLUMNS = ["path", "size", *(field.name for field in fields(Probe))]
+STAT_THREADS, STAT_BATCH = 16, 500  # threads that ask for file sizes, and files that a thread takes at a time
+NAMED_REASONS = 6  # that a summary names; there can be dozens of odd frame sizes alone
+
+ListedVideo = tuple[Path, int, int | None]  # video, index of its class, number of frames if the list tells it
+StoredProbes = dict[str, tuple[int, Probe]]  # {path relative to the root, with "/": (file size in bytes, probe)}
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
+    """A video with its class."""
+
     path: Path  # video file or frame folder
     label: int  # index into class_names
-    probe: Probe | None = None  # what is known of the file from probing it earlier
-    num_frames: int | None = None  # that a list says there are
+    probe: Probe | None = None  # the stored probe; None: the file is probed each time it is opened
+    num_frames: int | None = None  # by the list file, if it tells
 
     def open(self) -> DecordFile | PyAVFile | FrameFolder:
-        """Opens the video for reading; VideoError, also if it has fewer frames than the list says."""
+        """Opens the video for reading. Raises VideoError, also if it has fewer frames than the list tells."""
         video = open_video(self.path, self.probe)
         if self.num_frames is not None and len(video) < self.num_frames:
             video.close()
@@ -43,11 +55,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class VideoList:
-    """The videos of one split, with the classes in index order and the ids that were set aside as missing."""
+    """The videos of one split."""
 
     samples: tuple[Sample, ...]
-    class_names: tuple[str, ...]
-    missing: tuple[str, ...] = ()
+    class_names: tuple[str, ...]  # in index order
+    missing: tuple[str, ...] = ()  # file names of listed videos that were left out, because they are not on the disk
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -62,145 +74,157 @@ def load_list(
 ) -> VideoList:
     """The videos of `split` ("train" or "val") below `root`, checked against the recipe and the disk.
 
-    By the publisher's annotations, see tanet.data.annotations, or by the list `file`, see tanet.data.list_files; class names are those
-    of the publisher's label file. `missing="skip"` sets listed videos that are not there aside, in `VideoList.missing`;
-    "raise" names the first. Where the data were probed, samples know what was found. Raises DataError or FileNotFoundError.
+    The videos come from the list `file`, see tanet.data.list_files, or without one from the publisher's annotations,
+    see tanet.data.annotations. The class names always come from the publisher's label file.
+    `missing`: "raise" refuses a list with videos that are not on the disk and names the first one; "skip" leaves them
+    out and puts their names into `VideoList.missing`.
+    Raises DataError, FileNotFoundError or, for unknown values of `split` and `missing`, ValueError.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be train or val, got {split!r}")
     if missing not in SKIPPING:
         raise ValueError(f"missing must be raise or skip, got {missing!r}")
-    root = _existing(root)
+    root = _existing_folder(root)
     names = class_names_at(recipe.dataset, root)
     if len(names) != recipe.num_classes:
         raise DataError(
-            f"{root}: {len(names)} classes in the label file, recipe {recipe.name} has num_classes = {recipe.num_classes}"
+            f"{root}: {len(names)} classes in the label file, "
+            f"recipe {recipe.name} has num_classes = {recipe.num_classes}"
         )
     if file is None:
         listed = [(path, label, None) for path, label in read_annotations(recipe.dataset, root, split)]
         sizes = file_sizes([path for path, *_ in listed])
     else:
-        listed, sizes = _from_file(recipe.dataset, root, split, Path(file), len(names))
-    probes, below = read_probes(root), str(root / "_")[:-1]  # how paths below the root begin
-    present = [
-        Sample(path, label, _probe_of(probes, str(path), below, size), num_frames)
-        for (path, label, num_frames), size in zip(listed, sizes)
-        if size is not None
-    ]
+        rows = read_rows(file, len(names))
+        paths, sizes = _find_videos(rows, recipe.dataset, root, split)
+        listed = [(path, row.label, row.num_frames) for path, row in zip(paths, rows)]
     absent = [path for (path, *_), size in zip(listed, sizes) if size is None]
     _refuse_missing(absent, len(listed), missing)
-    return VideoList(tuple(present), names, tuple(path.name for path in absent))
+    samples = _join(listed, sizes, root)
+    return VideoList(samples, names, tuple(path.name for path in absent))
 
 
-Listed = tuple[Path, int, int | None]  # video, label, number of frames by the list
+def _find_videos(rows: list[Row], dataset: str, root: Path, split: str) -> tuple[list[Path], list[int | None]]:
+    """The videos that the rows of a list file name, and their sizes in bytes (None: not on the disk).
 
-
-def _from_file(
-    dataset: str, root: Path, split: str, file: Path, num_classes: int
-) -> tuple[list[Listed], list[int | None]]:
-    """What a list file says, and the files' sizes. A name is a path, below the root or absolute; where none is below the
-    root, it stands for the data set's video of the same file name, with or without the ending, wherever that lies."""
-    rows = read_rows(file, num_classes)
+    A name is a path, relative to the root or absolute. If a relative path does not exist, the video is the one of the
+    data set with the same file name, with or without its suffix, in any folder.
+    """
     paths = [root / row.name for row in rows]
     sizes = file_sizes(paths)
-    lost = [place for place, size in enumerate(sizes) if size is None and not os.path.isabs(rows[place].name)]
-    if lost:
-        folder, suffix = FOLDERS[dataset]
-        folder = root / folder.format(split=split)
+    unresolved = [i for i, size in enumerate(sizes) if size is None and not os.path.isabs(rows[i].name)]
+    if unresolved:
+        folder_name, suffix = FOLDERS[dataset]
+        folder = root / folder_name.format(split=split)
         on_disk = kinetics_videos(folder) if dataset == "kinetics" else {}
-        for place in lost:
-            name = paths[place].name.removesuffix(suffix)
-            paths[place] = on_disk.get(name, folder / f"{name}{suffix}")
-        for place, size in zip(lost, file_sizes([paths[place] for place in lost])):
-            sizes[place] = size
-    return [(path, row.label, row.num_frames) for path, row in zip(paths, rows)], sizes
-
-
-STAT_THREADS, STATS_AT_A_TIME = 16, 500
+        for i in unresolved:
+            name = paths[i].name.removesuffix(suffix)
+            paths[i] = on_disk.get(name, folder / f"{name}{suffix}")
+        for i, size in zip(unresolved, file_sizes([paths[i] for i in unresolved])):
+            sizes[i] = size
+    return paths, sizes
 
 
 def file_sizes(paths: list[Path]) -> list[int | None]:
-    """Sizes in bytes, None of what is not there; many at a time, since over a network each waits for an answer."""
-    parts = [paths[first : first + STATS_AT_A_TIME] for first in range(0, len(paths), STATS_AT_A_TIME)]
+    """Sizes in bytes; None for what does not exist. Threads ask for many at a time: a network disk answers slowly."""
+    batches = [paths[first : first + STAT_BATCH] for first in range(0, len(paths), STAT_BATCH)]
     with ThreadPoolExecutor(STAT_THREADS) as pool:
-        return [size for sizes in pool.map(_sizes, parts) for size in sizes]
+        return [size for sizes in pool.map(_sizes, batches) for size in sizes]
 
 
 def _sizes(paths: list[Path]) -> list[int | None]:
-    found = []
+    sizes = []
     for path in paths:
         try:
-            found.append(os.stat(path).st_size)
+            sizes.append(os.stat(path).st_size)
         except OSError:
-            found.append(None)
-    return found
+            sizes.append(None)
+    return sizes
 
 
-def _probe_of(probes: dict[str, tuple[int, Probe]], path: str, below: str, size: int) -> Probe | None:
-    """What was found in the file, if that lies below the root and had its present size. Plain text, as pathlib's ways to
-    tell take longer than all the rest."""
-    probed_size, probe = probes.get(path[len(below) :], (None, None)) if path.startswith(below) else (None, None)
+def _join(listed: list[ListedVideo], sizes: list[int | None], root: Path) -> tuple[Sample, ...]:
+    """The listed videos that exist, each with its stored probe."""
+    probes = read_probes(root)
+    prefix = str(root / "_").removesuffix("_")  # of all paths below the root: "data/", and "" for the root "."
+    return tuple(
+        Sample(path, label, _stored_probe(probes, str(path), prefix, size), num_frames)
+        for (path, label, num_frames), size in zip(listed, sizes)
+        if size is not None
+    )
+
+
+def _stored_probe(probes: StoredProbes, path: str, prefix: str, size: int) -> Probe | None:
+    """The stored probe of a file below the root, if the file still has the size that it had when it was probed.
+
+    Paths are strings here, because pathlib's `relative_to` would take longer than all other work of `load_list`.
+    """
+    if not path.startswith(prefix):
+        return None
+    probed_size, probe = probes.get(path[len(prefix) :], (None, None))
     return probe if probed_size == size else None
 
 
-REASONS = 6  # that are named; odd sizes alone can be dozens
-
-
 def describe_readers(probes: Iterable[Probe | None]) -> str:
-    """ "1204 videos: 1200 read by decord; 4 by PyAV (codec av1: 3, interlaced: 1)", with those that were not probed."""
+    """One line about who reads the videos; None stands for a video that is not probed.
+
+    "1204 videos: 1200 read by decord; 4 by PyAV (codec av1: 3, interlaced: 1)"
+    """
     probes = list(probes)
+    unprobed = probes.count(None)
     reasons = Counter(probe.why for probe in probes if probe and probe.reader == "pyav")
-    parts = [f"{sum(probe is not None for probe in probes) - reasons.total()} read by decord"]
+    parts = [f"{len(probes) - unprobed - reasons.total()} read by decord"]
     if reasons:
-        shown = reasons.most_common(REASONS)
-        rest = reasons.total() - sum(count for _, count in shown)
-        listed = ", ".join(f"{why}: {count}" for why, count in [*shown, *[("other reasons", rest)] * (rest > 0)])
-        parts.append(f"{reasons.total()} by PyAV ({listed})")
-    if unknown := probes.count(None):
-        parts.append(f"{unknown} not probed yet, which is done each time they are opened")
+        named = reasons.most_common(NAMED_REASONS)
+        others = reasons.total() - sum(count for _, count in named)
+        if others:
+            named.append(("other reasons", others))
+        counts = ", ".join(f"{why}: {count}" for why, count in named)
+        parts.append(f"{reasons.total()} by PyAV ({counts})")
+    if unprobed:
+        parts.append(f"{unprobed} not probed yet, which is done each time they are opened")
     return f"{len(probes)} videos: {'; '.join(parts)}"
 
 
 def datasets_at(root: str | os.PathLike) -> tuple[str, ...]:
-    """The data sets whose label file is in the folder `root`; FileNotFoundError if that does not exist."""
-    root = _existing(root)
+    """The data sets whose label file is in the folder `root`. Raises FileNotFoundError if `root` does not exist."""
+    root = _existing_folder(root)
     return tuple(name for name, file in LABEL_FILES.items() if (root / file).is_file())
 
 
-def _existing(root: str | os.PathLike) -> Path:
+def _existing_folder(root: str | os.PathLike) -> Path:
     if not Path(root).is_dir():
         raise FileNotFoundError(f"data root {root} does not exist; set data_root to the folder of the data set")
     return Path(root)
 
 
 def class_names_at(dataset: str, root: str | os.PathLike) -> tuple[str, ...]:
-    """The class names of a data set's label file below `root`, in its order."""
+    """The class names of a data set's label file below `root`, in index order."""
     index = class_index(Path(root) / LABEL_FILES[dataset])
     return tuple(sorted(index, key=index.get))
 
 
 def _refuse_missing(absent: list[Path], count: int, missing: str) -> None:
-    """FileNotFoundError if videos are missing and that matters."""
+    """Raises FileNotFoundError if videos are missing and `missing` does not allow it, or if all are."""
     if absent and missing == "raise":
         raise FileNotFoundError(
-            f"{absent[0]}: listed, but not there, as {len(absent)} of {count} videos are not; "
-            'restore them, or pass missing="skip" to leave them out'
+            f"{absent[0]}: listed, but not there; {len(absent)} of {count} videos are missing. "
+            'Restore them, or pass missing="skip" to leave them out'
         )
     if len(absent) == count:
         raise FileNotFoundError(f"{absent[0]}: none of the {count} listed videos is there")
 
 
-def write_probes(root: str | os.PathLike, probes: dict[str, tuple[int, Probe]]) -> None:
-    """Writes root/probes.csv, whole or not at all: {relative posix path: (file size in bytes, probe)}."""
+def write_probes(root: str | os.PathLike, probes: StoredProbes) -> None:
+    """Writes root/probes.csv, whole or not at all: {path relative to `root`, with "/": (file size in bytes, probe)}."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
-    rows.writerows([path, size, *astuple(found)] for path, (size, found) in sorted(probes.items()))
+    rows.writerows([path, size, *astuple(probe)] for path, (size, probe) in sorted(probes.items()))
     write_text(Path(root) / PROBES, text.getvalue())
 
 
-def read_probes(root: str | os.PathLike) -> dict[str, tuple[int, Probe]]:
-    """What `write_probes` wrote below `root`, {} if it did not. ValueError naming file and line."""
+def read_probes(root: str | os.PathLike) -> StoredProbes:
+    """What `write_probes` wrote below `root`; {} if there is no such file. Raises ValueError naming file and line."""
     path = Path(root) / PROBES
     if not path.is_file():
         return {}
@@ -208,15 +232,15 @@ def read_probes(root: str | os.PathLike) -> dict[str, tuple[int, Probe]]:
         rows = csv.reader(file)
         if next(rows, None) != COLUMNS:
             raise ValueError(f"{path}, line 1: expected the header {','.join(COLUMNS)}; remove the file to probe again")
-        return dict(_read_row(path, rows.line_num, row) for row in rows)
+        return dict(_read_probe(path, rows.line_num, row) for row in rows)
 
 
-def _read_row(path: Path, line: int, row: list[str]) -> tuple[str, tuple[int, Probe]]:
+def _read_probe(path: Path, line: int, row: list[str]) -> tuple[str, tuple[int, Probe]]:
     try:
         name, size, codec, width, height, frames, rotation, reader, why = row
-        found = Probe(codec, int(width), int(height), int(frames), int(rotation), reader, why)
-        if reader not in READERS or found.rotation not in (0, 90, 180, 270) or found.frames < 1:
+        probe = Probe(codec, int(width), int(height), int(frames), int(rotation), reader, why)
+        if reader not in READERS or probe.rotation not in (0, 90, 180, 270) or probe.frames < 1:
             raise ValueError
-        return name, (int(size), found)
+        return name, (int(size), probe)
     except ValueError:
         raise ValueError(f"{path}, line {line}: not a probe: {row}; remove the file to probe again") from None

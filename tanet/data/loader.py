@@ -1,7 +1,9 @@
-"""What loading processes do about videos that cannot be read: say so, or end, and never hand out another video.
+"""Batches from workers (a DataLoader's processes), and what workers do about videos that cannot be read.
 
-A reader that raises VideoError yields Unreadable in the sample's place; what becomes of it is decided where the run
-is, see tanet.train.skips. A decoder that hangs, or brings its process down, takes that process with it: `explain_worker_failure` then names the file.
+- A video that cannot be decoded comes as an `Unreadable` instead of a clip, never as another video's clip. The caller
+  decides: `raise_unreadable` makes it an error, tanet.train.skips and the tests of tanet.evaluate can count it.
+- A decoder that hangs or crashes ends its worker. `explain_worker_failure` turns torch's message about the worker into
+  an error that names the video.
 """
 
 import faulthandler
@@ -23,45 +25,52 @@ from tanet.errors import DataError, VideoError
 from tanet.recipes import Recipe
 from tanet.runtime import worker_count
 
-READ_SECONDS = 120  # after which a file that is still being read has hung its loading process
-LOADER_TIMEOUT = 1800  # seconds after which a batch that does not come is an error, whatever the cause
-NOTHING = -1
+READ_SECONDS = 120  # longest time to read one video; after that the decoder hangs, and the worker ends itself
+LOADER_TIMEOUT = 1800  # seconds; a batch that takes longer is an error, whatever the cause
+STOP_SECONDS = 60  # how long a worker serves on after SIGTERM
+IDLE = -1  # in `GuardedClips.being_read`: the worker reads no video
+WORKER_FAILURE = re.compile("DataLoader.*(exited unexpectedly|killed by signal|timed out)")  # torch's messages
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Stands in a sample's place."""
+    """Comes instead of a clip whose video cannot be read."""
 
     index: int  # in the list of videos
     reason: str  # begins with the path
 
 
-class Reading(Dataset):
-    """The items of `clips`, which read videos of `videos`; an item that cannot be read comes as Unreadable.
+class GuardedClips(Dataset):
+    """The items of `clips`, guarded against broken videos.
 
-    In a loading process an item that takes longer than READ_SECONDS ends the process.
+    - If reading an item raises VideoError, the item is an Unreadable.
+    - If a worker reads one item for more than READ_SECONDS, the worker ends.
+    - `being_read` tells which video each worker reads: int64 [workers], indices into `videos`, or IDLE. It lies in
+      shared memory, so the main process can still read it after a worker has crashed.
+
+    `clips` has keys `index` or `(epoch, index)`.
     """
 
     def __init__(self, clips: Dataset, videos: VideoList, workers: int):
         self.clips, self.videos = clips, videos
-        # What each loading process is at, for the others to see when it is gone.
-        self.under_way = torch.full((max(workers, 1),), NOTHING).share_memory_()
+        self.being_read = torch.full((max(workers, 1),), IDLE).share_memory_()
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __getitem__(self, key):
-        index, worker = (key[1] if isinstance(key, tuple) else key), get_worker_info()
-        if worker is None:
+        index = key[1] if isinstance(key, tuple) else key
+        worker = get_worker_info()
+        if worker is None:  # the main process reads
             return self._read(key, index)
-        self.under_way[worker.id] = index
-        # The timer is a thread in C, which needs nothing from an interpreter that is stuck.
+        self.being_read[worker.id] = index
+        # faulthandler's timer is a thread in C. It also fires when a hanging decoder holds the interpreter's lock.
         faulthandler.dump_traceback_later(READ_SECONDS, exit=True, file=sys.__stderr__)
         try:
             return self._read(key, index)
         finally:
             faulthandler.cancel_dump_traceback_later()
-            self.under_way[worker.id] = NOTHING
+            self.being_read[worker.id] = IDLE
 
     def _read(self, key, index: int):
         try:
@@ -71,90 +80,98 @@ class Reading(Dataset):
 
 
 def make_loader(
-    clips: Dataset, videos: VideoList, wanted_workers: int, batches: bool = True, use_gpu: bool = False, **how
+    clips: Dataset, videos: VideoList, wanted_workers: int, batches: bool = True, use_gpu: bool = False, **options
 ) -> DataLoader:
-    """A DataLoader of `clips` with as many processes as `worker_count` allows.
+    """A DataLoader of `clips` with as many workers as tanet.runtime.worker_count allows; `options` go to DataLoader.
 
-    With `batches`, yields (*tensors of the items that could be read, [Unreadable, ...]), the tensors None if there are none;
-    else one item or Unreadable at a time.
+    With `batches` it yields (*tensors of the readable items, [Unreadable, ...]); the tensors are None if no item is
+    readable. Without, it yields one item or Unreadable at a time.
     """
     workers = worker_count(wanted_workers, use_gpu)
     gc.collect()
-    gc.freeze()  # the long lists of videos, or each loading process would copy them when it collects garbage
-    # Each process reads two batches ahead, torch's default. Videos differ in what they cost to read, and batches are handed
-    # over in order: with one ahead all would wait for the slowest, with more there is only more to hold in memory.
+    # Keeps the long lists of videos out of garbage collection. Otherwise each forked worker would copy their memory
+    # when it collects garbage.
+    gc.freeze()
+    # Each worker reads two batches ahead, torch's default. Batches are handed over in order, and videos take different
+    # times to read. With one batch ahead all workers would wait for the slowest; more would only fill memory.
     return DataLoader(
-        Reading(clips, videos, workers),
+        GuardedClips(clips, videos, workers),
         num_workers=workers,
         timeout=LOADER_TIMEOUT if workers else 0,
-        worker_init_fn=_outlive_signals,
+        worker_init_fn=_postpone_stop_signals,
         persistent_workers=workers > 0,
-        pin_memory=use_gpu,  # from there a GPU copies by itself; for a CPU it would be one more copy
+        pin_memory=use_gpu,  # a GPU copies from pinned memory by itself; a CPU would only copy once more
         collate_fn=_collate if batches else None,
-        **how,
+        **options,
     )
 
 
 def _collate(items: list) -> tuple:
-    good = [item for item in items if not isinstance(item, Unreadable)]
-    bad = [item for item in items if isinstance(item, Unreadable)]
-    return (*(default_collate(good) if good else (None, None, None)), bad)
+    readable = [item for item in items if not isinstance(item, Unreadable)]
+    unreadable = [item for item in items if isinstance(item, Unreadable)]
+    tensors = default_collate(readable) if readable else (None, None, None)
+    return (*tensors, unreadable)
 
 
-def _outlive_signals(worker: int) -> None:
-    """A signal that stops a training reaches its loading processes too: they serve on, for it to finish its step and save."""
+def _postpone_stop_signals(worker: int) -> None:
+    """Makes a new worker survive a stop signal, so that the training can finish its step and save.
+
+    Ctrl-C and cluster schedulers signal the workers as well as the training. A worker ignores SIGINT, and ends
+    STOP_SECONDS after SIGTERM. The training ends its workers earlier, when it has saved.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
-
-
-DIED = re.compile("DataLoader.*(exited unexpectedly|killed by signal|timed out)")
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(STOP_SECONDS))
 
 
 @contextmanager
 def explain_worker_failure(batches: DataLoader) -> Iterator[None]:
-    """Where a loading process dies or hangs during the block, VideoError names the video that it was reading.
+    """If a worker of `batches` dies or hangs during the block, raises VideoError that names the video it was reading.
 
-    The block holds more than the iteration: torch raises the death of a process, also of another loader's, wherever the
-    run happens to be.
+    Put the whole training or test into the block, not only the iteration: torch raises the death of a worker (of any
+    loader) at whatever line the main process is then. Other errors pass unchanged.
     """
     try:
         yield
     except RuntimeError as error:
         text = str(error)
-        at = _left_over(batches, "timed out" in text)
-        if not at or not DIED.search(text):
+        suspects = _videos_being_read(batches, timed_out="timed out" in text)
+        if not suspects or not WORKER_FAILURE.search(text):
             raise
-        names = ", ".join(str(batches.dataset.videos.samples[index].path) for index in at)
-        one = "" if len(at) == 1 else "one of these: "
+        names = ", ".join(str(batches.dataset.videos.samples[index].path) for index in suspects)
+        if len(suspects) > 1:
+            names = f"one of these: {names}"
         raise VideoError(
-            f"{one}{names}: the loading process that read it hung for more than {READ_SECONDS} s, crashed, or was killed for want of "
+            f"{names}: the worker that read it hung for more than {READ_SECONDS} s, crashed, or was killed for lack of "
             f"memory ({' '.join(text.split())}). Verify the data set and train on the list without the bad ones"
         ) from error
 
 
-def _left_over(batches: DataLoader, any_process: bool) -> list[int]:
-    """What the loading processes that are dead, or with `any_process` all of them, were reading."""
+def _videos_being_read(batches: DataLoader, timed_out: bool) -> list[int]:
+    """Indices of videos that dead workers were reading; with `timed_out`, those of all workers, as one hangs."""
     workers = getattr(batches._iterator, "_workers", [])
-    at = batches.dataset.under_way.tolist()
+    being_read = batches.dataset.being_read.tolist()
     return [
-        at[number]
+        being_read[number]
         for number, worker in enumerate(workers)
-        if at[number] != NOTHING and (any_process or worker.exitcode is not None)
+        if being_read[number] != IDLE and (timed_out or worker.exitcode is not None)
     ]
 
 
 def raise_unreadable(unreadable: list[Unreadable], advice: str = "") -> None:
-    """VideoError, in the words of the reader, if there are any."""
+    """Raises VideoError with the first video's reason and `advice`, if `unreadable` is not empty."""
     if unreadable:
         raise VideoError(unreadable[0].reason + advice)
 
 
 class EpochBatches(Sampler):
-    """Batches of (epoch, index) keys for one process out of `world_size`; set `epoch` and `start` before iterating.
+    """The training batches of one rank: lists of keys (epoch, index). Set `epoch` and `start` before iterating.
 
-    A shuffled epoch is cut into steps of batch_size * accumulation * world_size clips. Of a step each process takes every
-    world_size-th clip, in `accumulation` batches, so that the clips of a step do not depend on how it is shared. `start`:
-    how many clips of the epoch are done already. The clips left over at the end wait for another epoch's shuffle.
+    A step takes batch_size * accumulation * world_size clips of the shuffled epoch. Each rank takes every world_size-th
+    clip of a step, in `accumulation` batches. So the clips of a step do not depend on how ranks share them. Clips that
+    do not fill a last step are left out of this epoch.
+
+    `start`: how many clips of the epoch earlier steps have taken; it is not 0 when a training resumes within an epoch.
+    Raises DataError if the videos do not fill one step.
     """
 
     def __init__(
@@ -169,7 +186,7 @@ class EpochBatches(Sampler):
 
     @property
     def steps(self) -> int:
-        """How many steps are left of the epoch."""
+        """The number of steps left in the epoch."""
         return (self.num_samples - self.start) // self.step_clips
 
     def __len__(self) -> int:
@@ -178,16 +195,19 @@ class EpochBatches(Sampler):
     def __iter__(self):
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples)[self.start :]
         for step in range(self.steps):
-            mine = order[step * self.step_clips : (step + 1) * self.step_clips][self.rank :: self.world_size]
-            for first in range(0, len(mine), self.batch_size):
-                yield [(self.epoch, int(index)) for index in mine[first : first + self.batch_size]]
+            step_indices = order[step * self.step_clips : (step + 1) * self.step_clips]
+            rank_indices = step_indices[self.rank :: self.world_size]
+            for first in range(0, len(rank_indices), self.batch_size):
+                yield [(self.epoch, int(index)) for index in rank_indices[first : first + self.batch_size]]
 
 
 def training_loader(
     videos: VideoList, recipe: Recipe, rank: int = 0, world_size: int = 1, use_gpu: bool = False
 ) -> DataLoader:
-    """Batches (clips uint8 [N, T, 3, S, S], labels int64 [N], indices int64 [N], unreadable), see tanet.data.loader; set
-    `batch_sampler.epoch`. With `use_gpu` they lie in pinned memory, for tanet.runtime.devices."""
+    """A rank's training batches: (clips uint8 [N, T, 3, S, S], labels int64 [N], indices int64 [N], [Unreadable, ...]).
+
+    Set `epoch` and `start` of its `batch_sampler`, an EpochBatches. With `use_gpu` the tensors are in pinned memory.
+    """
     batches = EpochBatches(len(videos), recipe.clips_per_process, recipe.seed, rank, world_size, recipe.accumulation)
     return make_loader(TrainingClips(videos, recipe), videos, recipe.workers, use_gpu=use_gpu, batch_sampler=batches)
 
@@ -195,8 +215,8 @@ def training_loader(
 def validation_loader(
     videos: VideoList, recipe: Recipe, rank: int = 0, world_size: int = 1, use_gpu: bool = False
 ) -> DataLoader:
-    """Each process's share of the validation clips: every world_size-th, none twice, none left out."""
-    share = range(rank, len(videos), world_size)
+    """A rank's validation batches, like those of `training_loader`. The ranks together read each video once."""
+    rank_indices = range(rank, len(videos), world_size)
     clips = ValidationClips(videos, recipe)
-    size = 4 * recipe.clips_per_process
-    return make_loader(clips, videos, recipe.workers, use_gpu=use_gpu, sampler=share, batch_size=size)
+    batch_size = 4 * recipe.clips_per_process
+    return make_loader(clips, videos, recipe.workers, use_gpu=use_gpu, sampler=rank_indices, batch_size=batch_size)

@@ -1,9 +1,10 @@
-"""Which frames of a video make a clip: pure functions of the number of frames, 0-based indices out.
+"""Which frames of a video make a clip.
 
-`style` says whose habits are followed where the two published code bases differ: "mmaction2" or "official" (the
-authors' repository). Random functions take the generator, so a sample is a function of its seed alone.
+All functions take the video's number of frames n (`total_frames`) and a clip's number of frames T (`num_frames`), and
+return 0-based frame indices, int64 [clips, T]. They raise ValueError if n or T is less than 1.
 
-n frames in the video, T frames in a clip.
+`style` chooses between the two published code bases where they differ: "mmaction2" or "official" (the authors'
+repository). Functions for training take the random generator, so their result is a function of its seed.
 """
 
 import numpy as np
@@ -12,9 +13,9 @@ from tanet.recipes import STYLES, WINDOW
 
 
 def dense_train(total_frames: int, num_frames: int, rng: np.random.Generator) -> np.ndarray:
-    """One clip from a random 64-frame window -> int64 [1, T]; videos shorter than the window wrap around.
+    """One clip from a random window of 64 frames -> int64 [1, T]. A video shorter than the window is repeated.
 
-    As in both code bases the last possible start is never drawn.
+    The last possible start is never drawn, as in both code bases.
     """
     _check(total_frames, num_frames)
     positions = max(1, total_frames - WINDOW + 1)
@@ -23,7 +24,10 @@ def dense_train(total_frames: int, num_frames: int, rng: np.random.Generator) ->
 
 
 def dense_clips(total_frames: int, num_frames: int, num_clips: int = 10) -> np.ndarray:
-    """`num_clips` evenly spaced windows for testing -> int64 [num_clips, T]; both styles agree."""
+    """Clips from `num_clips` evenly spaced windows of 64 frames, for testing -> int64 [num_clips, T].
+
+    Both code bases take the same frames.
+    """
     _check(total_frames, num_frames)
     positions = max(1, total_frames - WINDOW + 1)
     starts = np.arange(num_clips) * (positions - 1) // max(1, num_clips - 1)
@@ -31,7 +35,7 @@ def dense_clips(total_frames: int, num_frames: int, num_clips: int = 10) -> np.n
 
 
 def dense_center(total_frames: int, num_frames: int) -> np.ndarray:
-    """The middle window, one clip for validation while training (official style) -> int64 [1, T]."""
+    """One clip from the middle window, for validation during training -> int64 [1, T]. The official code does this."""
     _check(total_frames, num_frames)
     positions = max(1, total_frames - WINDOW + 1)
     return _dense(np.array([positions // 2]), total_frames, num_frames)
@@ -40,7 +44,8 @@ def dense_center(total_frames: int, num_frames: int) -> np.ndarray:
 def uniform_train(total_frames: int, num_frames: int, rng: np.random.Generator, style: str = "mmaction2") -> np.ndarray:
     """One random frame from each of T equal segments -> int64 [1, T].
 
-    With fewer frames than segments MMAction2 spreads what there is and the official code repeats the first frame.
+    If the video has fewer frames than segments, MMAction2 spreads the frames over the segments, and the official code
+    repeats the first frame.
     """
     _check(total_frames, num_frames, style)
     length = total_frames // num_frames
@@ -55,10 +60,10 @@ def uniform_train(total_frames: int, num_frames: int, rng: np.random.Generator, 
 
 
 def uniform_frames(total_frames: int, num_frames: int, twice: bool = False, style: str = "mmaction2") -> np.ndarray:
-    """The frames of T equal segments for testing -> int64 [1, T], or [2, T] with `twice` ("accurate").
+    """One frame from each of T equal segments, for testing -> int64 [1, T], or [2, T] with `twice` ("accurate").
 
-    Once: the middle of each segment, in both styles. Twice: MMAction2 adds each segment's first frame; the official
-    code takes first frames at two offsets instead.
+    Once: the middle frame of each segment, in both styles. Twice: MMAction2 adds a clip of each segment's first frame;
+    the official code takes two clips of first frames, at two offsets.
     """
     _check(total_frames, num_frames, style)
     segments = np.arange(num_frames)
@@ -68,15 +73,17 @@ def uniform_frames(total_frames: int, num_frames: int, twice: bool = False, styl
         return middle[None]
     if style == "mmaction2":
         return np.stack([middle, first])
-    # The official start is -1 for videos shorter than a clip; the sum is truncated towards zero, not floored.
+    # The official code starts at -1 for videos shorter than a clip, and truncates the sum towards zero.
     start = total_frames // num_frames - 1
     shifted = np.trunc(start + segments * (total_frames / num_frames)).astype(np.int64) % total_frames
     return np.stack([first, shifted])
 
 
 def uniform_center(total_frames: int, num_frames: int, style: str = "mmaction2") -> np.ndarray:
-    """One clip for validation while training -> int64 [1, T]: `uniform_frames`, but official style repeats the first
-    frame of videos with at most T frames."""
+    """One clip for validation during training -> int64 [1, T]: the same frames as `uniform_frames`.
+
+    Exception: the official code repeats the first frame of a video that has at most T frames.
+    """
     if style == "official" and total_frames <= num_frames:
         _check(total_frames, num_frames, style)
         return np.zeros((1, num_frames), np.int64)

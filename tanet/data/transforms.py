@@ -1,7 +1,8 @@
-"""Pixels of a clip: resizing, training crops, flips with their label swap, test crops.
+"""Resizes, crops and flips of frames.
 
-Frames are uint8 RGB [..., 3, H, W] and stay uint8: the model normalises on the device. Boxes are (top, left, height,
-width). `style` is "mmaction2" or "official" where the two published code bases differ.
+Frames are uint8 RGB [..., 3, H, W] and stay uint8; the model normalises them on the device. A box is (top, left,
+height, width) in pixels. `style` chooses between the two published code bases where they differ: "mmaction2" or
+"official" (the authors' repository).
 """
 
 import re
@@ -16,23 +17,25 @@ Box = tuple[int, int, int, int]
 
 
 def resize_short_side(frames: torch.Tensor, size: int, style: str = "mmaction2") -> torch.Tensor:
-    """Bilinear, aspect kept, short side `size` pixels.
+    """Resizes bilinearly so that the short side has `size` pixels and the aspect ratio stays.
 
-    MMAction2 resizes as OpenCV does, without antialias, and rounds the long side; the official code as Pillow does,
-    with antialias, and floors it.
+    MMAction2 resizes like OpenCV, without antialias, and rounds the long side. The official code resizes like Pillow,
+    with antialias, and floors the long side.
     """
     height, width = frames.shape[-2:]
     if min(height, width) == size:
         return frames
     long = max(height, width) * size / min(height, width)
     long = int(long + 0.5) if style == "mmaction2" else int(long)
-    return _resize(frames, (size, long) if height <= width else (long, size), style)
+    new_size = (size, long) if height <= width else (long, size)
+    return _resize(frames, new_size, style)
 
 
 def multi_scale_crop(height: int, width: int, size: int, scales: tuple[float, ...], rng: np.random.Generator) -> Box:
-    """A random training crop: sides are scales of the short side, at most one step apart, at one of 13 positions.
+    """A random box for training, at one of 13 positions.
 
-    A side within 2 pixels of `size` becomes `size` where the frame is that large, so that no resize is needed.
+    The box's height and width are the frame's short side times two of `scales`, which are equal or neighbours in that
+    tuple. A side within 2 pixels of `size` becomes `size` if the frame is large enough: then no resize is needed.
     """
     short = min(height, width)
     sides = [int(short * scale) for scale in scales]
@@ -44,48 +47,60 @@ def multi_scale_crop(height: int, width: int, size: int, scales: tuple[float, ..
     return row * ((height - crop_height) // 4), column * ((width - crop_width) // 4), crop_height, crop_width
 
 
-# On a 5 x 5 grid over the frame, every other point: corners, centre, middles of the sides, and the four in between.
+# Every other point of a 5 x 5 grid over the frame: corners, centre, middles of the sides, and four points in between.
 CROP_POSITIONS = tuple((row, column) for row in range(5) for column in range(5) if (row + column) % 2 == 0)
 
 
 def training_clip(frames: torch.Tensor, recipe, rng: np.random.Generator) -> tuple[torch.Tensor, bool]:
-    """Decoded frames [T, 3, H, W] -> (clip [T, 3, S, S], flipped): the recipe's resize, random crop and flip.
+    """The recipe's resize, random crop and random flip: frames [T, 3, H, W] -> (clip [T, 3, S, S], whether flipped).
 
-    One crop and one flip for the whole clip. MMAction2 crops after resizing the short side, the official code before.
+    The whole clip gets one crop and one flip. MMAction2 resizes the short side before it crops; the official code does
+    not. Both resize the crop to S x S.
     """
     if recipe.style == "mmaction2":
         frames = resize_short_side(frames, recipe.short_side, recipe.style)
     box = multi_scale_crop(*frames.shape[-2:], recipe.crop_size, recipe.crop_scales, rng)
     clip = _resize(F.crop(frames, *box), (recipe.crop_size, recipe.crop_size), recipe.style)
     flipped = recipe.flip != "none" and bool(rng.random() < 0.5)
-    return (clip.flip(-1) if flipped else clip).contiguous(), flipped
+    if flipped:
+        clip = clip.flip(-1)
+    return clip.contiguous(), flipped
 
 
 def mirrored_classes(names: list[str]) -> list[int]:
-    """For each class the one its mirror image belongs to, derived from the names: left <-> right, else itself.
+    """The class of each class's mirror image, as an index: the class whose name has left and right exchanged.
+
+    A class without such a partner is its own mirror image.
 
     >>> mirrored_classes(["Pushing from left to right", "Dropping", "Pushing from right to left"])
     [2, 1, 0]
     """
-    other = {"left": "right", "Left": "Right", "LEFT": "RIGHT"}
-    other |= {right: left for left, right in other.items()}
+    opposite = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "right": "left", "Right": "Left", "RIGHT": "LEFT"}
+    side = re.compile(rf"\b({'|'.join(opposite)})\b")
     index = {name: i for i, name in enumerate(names)}
-    swapped = [re.sub(rf"\b({'|'.join(other)})\b", lambda match: other[match[0]], name) for name in names]
-    return [index.get(mirror, i) for i, mirror in enumerate(swapped)]
+    mirrored_names = [side.sub(lambda match: opposite[match[0]], name) for name in names]
+    return [index.get(mirrored_name, i) for i, mirrored_name in enumerate(mirrored_names)]
 
 
 def center_crop(frames: torch.Tensor, size: int, style: str = "mmaction2") -> torch.Tensor:
-    """The middle [..., 3, size, size]; MMAction2 floors half the margin, the official code rounds it."""
+    """The middle [..., 3, size, size]. MMAction2 floors half the margin, the official code rounds it to even.
+
+    Raises ValueError if the frames are smaller than `size`.
+    """
     _check_fits(frames, size)
-    margins = [side - size for side in frames.shape[-2:]]
-    top, left = [m // 2 if style == "mmaction2" else round(m / 2) for m in margins]
+    height, width = frames.shape[-2:]
+    if style == "mmaction2":
+        top, left = (height - size) // 2, (width - size) // 2
+    else:
+        top, left = round((height - size) / 2), round((width - size) / 2)
     return F.crop(frames, top, left, size, size)
 
 
 def three_crops(frames: torch.Tensor, size: int, style: str = "mmaction2") -> torch.Tensor:
-    """[..., 3, H, W] -> [3, ..., 3, size, size]: left, right, middle.
+    """Three square crops, [..., 3, H, W] -> [3, ..., 3, size, size]: left, right, middle.
 
-    Of portrait videos MMAction2 takes top, bottom, middle, the official code three times the middle.
+    For portrait videos MMAction2 takes top, bottom and middle; the official code takes the middle three times. Raises
+    ValueError if the frames are smaller than `size`.
     """
     _check_fits(frames, size)
     height, width = frames.shape[-2:]
@@ -106,7 +121,7 @@ def _resize(frames: torch.Tensor, size: tuple[int, int], style: str) -> torch.Te
         return frames
     if style == "mmaction2":
         return F.resize(frames, list(size), InterpolationMode.BILINEAR, antialias=False)
-    # Pillow itself: torchvision's antialiased resize differs from it by one grey level here and there.
+    # Pillow itself, because torchvision's antialiased resize differs from it by one grey level in some pixels.
     images = frames.reshape(-1, *frames.shape[-3:]).permute(0, 2, 3, 1).contiguous().numpy()  # [n, H, W, 3]
     resized = [np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)) for image in images]
     return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).reshape(*frames.shape[:-2], *size)

@@ -1,10 +1,15 @@
-"""Reading frames: video files through decord or PyAV, folders of JPEGs through torchvision, one interface.
+"""Frames of a video: from video files through decord or PyAV, from folders of JPEGs through torchvision.
 
     with open_video(path) as video:
         frames = video.frames([0, 8, 16])  # uint8 RGB [3, 3, H, W]
 
-Nothing is substituted: a file that cannot be read raises VideoError, which names it. Which decoder reads a file is for
-tanet.data.probing to say; where both can, their pixels are the same.
+All readers have the same interface. A frame is never replaced by another one: a file that cannot be read raises
+VideoError, which names the file. tanet.data.probing chooses the decoder. Where both decoders can read a file, they
+give the same pixels.
+
+Why PyAV, and not torchcodec: torchcodec 0.17 in exact mode returns wrong frames, without an error, for MPEG-TS (26 of
+30 requests, and 3 errors), AVI (28 of 30) and intra-refresh H.264 (17 of 30). It also needs FFmpeg installed on the
+system. Measured on 2026-11-27.
 """
 
 import os
@@ -17,15 +22,15 @@ import torch
 from av.video.reformatter import VideoReformatter
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
-from tanet.data.probing import Packets, Probe, examine, reason
+from tanet.data.probing import Packets, Probe, probe_packets, reason
 from tanet.errors import VideoError
 
 
 def open_video(path: str | os.PathLike, probe: Probe | None = None) -> "DecordFile | PyAVFile | FrameFolder":
     """Opens a video file, or a folder of frames 00001.jpg, 00002.jpg, ... Raises VideoError.
 
-    `probe` is what tanet.data.probing found in the file earlier; without, it is probed now. Readers do not survive a fork:
-    open them where they are used.
+    `probe`: the file's stored probe; without one the file is probed now. A reader does not survive a fork: open it in
+    the process that uses it.
     """
     path = Path(path)
     try:
@@ -39,7 +44,7 @@ def open_video(path: str | os.PathLike, probe: Probe | None = None) -> "DecordFi
         return DecordFile(path, probe)
     packets = Packets(path)
     try:
-        probe = probe or examine(packets)
+        probe = probe or probe_packets(packets)
         if probe.reader == "pyav":
             return PyAVFile(packets, probe)
     except BaseException:
@@ -51,22 +56,25 @@ def open_video(path: str | os.PathLike, probe: Probe | None = None) -> "DecordFi
 
 class _Video:
     path: Path
-    reader_name: str  # one of tanet.data.probing.READERS, or "jpeg"
+    reader_name: str  # "decord", "pyav" or "jpeg"
 
     def frames(self, indices) -> torch.Tensor:
-        """0-based indices of any shape -> uint8 RGB [*shape, 3, H, W]. Each frame is decoded once, however often it is
-        asked for. IndexError outside 0..len-1."""
+        """0-based frame indices of any shape -> uint8 RGB [*shape, 3, H, W].
+
+        Each frame is decoded once, however often it is asked for. Raises IndexError if an index is not in 0..len-1,
+        VideoError if a frame cannot be decoded.
+        """
         indices = np.asarray(indices, np.int64)
-        wanted, where = indices.ravel(), None
-        if wanted.size == 0:
+        unique, inverse = indices.ravel(), None
+        if unique.size == 0:
             raise IndexError(f"{self.path}: no frame asked for")
-        if (wanted[1:] <= wanted[:-1]).any():
-            wanted, where = np.unique(wanted, return_inverse=True)
-        if wanted[0] < 0 or wanted[-1] >= len(self):
-            raise IndexError(f"{self.path}: frames {wanted[0]}..{wanted[-1]} asked for, it has 0..{len(self) - 1}")
-        frames = torch.from_numpy(self._decode(wanted.tolist()))  # [unique, H, W, 3]
-        if where is not None:
-            frames = frames[torch.from_numpy(where)]
+        if (unique[1:] <= unique[:-1]).any():
+            unique, inverse = np.unique(unique, return_inverse=True)
+        if unique[0] < 0 or unique[-1] >= len(self):
+            raise IndexError(f"{self.path}: frames {unique[0]}..{unique[-1]} asked for, it has 0..{len(self) - 1}")
+        frames = torch.from_numpy(self._decode(unique.tolist()))  # [unique, H, W, 3]
+        if inverse is not None:
+            frames = frames[torch.from_numpy(inverse)]
         return frames.view(*indices.shape, *frames.shape[1:]).movedim(-1, -3)
 
     def close(self):
@@ -80,15 +88,15 @@ class _Video:
 
 
 class DecordFile(_Video):
-    """A video file, decoded by decord with one thread: only files that are known to be safe with it."""
+    """A video file that decord reads, with one thread. Its probe must say that decord reads it right."""
 
     reader_name = "decord"
 
     def __init__(self, path: Path, probe: Probe):
-        import decord  # here, so that the rest works where decord has no wheel
+        import decord  # here, because decord has no wheel for some platforms and the other readers do without it
 
         self.path = path
-        self._errors = (decord.DECORDError, RuntimeError)  # the first is no subclass of the second
+        self._errors = (decord.DECORDError, RuntimeError)  # DECORDError is no subclass of RuntimeError
         try:
             self._reader = decord.VideoReader(str(path.absolute()), num_threads=1)
         except self._errors as error:
@@ -102,18 +110,19 @@ class DecordFile(_Video):
         try:
             return self._reader.get_batch(indices).asnumpy()  # [n, H, W, 3]
         except self._errors as error:
-            named = f"{indices[0]}..{indices[-1]} of {len(self)}"
-            raise VideoError(f"{self.path}: frames {named} cannot be decoded ({reason(error)})") from error
+            frame_range = f"{indices[0]}..{indices[-1]} of {len(self)}"
+            raise VideoError(f"{self.path}: frames {frame_range} cannot be decoded ({reason(error)})") from error
 
     def close(self):
         self._reader = None
 
 
 class PyAVFile(_Video):
-    """A video file, decoded by PyAV with one thread; frames are found by their times, or by counting where those lie.
+    """A video file that PyAV reads, with one thread. Its coded pictures stay in memory while it is open.
 
-    Decoding goes from the key frame before a wanted frame to that frame and no further; in H.264, pictures on the way
-    that nobody asked for and no other refers to are skipped. The coded file is held in memory while it is open.
+    Decoding starts at the key frame before a wanted frame and ends at that frame. In H.264 it skips pictures that are
+    not wanted and that no other picture refers to. Decoded pictures are identified by their times, or by counting them
+    where the file's times cannot be trusted.
     """
 
     reader_name = "pyav"
@@ -125,38 +134,38 @@ class PyAVFile(_Video):
         _check_length(self.path, len(self), probe)
 
     def __len__(self) -> int:
-        return len(self._packets.order)
+        return len(self._packets.packet_of_frame)
 
     def close(self):
         self._packets.close()
 
     def _decode(self, indices: list[int]) -> np.ndarray:
         try:
-            return self._collect(indices, self._numbered(indices))
-        except _NotFromHere:
-            return self._collect(indices, self._numbered(indices, whole=True))
+            return self._collect(indices, self._numbered_frames(indices))
+        except _FalseKeyFrame:
+            return self._collect(indices, self._numbered_frames(indices, from_start=True))
 
     def _collect(self, indices: list[int], numbered: Iterator[tuple[int, av.VideoFrame]]) -> np.ndarray:
-        """The wanted ones of (index, frame) pairs -> uint8 [n, H, W, 3]."""
-        slots = {index: slot for slot, index in enumerate(indices)}
+        """Picks the frames `indices` out of (index, frame) pairs -> uint8 [n, H, W, 3]."""
+        rows = {index: row for row, index in enumerate(indices)}
         frames = None
         for index, frame in numbered:
             if frame.is_corrupt:
                 raise VideoError(f"{self.path}: frame {index} of {len(self)} is damaged")
-            if index not in slots:
+            if index not in rows:
                 continue
-            picture = self._picture(index, frame)
+            picture = self._to_rgb(index, frame)
             if frames is None:
                 frames = np.empty((len(indices), *picture.shape), np.uint8)
             if picture.shape != frames.shape[1:]:
                 raise VideoError(f"{self.path}: frame {index} of {len(self)} differs in size from those before")
-            frames[slots.pop(index)] = picture
-        if slots:
-            named = f"frame {min(slots)} of {len(self)}"
-            raise VideoError(f"{self.path}: {named} cannot be decoded: file cut short or damaged")
+            frames[rows.pop(index)] = picture
+        if rows:
+            undecoded = f"frame {min(rows)} of {len(self)}"
+            raise VideoError(f"{self.path}: {undecoded} cannot be decoded: file cut short or damaged")
         return frames
 
-    def _picture(self, index: int, frame: av.VideoFrame) -> np.ndarray:
+    def _to_rgb(self, index: int, frame: av.VideoFrame) -> np.ndarray:
         """The frame as it is shown, uint8 RGB [H, W, 3]."""
         try:
             picture = self._convert.reformat(frame, format="rgb24", threads=1).to_ndarray()
@@ -166,54 +175,61 @@ class PyAVFile(_Video):
             ) from error
         return np.rot90(picture, -self._rotation // 90)
 
-    def _numbered(self, indices: list[int], whole: bool = False) -> Iterator[tuple[int, av.VideoFrame]]:
-        """(index, frame) of all wanted frames and of some others."""
+    def _numbered_frames(self, indices: list[int], from_start: bool = False) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decodes all frames `indices` and some others, as (index, frame).
+
+        With `from_start`, decoding starts at the file's first key frame. Raises _FalseKeyFrame if it started at a
+        later one and that does not work.
+        """
         file = self._packets
         if not file.timed:
-            # Frames come as they are shown, one for each picture; from the first key frame, as no index can be trusted.
-            for index, frame in zip(range(indices[-1] + 1), self._run(file.keys[0], len(file.packets) - 1, set())):
-                yield index, frame
+            # The decoder gives pictures in the order in which they are shown, so counting them from the first key frame
+            # gives their indices. A later start is not possible, because only times could tell where it is.
+            shown = self._decode_packets(file.key_packets[0], len(file.packets) - 1, set())
+            yield from zip(range(indices[-1] + 1), shown)
             return
-        numbers = {file.packets[place].pts: index for index, place in enumerate(file.order)}
-        wanted = {file.order[index] for index in indices}
-        for start, stop in [(file.keys[0], max(wanted))] if whole else _spans(wanted, file):
-            begin, sound = file.packets[start].pts, start == file.keys[0]
-            for frame in self._run(start, stop, wanted):
-                if frame.pts is None or frame.pts < begin:
-                    continue  # shown before the key frame, needs what was before it
-                if not sound and (frame.pts != begin or not frame.key_frame):
+        index_at_time = {file.packets[packet].pts: index for index, packet in enumerate(file.packet_of_frame)}
+        wanted = {file.packet_of_frame[index] for index in indices}
+        spans = [(file.key_packets[0], max(wanted))] if from_start else _spans(wanted, file)
+        for start, stop in spans:
+            start_time = file.packets[start].pts
+            started_right = start == file.key_packets[0]
+            for frame in self._decode_packets(start, stop, wanted):
+                if frame.pts is None or frame.pts < start_time:
+                    continue  # shown before the key frame: it refers to pictures that were not decoded
+                if not started_right and (frame.pts != start_time or not frame.key_frame):
                     break
-                sound = True
-                if frame.pts in numbers:
-                    yield numbers[frame.pts], frame
-            if not sound:
-                raise _NotFromHere
+                started_right = True
+                if frame.pts in index_at_time:
+                    yield index_at_time[frame.pts], frame
+            if not started_right:
+                raise _FalseKeyFrame
 
-    def _run(self, start: int, stop: int, wanted: set[int]) -> Iterator[av.VideoFrame]:
-        """Decodes the packets from `start` up to and with `stop`."""
+    def _decode_packets(self, start: int, stop: int, wanted: set[int]) -> Iterator[av.VideoFrame]:
+        """Decodes the packets `start` to `stop`, both included. Skips what no packet in `wanted` needs, if it can."""
         decoder = self._packets.decoder
         if decoder.is_open:
             decoder.flush_buffers()
         try:
-            for place in range(start, stop + 1):
+            for packet in range(start, stop + 1):
                 if self._skips and wanted:
-                    decoder.skip_frame = "DEFAULT" if place in wanted else "NONREF"
-                yield from decoder.decode(self._packets.packets[place])
+                    decoder.skip_frame = "DEFAULT" if packet in wanted else "NONREF"
+                yield from decoder.decode(self._packets.packets[packet])
             yield from decoder.decode(None)
         except av.FFmpegError as error:
             raise VideoError(
-                f"{self.path}: a frame near {place} of {len(self)} cannot be decoded ({reason(error)})"
+                f"{self.path}: a frame near {packet} of {len(self)} cannot be decoded ({reason(error)})"
             ) from error
 
 
-class _NotFromHere(Exception):
-    """Decoding cannot begin at a frame, though it is flagged as a key frame; it must begin with the file."""
+class _FalseKeyFrame(Exception):
+    """Decoding cannot start at a picture, although the file marks it as a key frame."""
 
 
 def _spans(wanted: set[int], file: Packets) -> list[tuple[int, int]]:
-    """The runs of packets to decode for the packets `wanted`: from a key frame to the last one wanted of its group."""
+    """The (first, last) packets to decode for the packets `wanted`: from a key frame to the group's last wanted one."""
     spans = []
-    for start, stop in sorted((_key_before(place, file), place) for place in wanted):
+    for start, stop in sorted((_key_before(packet, file), packet) for packet in wanted):
         if spans and start <= spans[-1][1] + 1:
             spans[-1] = (spans[-1][0], max(stop, spans[-1][1]))
         else:
@@ -221,10 +237,10 @@ def _spans(wanted: set[int], file: Packets) -> list[tuple[int, int]]:
     return spans
 
 
-def _key_before(place: int, file: Packets) -> int:
-    """The last key frame before a packet, in the file and as shown."""
-    pts = file.packets[place].pts
-    return next(key for key in reversed(file.keys) if key <= place and file.packets[key].pts <= pts)
+def _key_before(packet: int, file: Packets) -> int:
+    """The last key frame that precedes a packet both in the file and as shown; its index among the packets."""
+    pts = file.packets[packet].pts
+    return next(key for key in reversed(file.key_packets) if key <= packet and file.packets[key].pts <= pts)
 
 
 def _check_length(path: Path, length: int, probe: Probe) -> None:
@@ -233,7 +249,7 @@ def _check_length(path: Path, length: int, probe: Probe) -> None:
 
 
 class FrameFolder(_Video):
-    """A folder of JPEG frames numbered from 00001.jpg without gaps, as Something-Something V1 comes."""
+    """A folder of JPEG frames, numbered from 00001.jpg without gaps. Something-Something V1 is published like this."""
 
     reader_name = "jpeg"
 
@@ -258,13 +274,13 @@ class FrameFolder(_Video):
         try:
             pictures = decode_jpeg([read_file(path) for path in paths], mode=ImageReadMode.RGB)  # each [3, H, W]
         except RuntimeError:
-            pictures = [self._decode_one(path) for path in paths]  # finds out which
+            pictures = [self._decode_one(path) for path in paths]  # one by one, so that the error names the file
         frames = np.empty((len(pictures), *pictures[0].shape[1:], 3), np.uint8)
-        for slot, picture in enumerate(pictures):
+        for row, picture in enumerate(pictures):
             if picture.shape != pictures[0].shape:
-                names = _frame_name(indices[slot] + 1), _frame_name(indices[0] + 1)
-                raise VideoError(f"{self.path}: {names[0]} differs in size from {names[1]}")
-            frames[slot] = picture.permute(1, 2, 0).numpy()
+                odd_one, first = _frame_name(indices[row] + 1), _frame_name(indices[0] + 1)
+                raise VideoError(f"{self.path}: {odd_one} differs in size from {first}")
+            frames[row] = picture.permute(1, 2, 0).numpy()
         return frames
 
     @staticmethod
@@ -272,8 +288,8 @@ class FrameFolder(_Video):
         try:
             return decode_jpeg(read_file(path), mode=ImageReadMode.RGB)
         except RuntimeError as error:
-            said = reason(error).rpartition(".cpp:")[2]  # after the place in torchvision's source
-            raise VideoError(f"{path}: cannot be read as JPEG ({said})") from error
+            message = reason(error).rpartition(".cpp:")[2]  # without the position in torchvision's source
+            raise VideoError(f"{path}: cannot be read as JPEG ({message})") from error
 
 
 def _frame_name(number: int) -> str:

@@ -1,43 +1,64 @@
-"""The right frame from every kind of file: barcode footage, 240 random requests of each kind."""
+"""Every kind of file gives the frames that are asked for: random requests to barcode footage, from a fixed seed."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
-from support.footage import UNREADABLE, numbered, read_numbers, write_footage
+from support.footage import UNREADABLE, encode_footage, numbered, read_numbers, write_footage
 
-from tanet.data import FASTER, open_video, probe, sampling
+from tanet.data import FASTER, Probe, PyAVFile, open_video, probe, sampling
 
-LENGTH, REQUESTS = 110, 240
-FEW = 30  # requests of the same kinds in other containers
-FILES = {
-    "h264-closed.mp4": REQUESTS, "h264-open.mp4": REQUESTS, "hevc.mp4": REQUESTS, "vp9.webm": REQUESTS,
-    "av1.mp4": REQUESTS, "mpeg4.mp4": REQUESTS, "variable-rate.mp4": REQUESTS, "fragmented.mp4": REQUESTS,
-    "h264-closed.ts": REQUESTS, "rotated.mp4": REQUESTS, "mpeg4.avi": REQUESTS, "h264-refresh.mp4": FEW,
-    "h264-closed.mkv": FEW, "h264-closed.avi": FEW, "h264-open.mkv": FEW, "hevc.mkv": FEW, "hevc.ts": FEW,
-    "vp9.mp4": FEW, "av1.webm": FEW, "faststart.mp4": FEW,
-}  # fmt: skip
+LENGTH = 110
+MANY, FEW = 240, 30  # requests to a file
+MAIN_FILES = (
+    "h264-closed.mp4",
+    "h264-open.mp4",
+    "hevc.mp4",
+    "vp9.webm",
+    "av1.mp4",
+    "mpeg4.mp4",
+    "variable-rate.mp4",
+    "fragmented.mp4",
+    "h264-closed.ts",
+    "rotated.mp4",
+    "mpeg4.avi",
+)
+OTHER_FILES = (  # mostly the same codecs in other containers
+    "h264-refresh.mp4",
+    "h264-closed.mkv",
+    "h264-closed.avi",
+    "h264-open.mkv",
+    "hevc.mkv",
+    "hevc.ts",
+    "vp9.mp4",
+    "av1.webm",
+    "faststart.mp4",
+)
+FILES = (*MAIN_FILES, *OTHER_FILES)
 SAFE = ("h264-closed.mp4", "h264-closed.mkv", "vp9.webm", "variable-rate.mp4", "fragmented.mp4", "rotated.mp4")
 UNSAFE = ("h264-open.mp4", "h264-refresh.mp4", "hevc.mp4", "mpeg4.mp4", "h264-closed.ts", "mpeg4.avi")
 
 
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory):
+    """A function: name, such as "hevc.mkv" -> path of such a file."""
     folder = tmp_path_factory.mktemp("footage")
 
-    def path(name: str):
+    def write_once(name: str) -> Path:
         if not (folder / name).exists():
             write_footage(folder / name, name.split(".")[0], LENGTH)
         return folder / name
 
-    return path
+    return write_once
 
 
 def requests(count: int) -> list[np.ndarray]:
-    """Single frames, training clips, frames in any order with repetitions; now and then a test's."""
+    """Single frames, training clips, frames in any order with repetitions. Every 30th is the request of a test."""
     rng = np.random.default_rng(0)
     kinds = (
         lambda: rng.integers(0, LENGTH, 1),
@@ -51,55 +72,67 @@ def requests(count: int) -> list[np.ndarray]:
     return chosen
 
 
-def wrong_requests(path, probed, count: int) -> list:
-    """(asked, got) of those of `count` requests that bring other frames; a quarter go to readers just opened."""
-    wrong = []
-    video = open_video(path, probed)
-    for i, asked in enumerate(requests(count)):
+def wrong_answers(path: Path, file_probe: Probe, count: int) -> Iterator[tuple[list[int], list[int]]]:
+    """Makes `count` requests, every fourth to a new reader. Yields (requested, received) where these differ."""
+    video = open_video(path, file_probe)
+    for i, requested in enumerate(requests(count)):
         if i % 4 == 0:
             video.close()
-            video = open_video(path, probed)
-        got = read_numbers(video.frames(asked))
-        if got != asked.tolist():
-            wrong.append((asked.tolist(), got))
+            video = open_video(path, file_probe)
+        received = read_numbers(video.frames(requested))
+        if received != requested.tolist():
+            yield requested.tolist(), received
     video.close()
-    return wrong
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_every_request_brings_the_frames_asked_for(footage, name):
-    probed = probe(footage(name))
-    assert probed.frames == LENGTH
-    assert wrong_requests(footage(name), probed, FILES[name]) == []
+@pytest.mark.parametrize(
+    "name, count",
+    [
+        *(pytest.param(name, MANY, marks=pytest.mark.slow) for name in MAIN_FILES),
+        *((name, FEW) for name in OTHER_FILES),
+    ],
+)
+def test_every_request_gets_the_frames_asked_for(footage, name, count):
+    file_probe = probe(footage(name))
+    assert file_probe.frames == LENGTH
+    assert list(wrong_answers(footage(name), file_probe, count)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAFE)
-def test_files_said_to_be_safe_with_decord_are(footage, name):
-    probed = probe(footage(name))
-    assert probed.why in ("", FASTER)
-    assert wrong_requests(footage(name), replace(probed, reader="decord"), FEW) == []
+def test_decord_gives_the_right_frames_of_files_that_the_probe_calls_safe(footage, name):
+    file_probe = probe(footage(name))
+    assert file_probe.why in ("", FASTER)
+    assert list(wrong_answers(footage(name), replace(file_probe, reader="decord"), FEW)) == []
 
 
 @pytest.mark.parametrize("name", UNSAFE)
-def test_the_others_need_pyav(footage, name):
-    """What the probe is for: decord gives wrong frames of these without a word."""
-    probed = probe(footage(name))
-    assert probed.reader == "pyav" and probed.why != FASTER
-    assert len(wrong_requests(footage(name), replace(probed, reader="decord"), FEW)) > 0
+def test_decord_gives_wrong_frames_of_files_that_the_probe_calls_unsafe(footage, name):
+    """This is why files are probed: decord raises no error here."""
+    file_probe = probe(footage(name))
+    assert file_probe.reader == "pyav" and file_probe.why != FASTER
+    first_wrong = next(wrong_answers(footage(name), replace(file_probe, reader="decord"), FEW), None)
+    assert first_wrong is not None
+
+
+def read_with_both_decoders(path: Path, file_probe: Probe, indices: range) -> list[torch.Tensor]:
+    """The frames from decord and from PyAV."""
+    answers = []
+    for reader in ("decord", "pyav"):
+        with open_video(path, replace(file_probe, reader=reader)) as video:
+            answers.append(video.frames(indices))
+    return answers
 
 
 @pytest.mark.parametrize("name", SAFE)
 def test_both_decoders_give_the_same_pixels(footage, name):
-    probed = probe(footage(name))
-    pixels = []
-    for reader in ("decord", "pyav"):
-        with open_video(footage(name), replace(probed, reader=reader)) as video:
-            pixels.append(video.frames(range(0, LENGTH, 7)))
-    assert torch.equal(*pixels)
+    path = footage(name)
+    by_decord, by_pyav = read_with_both_decoders(path, probe(path), range(0, LENGTH, 7))
+    assert torch.equal(by_decord, by_pyav)
 
 
 COLOURS = {
-    "untold": {},
+    "unspecified": {},
     "BT.709": {"x264-params": "colormatrix=bt709:colorprim=bt709:transfer=bt709"},
     "BT.601": {"x264-params": "colormatrix=smpte170m"},
     "full range": {"x264-params": "fullrange=on"},
@@ -110,26 +143,23 @@ COLOURS = {
 @pytest.mark.parametrize("size", [(128, 96), (160, 90), (98, 130)])
 def test_both_decoders_give_the_same_colours(tmp_path, colours, size):
     path = write_footage(tmp_path / "a.mp4", frames=3, size=size, **COLOURS[colours])
-    probed = probe(path)
-    assert probed.why == FASTER
-    pixels = []
-    for reader in ("decord", "pyav"):
-        with open_video(path, replace(probed, reader=reader)) as video:
-            pixels.append(video.frames(range(3)))
-    assert torch.equal(*pixels) and pixels[0].shape == (3, 3, size[1], size[0])
+    file_probe = probe(path)
+    assert file_probe.why == FASTER
+    by_decord, by_pyav = read_with_both_decoders(path, file_probe, range(3))
+    assert torch.equal(by_decord, by_pyav) and by_decord.shape == (3, 3, size[1], size[0])
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
 @pytest.mark.parametrize("reader", ["decord", "pyav"])
 def test_rotated_videos_come_upright(tmp_path, rotation, reader):
     path = write_footage(tmp_path / "a.mp4", frames=5, size=(96, 128), rotation=rotation)
-    probed = probe(path)
-    assert (probed.rotation, probed.width, probed.height) == (rotation, 96, 128)
-    with open_video(path, replace(probed, reader=reader)) as video:
+    file_probe = probe(path)
+    assert (file_probe.rotation, file_probe.width, file_probe.height) == (rotation, 96, 128)
+    with open_video(path, replace(file_probe, reader=reader)) as video:
         frames = video.frames([4, 0])
     assert read_numbers(frames) == [4, 0]
     original = torch.from_numpy(np.stack([numbered(i, (96, 128)) for i in (4, 0)])).permute(0, 3, 1, 2)
-    assert (frames.float() - original).abs().mean() < 20  # and not mirrored
+    assert (frames.float() - original).abs().mean() < 20  # so it is not mirrored
 
 
 @pytest.mark.parametrize("pixels", ["yuv420p10le", "yuv444p", "yuv422p"])
@@ -141,54 +171,50 @@ def test_other_pixel_formats_come_as_rgb(tmp_path, pixels):
     assert read_numbers(frames) == [0, 1, 2, 3, 4] and frames.shape[1] == 3
 
 
-def decoded_packets(monkeypatch) -> list[int]:
-    """Which packets are given to PyAV's decoder from now on."""
-    from tanet.data import PyAVFile
+def record_decoded_packets(monkeypatch) -> list[int]:
+    """A list that fills with the indices of the packets that PyAV decodes from now on."""
+    decoded, original = [], PyAVFile._decode_packets
 
-    given, original = [], PyAVFile._run
-
-    def run(self, start, stop, wanted):
-        given.extend(range(start, stop + 1))
+    def record(self, start, stop, wanted):
+        decoded.extend(range(start, stop + 1))
         return original(self, start, stop, wanted)
 
-    monkeypatch.setattr(PyAVFile, "_run", run)
-    return given
+    monkeypatch.setattr(PyAVFile, "_decode_packets", record)
+    return decoded
 
 
-def test_decoding_goes_from_the_key_frame_before_to_the_last_wanted_of_its_group(footage, monkeypatch):
-    given = decoded_packets(monkeypatch)
+def test_decoding_starts_at_a_key_frame_and_ends_at_the_last_wanted_frame_of_its_group(footage, monkeypatch):
+    decoded = record_decoded_packets(monkeypatch)
     with open_video(footage("vp9.webm"), replace(probe(footage("vp9.webm")), reader="pyav")) as video:
         video.frames([105, 3, 64, 68, 3])  # key frames every 30
-    assert given == [*range(4), *range(60, 69), *range(90, 106)]
+    assert decoded == [*range(4), *range(60, 69), *range(90, 106)]
 
 
 @pytest.mark.parametrize("name", ["h264-open.mp4", "hevc.mp4", "h264-closed.ts", "av1.webm", "mpeg4.mp4"])
 def test_a_late_frame_is_not_decoded_from_the_beginning(footage, monkeypatch, name):
-    given = decoded_packets(monkeypatch)
+    decoded = record_decoded_packets(monkeypatch)
     with open_video(footage(name)) as video:
         video.frames([LENGTH - 3])
-    assert 0 < len(given) < 62 and given[0] > 0  # at most two groups of pictures
+    assert 0 < len(decoded) < 62 and decoded[0] > 0  # at most two groups of pictures
 
 
-def test_unreferenced_frames_that_nobody_asked_for_are_not_decoded(footage):
+def test_unwanted_frames_that_no_other_refers_to_are_not_decoded(footage):
     with open_video(footage("h264-closed.mp4")) as video:
-        decoded = [index for index, _ in video._numbered([0, 28])]
+        decoded = [index for index, _ in video._numbered_frames([0, 28])]
     assert {0, 28} <= set(decoded) and len(decoded) < 20  # of 29
 
 
-def test_no_frame_is_decoded_twice(footage, monkeypatch):
-    for name in FILES:
-        given = decoded_packets(monkeypatch)
-        with open_video(footage(name), replace(probe(footage(name)), reader="pyav")) as video:
-            if not video._packets.timed:
-                continue
-            video.frames(sampling.dense_clips(LENGTH, 8))
-        if name != "h264-refresh.mp4":  # begins again, for its key frames are none
-            assert len(given) == len(set(given)), name
-        monkeypatch.undo()
+@pytest.mark.parametrize("name", FILES)
+def test_no_frame_is_decoded_twice(footage, monkeypatch, name):
+    decoded = record_decoded_packets(monkeypatch)
+    with open_video(footage(name), replace(probe(footage(name)), reader="pyav")) as video:
+        timed = video._packets.timed
+        video.frames(sampling.dense_clips(LENGTH, 8))
+    if timed and name != "h264-refresh.mp4":  # its key frames are none, so decoding starts again from the first one
+        assert len(decoded) == len(set(decoded))
 
 
-def test_the_barcode_tells_what_it_cannot_read():
+def test_a_barcode_that_is_damaged_is_not_read_as_another_number():
     assert read_numbers(torch.full((1, 3, 96, 128), 128, dtype=torch.uint8)) == [UNREADABLE]
     pictures = torch.from_numpy(np.stack([numbered(i) for i in (0, 5, 1023)])).permute(0, 3, 1, 2)
     assert read_numbers(pictures) == [0, 5, 1023]
@@ -196,14 +222,14 @@ def test_the_barcode_tells_what_it_cannot_read():
     assert read_numbers(pictures) == [0, 5, UNREADABLE]
 
 
-def test_the_footage_holds_each_number_once_in_order(footage):
-    for name in FILES:
-        with av.open(str(footage(name))) as container:
-            frames = [np.rot90(f.to_ndarray(format="rgb24"), f.rotation // 90) for f in container.decode(video=0)]
-        assert read_numbers(torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)) == list(range(LENGTH)), name
+@pytest.mark.parametrize("name", FILES)
+def test_the_footage_has_each_number_once_and_in_order(footage, name):
+    with av.open(str(footage(name))) as container:
+        frames = [np.rot90(f.to_ndarray(format="rgb24"), f.rotation // 90) for f in container.decode(video=0)]
+    assert read_numbers(torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)) == list(range(LENGTH))
 
 
-def test_making_footage_leaves_the_process_as_it_was(tmp_path):
+def test_making_footage_keeps_the_scheduling_policy_of_the_process(tmp_path):
     before = os.sched_getscheduler(0)
-    write_footage(tmp_path / "a.mp4", "av1", frames=3)
+    encode_footage(tmp_path / "a.mp4", "av1", 3, (128, 96), rotation=0, pix_fmt="yuv420p", options={})
     assert os.sched_getscheduler(0) == before

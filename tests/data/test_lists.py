@@ -1,4 +1,4 @@
-"""Lists of videos in the formats of the other code bases, and what a data root was probed for."""
+"""List files in the formats of other code bases, and the stored probes of a data root."""
 
 import os
 
@@ -23,13 +23,13 @@ ODD = 'a b/it\'s "ö", 3.mp4'
     ],
     ids=["mmaction2", "odd names", "folders", "spaces", "official", "commas"],
 )
-def test_the_formats_are_read(tmp_path, text, rows):
+def test_each_format_is_read(tmp_path, text, rows):
     (tmp_path / "list.txt").write_text(text, encoding="utf-8")
     assert read_rows(tmp_path / "list.txt") == rows
 
 
 @pytest.mark.parametrize(
-    "text, place, words",
+    "text, line, words",
     [
         ("a.mp4 1\nb.mp4\n", "line 2", "expected name label"),
         ("a 8 1\nb 1\n", "line 2", "expected name num_frames label"),
@@ -39,16 +39,17 @@ def test_the_formats_are_read(tmp_path, text, rows):
         ("\n\n", "", "lists no videos"),
     ],
 )
-def test_a_line_of_another_format_is_named(tmp_path, text, place, words):
+def test_a_line_of_another_format_is_named(tmp_path, text, line, words):
     path = tmp_path / "list.txt"
     path.write_text(text)
     with pytest.raises(DataError) as failure:
         read_rows(path)
-    assert str(failure.value).startswith(f"{path}") and place in str(failure.value) and words in str(failure.value)
+    message = str(failure.value)
+    assert message.startswith(f"{path}") and line in message and words in message
 
 
 @pytest.mark.parametrize("rows", [[Row(ODD, None, 3), Row("b", None, 0)], [Row("a b", 7, 3), Row("ü", 8, 0)]])
-def test_what_is_written_is_read_again(tmp_path, rows):
+def test_rows_are_read_as_they_were_written(tmp_path, rows):
     write_list(tmp_path / "lists" / "train.txt", rows)
     assert read_rows(tmp_path / "lists" / "train.txt") == rows
 
@@ -60,27 +61,28 @@ def test_names_that_no_list_can_hold_are_refused(tmp_path, name):
     assert not (tmp_path / "train.txt").exists()
 
 
-def by_annotations(recipe, root, split="train"):
-    return [(sample.path, sample.label) for sample in load_list(recipe, root, split).samples]
+def annotated_videos(recipe, root):
+    """(path, label) of the training videos, by the publisher's annotations."""
+    return [(sample.path, sample.label) for sample in load_list(recipe, root, "train").samples]
 
 
-def test_a_list_gives_the_same_videos_as_the_annotations_by_path_or_by_id(
-    tmp_path, kinetics_root, kinetics_recipe, something_root, something_recipe
+def spellings(path, root):
+    """The names by which a list may refer to a video."""
+    relative = path.relative_to(root).as_posix()  # as MMAction2 does
+    in_another_folder = f"some_class/{path.name}"
+    return [relative, str(path), path.stem, in_another_folder]  # the stem is the id, as in the official code
+
+
+@pytest.mark.parametrize("spelling", range(4), ids=["relative path", "absolute path", "id", "in another folder"])
+def test_a_list_gives_the_same_videos_as_the_annotations_however_it_names_them(
+    tmp_path, kinetics_root, kinetics_recipe, something_root, something_recipe, spelling
 ):
-    """As MMAction2 lists them, by path; as the official code, by id; without the ending; below another spelling of the class."""
     file = tmp_path / "list.txt"
     for root, recipe in ((kinetics_root, kinetics_recipe), (something_root, something_recipe)):
-        wanted = by_annotations(recipe, root)
-        spellings = {
-            "relative": lambda path: path.relative_to(root).as_posix(),
-            "absolute": str,
-            "id": lambda path: path.stem,
-            "other folder": lambda path: f"some_class/{path.name}",
-        }
-        for spelling in spellings.values():
-            write_list(file, [(spelling(path), None, label) for path, label in wanted])
-            found = load_list(recipe, root, "train", file=file)
-            assert [(sample.path, sample.label) for sample in found.samples] == wanted
+        expected = annotated_videos(recipe, root)
+        write_list(file, [(spellings(path, root)[spelling], None, label) for path, label in expected])
+        listed = load_list(recipe, root, "train", file=file)
+        assert [(sample.path, sample.label) for sample in listed.samples] == expected
 
 
 def test_labels_and_missing_videos_of_a_list_are_checked(tmp_path, something_root, something_recipe):
@@ -96,9 +98,7 @@ def test_labels_and_missing_videos_of_a_list_are_checked(tmp_path, something_roo
         load_list(something_recipe, something_root, "train", file=tmp_path / "none.txt")
 
 
-def test_a_folder_with_fewer_frames_than_its_list_says_is_an_error_when_it_is_opened(
-    tmp_path, something_root, something_recipe
-):
+def test_opening_a_folder_with_fewer_frames_than_its_list_tells_is_an_error(tmp_path, something_root, something_recipe):
     file = tmp_path / "list.txt"
     with load_list(something_recipe, something_root, "train").samples[0].open() as video:
         count = len(video)
@@ -110,14 +110,13 @@ def test_a_folder_with_fewer_frames_than_its_list_says_is_an_error_when_it_is_op
         short.open()
 
 
-def test_probes_are_stored_with_the_list_and_belong_to_files_of_their_size(
-    linked, kinetics_root, kinetics_recipe, capsys
-):
+@pytest.mark.slow
+def test_stored_probes_are_used_for_files_of_the_probed_size_only(linked, kinetics_root, kinetics_recipe, capsys):
     root = linked(kinetics_root)
-    rows = [(path.relative_to(root).as_posix(), None, label) for path, label in by_annotations(kinetics_recipe, root)]
-    write_lists(root, {"train": rows}, 2)
-    said = capsys.readouterr().out
-    assert "32 videos: " in said and "read by decord" in said
+    rows = [(path.relative_to(root).as_posix(), None, label) for path, label in annotated_videos(kinetics_recipe, root)]
+    write_lists(root, {"train": rows}, 1)
+    output = capsys.readouterr().out
+    assert "32 videos: " in output and "read by decord" in output
     probes = read_probes(root)
     assert sorted(probes) == sorted(name for name, _, _ in rows)
     samples = load_list(kinetics_recipe, root, "train", file=root / "lists/train.txt").samples
@@ -133,34 +132,35 @@ def test_probes_are_stored_with_the_list_and_belong_to_files_of_their_size(
     assert [sample.probe for sample in changed] == [None]
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_probed_stay_listed_and_are_named(tmp_path, kinetics_root, kinetics_recipe, capsys):
-    good = by_annotations(kinetics_recipe, kinetics_root)[0][0]
+    good = annotated_videos(kinetics_recipe, kinetics_root)[0][0]
     (tmp_path / "train").mkdir()
     (tmp_path / "train/good.mp4").symlink_to(good)
     (tmp_path / "train/bad.mp4").write_bytes(b"no video")
     rows = [("train/good.mp4", None, 0), ("train/bad.mp4", None, 1)]
-    for _ in range(2):  # the second time the good one is known
+    for _ in range(2):  # the second time, the probe of the good one is stored
         write_lists(tmp_path, {"train": rows}, 1)
-        said = capsys.readouterr().out
-        assert said.startswith("1 videos: ") and "; 1 more cannot be opened (lists/unreadable.txt)" in said
+        output = capsys.readouterr().out
+        assert output.startswith("1 videos: ") and "; 1 more cannot be opened (lists/unreadable.txt)" in output
         assert read_rows(tmp_path / "lists/train.txt") == [Row(*row) for row in rows]
         assert (tmp_path / "lists/unreadable.txt").read_text().startswith("train/bad.mp4: cannot be opened as a video")
         assert list(read_probes(tmp_path)) == ["train/good.mp4"]
 
 
-def test_a_list_with_a_byte_order_mark_windows_line_ends_and_odd_spaces_in_names_is_read(tmp_path):
+def test_a_list_with_a_byte_order_mark_windows_line_ends_and_a_line_separator_in_a_name_is_read(tmp_path):
     (tmp_path / "list.txt").write_bytes("\ufeffa\u2028b.mp4 1\r\nc.mp4 0\r\n".encode())
     assert read_rows(tmp_path / "list.txt") == [Row("a\u2028b.mp4", None, 1), Row("c.mp4", None, 0)]
 
 
-def test_a_list_that_is_no_utf_8_is_named(tmp_path):
+def test_a_list_in_another_encoding_is_refused_by_name(tmp_path):
     (tmp_path / "list.txt").write_bytes("é.mp4 1\n".encode("latin-1"))
     with pytest.raises(DataError, match=f"{tmp_path}/list.txt: not text in UTF-8"):
         read_rows(tmp_path / "list.txt")
 
 
-def test_an_absolute_path_is_used_as_it_is(tmp_path, something_root, something_recipe):
-    """Also where a video of the same name lies below the root."""
+def test_an_absolute_path_names_no_other_file(tmp_path, something_root, something_recipe):
+    """Not even if the data set has a video of the same name."""
     file = tmp_path / "list.txt"
     file.write_text(f"{tmp_path}/1 0\n")
     with pytest.raises(FileNotFoundError, match=f"{tmp_path}/1: "):
@@ -170,28 +170,33 @@ def test_an_absolute_path_is_used_as_it_is(tmp_path, something_root, something_r
     assert sample.path == tmp_path / "1"
 
 
-def test_each_listed_file_is_asked_for_once(monkeypatch, tmp_path, kinetics_root, kinetics_recipe):
-    """Over a network that is what takes the time."""
-    rows = by_annotations(kinetics_recipe, kinetics_root)
+def test_load_list_asks_the_disk_once_for_each_file(monkeypatch, tmp_path, kinetics_root, kinetics_recipe):
+    """On a network disk these questions take most of the time."""
+    rows = annotated_videos(kinetics_recipe, kinetics_root)
     names = [path.relative_to(kinetics_root).as_posix() for path, _ in rows]
     write_list(tmp_path / "list.txt", [(name, None, 0) for name in names])
-    asked, stat = [], os.stat
-    monkeypatch.setattr(os, "stat", lambda path, **how: (asked.append(str(path)), stat(path, **how))[1])
+    asked, original = [], os.stat
+
+    def recording_stat(path, **options):
+        asked.append(str(path))
+        return original(path, **options)
+
+    monkeypatch.setattr(os, "stat", recording_stat)
     for file in (None, tmp_path / "list.txt"):
         asked.clear()
         load_list(kinetics_recipe, kinetics_root, "train", file=file)
         assert sorted(name for name in asked if name.endswith(".mp4")) == sorted(str(path) for path, _ in rows)
 
 
-def test_probes_belong_to_files_below_the_root_however_that_is_written(
+def test_stored_probes_are_used_below_the_root_only_however_the_root_is_written(
     monkeypatch, tmp_path, kinetics_root, kinetics_recipe
 ):
-    root, other = tmp_path / "data", tmp_path / "more"  # names of one length
+    root, other = tmp_path / "data", tmp_path / "more"  # names of equal length
     for folder in (root, other):
         folder.mkdir()
         for path in kinetics_root.iterdir():
             (folder / path.name).symlink_to(path)
-    ((path, label), *_) = by_annotations(kinetics_recipe, root)
+    path, label = annotated_videos(kinetics_recipe, root)[0]
     name = path.relative_to(root).as_posix()
     write_probes(root, {name: (path.stat().st_size, Probe("h264", 8, 8, 9, 0, "pyav", ""))})
     write_list(tmp_path / "list.txt", [(name, None, label), (str(other / name), None, label)])

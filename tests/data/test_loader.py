@@ -1,4 +1,4 @@
-"""What carries clips from the disk to the device: how many processes load, and how tensors travel."""
+"""From the disk to the device: the number of workers, pinned memory, and copies beside the GPU's work."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GP
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretends that the machine has so many cores for so many processes."""
+    """A function that makes the machine seem to have `cores` cores, shared by `processes` training processes."""
 
     def pretend(cores, processes=1):
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
@@ -24,27 +24,27 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "cores, processes, given", [(16, 1, 15), (64, 8, 7), (256, 2, 32), (2, 1, 1), (1, 1, 1), (8, 8, 1), (4, 8, 1)]
+    "cores, processes, workers", [(16, 1, 15), (64, 8, 7), (256, 2, 32), (2, 1, 1), (1, 1, 1), (8, 8, 1), (4, 8, 1)]
 )
-def test_beside_a_gpu_all_cores_load_but_one(machine, cores, processes, given):
+def test_a_gpu_process_has_a_worker_for_each_of_its_cores_but_one(machine, cores, processes, workers):
     machine(cores, processes)
-    assert worker_count(-1, use_gpu=True) == given
+    assert worker_count(-1, use_gpu=True) == workers
 
 
 @pytest.mark.parametrize("cores, processes", [(1, 1), (64, 1), (64, 8), (4, 8)])
-def test_beside_a_network_on_the_cpu_one_process_loads(machine, cores, processes):
+def test_a_cpu_process_has_one_worker(machine, cores, processes):
     machine(cores, processes)
     assert worker_count(-1) == 1
 
 
 @pytest.mark.parametrize("use_gpu", [False, True])
-def test_a_number_that_is_given_holds_as_far_as_there_are_cores(machine, use_gpu):
+def test_a_wanted_number_of_workers_is_limited_by_the_cores(machine, use_gpu):
     machine(16)
     assert [worker_count(wanted, use_gpu) for wanted in (0, 1, 8, 99)] == [0, 1, 8, 16]
 
 
 @pytest.mark.parametrize("workers, threads", [(-1, 2), (0, 3), (1, 2), (2, 1), (99, 1)])
-def test_a_cpu_process_computes_with_the_cores_that_do_not_load(machine, workers, threads):
+def test_a_cpu_process_computes_with_the_cores_that_workers_leave(machine, workers, threads):
     machine(3)
     before = torch.get_num_threads()
     try:
@@ -56,13 +56,13 @@ def test_a_cpu_process_computes_with_the_cores_that_do_not_load(machine, workers
 
 
 @pytest.mark.parametrize("use_gpu, workers", [(False, 1), (True, 3)])
-def test_loading_processes_are_chosen_and_read_two_batches_ahead(
+def test_the_loader_chooses_its_workers_and_they_read_two_batches_ahead(
     machine, something_root, something_recipe, use_gpu, workers
 ):
     machine(4)
     videos = load_list(something_recipe, something_root, "train")
-    found = make_loader(ValidationClips(videos, something_recipe), videos, -1, use_gpu=use_gpu)
-    assert (found.num_workers, found.prefetch_factor, found.pin_memory) == (workers, 2, use_gpu)
+    loader = make_loader(ValidationClips(videos, something_recipe), videos, -1, use_gpu=use_gpu)
+    assert (loader.num_workers, loader.prefetch_factor, loader.pin_memory) == (workers, 2, use_gpu)
 
 
 @pytest.mark.parametrize("make", [training_loader, validation_loader])
@@ -72,29 +72,30 @@ def test_batches_are_pinned_for_gpus_only(something_root, something_recipe, make
     assert make(videos, something_recipe, use_gpu=True).pin_memory
 
 
-def test_on_a_cpu_tensors_stay_where_they_are():
+def test_on_a_cpu_tensors_are_not_copied():
     tensors = torch.arange(3), torch.ones(2)
     moved = to_device(torch.device("cpu"), *tensors)
-    assert all(one is other for one, other in zip(moved, tensors, strict=True))
+    assert all(after is before for after, before in zip(moved, tensors, strict=True))
     assert copy_to_cpu(tensors[1])() is tensors[1]
 
 
-@pytest.mark.parametrize("kind, seen", [("cpu", "b0 e0 b1 e1 b2 e2"), ("cuda", "b0 b1 e0 b2 e1 e2")])
-def test_a_gpu_has_begun_the_next_when_a_result_is_waited_for(kind, seen):
-    said = []
+@pytest.mark.parametrize("kind, order", [("cpu", "b0 e0 b1 e1 b2 e2"), ("cuda", "b0 b1 e0 b2 e1 e2")])
+def test_on_a_gpu_the_next_item_begins_before_an_item_ends(kind, order):
+    """b1: the work of item 1 begins. e1: its result is fetched."""
+    events = []
 
-    def begun():
+    def begin_items():
         for number in range(3):
-            said.append(f"b{number}")
+            events.append(f"b{number}")
             yield number
 
-    for number in delayed_by_one(begun(), torch.device(kind)):
-        said.append(f"e{number}")
-    assert " ".join(said) == seen
+    for number in delayed_by_one(begin_items(), torch.device(kind)):
+        events.append(f"e{number}")
+    assert " ".join(events) == order
     assert list(delayed_by_one([], torch.device(kind))) == []
 
 
-def test_the_benchmark_of_a_training_tells_what_lies_between_the_first_and_the_last_line(monkeypatch):
+def test_the_training_benchmark_measures_from_the_first_to_the_last_line_of_metrics(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
     from train_e2e import steady
 
@@ -106,10 +107,10 @@ def test_the_benchmark_of_a_training_tells_what_lies_between_the_first_and_the_l
 
 
 @needs_gpu
-def test_a_batch_arrives_while_the_gpu_is_at_work():
+def test_a_batch_arrives_while_the_gpu_computes():
     device = torch.device("cuda", 0)
     clips = torch.randint(0, 256, (4, 8, 3, 64, 64), dtype=torch.uint8).pin_memory()
-    to_device(device, clips)  # the stream, and memory of its own, are there
+    to_device(device, clips)  # makes the stream and its memory
     torch.cuda.synchronize()
     torch.cuda._sleep(2 * 10**9)  # cycles, about a second
     work = torch.cuda.current_stream().record_event()
@@ -120,7 +121,7 @@ def test_a_batch_arrives_while_the_gpu_is_at_work():
 
 
 @needs_gpu
-def test_what_arrives_does_not_overwrite_what_is_still_worked_on():
+def test_an_arriving_batch_does_not_overwrite_one_that_the_gpu_still_reads():
     device, totals = torch.device("cuda", 0), []
     for number in range(8):
         (copy,) = to_device(device, torch.full((2**20,), number).pin_memory())
@@ -131,7 +132,7 @@ def test_what_arrives_does_not_overwrite_what_is_still_worked_on():
 
 
 @needs_gpu
-def test_a_result_is_fetched_before_later_work_is_done():
+def test_a_result_is_fetched_before_later_work_ends():
     result = torch.arange(4, device="cuda") * 2
     get = copy_to_cpu(result)
     torch.cuda._sleep(2 * 10**9)

@@ -1,3 +1,5 @@
+"""Probes: codec, size and length of a video, the decoder that reads it, and the stored probes of a data root."""
+
 from dataclasses import replace
 
 import av
@@ -26,34 +28,34 @@ LENGTH = 40
         ("mpeg4.avi", "mpeg4", "codec mpeg4"),
     ],
 )
-def test_the_probe_tells_codec_size_length_and_reader(tmp_path, name, codec, why):
+def test_a_probe_has_codec_size_length_and_reader(tmp_path, name, codec, why):
     path = write_footage(tmp_path / name, name.split(".")[0], LENGTH, (160, 90))
     assert probe(path) == Probe(codec, 160, 90, LENGTH, 0, "pyav" if why else "decord", why)
 
 
 @pytest.mark.parametrize("settings", ["open-gop=1", "intra-refresh=1"])
-def test_key_frames_that_others_refer_across_are_told(tmp_path, settings):
-    """With and without B frames: these are seen from the order of times, those from the pictures' types."""
-    for b_frames in ("0", "3"):
-        options = {"bf": b_frames, "x264-params": f"{settings}:scenecut=0", "g": "10"}
-        found = probe(write_footage(tmp_path / "a.mp4", frames=LENGTH, **options))
-        harmless = settings == "open-gop=1" and b_frames == "0"  # then x264 writes IDR pictures
-        assert found.reader == "pyav" and (found.why == FASTER) == harmless
-        assert harmless or found.why in ("open groups of pictures", "key frames that are not IDR")
+@pytest.mark.parametrize("b_frames", ["0", "3"])
+def test_key_frames_that_later_frames_refer_across_are_detected(tmp_path, settings, b_frames):
+    """With B-frames the order of the frames' times shows it, without them the pictures' types do."""
+    options = {"bf": b_frames, "x264-params": f"{settings}:scenecut=0", "g": "10"}
+    file_probe = probe(write_footage(tmp_path / "a.mp4", frames=LENGTH, **options))
+    harmless = settings == "open-gop=1" and b_frames == "0"  # x264 writes IDR pictures here
+    assert file_probe.reader == "pyav" and (file_probe.why == FASTER) == harmless
+    assert harmless or file_probe.why in ("open groups of pictures", "key frames that are not IDR")
 
 
 @pytest.mark.parametrize("size", [(48, 96), (72, 96), (96, 72), (128, 97), (97, 95)])
-def test_sizes_that_decord_fails_on_are_pyavs(tmp_path, size):
+def test_pyav_reads_sizes_that_decord_fails_on(tmp_path, size):
     path = write_footage(tmp_path / "a.webm", "vp9", 5, size)
-    found = probe(path)
-    assert found.why == f"size {size[0]}x{size[1]}" and (found.width, found.height) == size
+    file_probe = probe(path)
+    assert file_probe.why == f"size {size[0]}x{size[1]}" and (file_probe.width, file_probe.height) == size
     with open_video(path) as video:
         frames = video.frames(range(5))
     assert frames.shape == (5, 3, size[1], size[0])
     assert min(size) < 80 or read_numbers(frames) == [0, 1, 2, 3, 4]
 
 
-def test_interlaced_video_is_pyavs(tmp_path):
+def test_pyav_reads_interlaced_video(tmp_path):
     path = write_footage(tmp_path / "a.mp4", frames=LENGTH, **{"x264-params": "tff=1"})
     assert probe(path).why == "interlaced"
     with open_video(path) as video:
@@ -61,7 +63,7 @@ def test_interlaced_video_is_pyavs(tmp_path):
 
 
 def remux(source, target, later: int, **options: str):
-    """Copies the pictures with their times moved by `later` frames of 1/25 s."""
+    """Copies the coded pictures and moves their times by `later` frames of 1/25 s."""
     with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
         stream = old.streams.video[0]
         copy = new.add_stream_from_template(stream)
@@ -75,11 +77,11 @@ def remux(source, target, later: int, **options: str):
 
 @pytest.mark.parametrize("kind", ["h264-closed", "h264-open", "hevc", "vp9", "mpeg4"])
 def test_frames_that_an_edit_list_hides_do_not_count(tmp_path, kind):
-    """As left by cutting without encoding anew: the file begins at the key frame before."""
+    """Cutting a video without encoding it again leaves such frames: from the key frame to the cut."""
     whole = write_footage(tmp_path / "whole.mp4", kind, LENGTH)
     cut = remux(whole, tmp_path / "cut.mp4", -10, avoid_negative_ts="disabled")
-    found = probe(cut)
-    assert (found.frames, found.reader) == (LENGTH - 10, "pyav")
+    file_probe = probe(cut)
+    assert (file_probe.frames, file_probe.reader) == (LENGTH - 10, "pyav")
     with open_video(cut) as video:
         assert read_numbers(video.frames(range(len(video)))) == list(range(10, LENGTH))
         assert read_numbers(video.frames([20, 0])) == [30, 10]
@@ -92,10 +94,10 @@ def test_a_video_that_begins_late_is_read_from_its_first_frame(tmp_path):
             assert read_numbers(video.frames([0, 17])) == [0, 17]
 
 
-def test_opening_without_a_probe_probes(tmp_path):
+def test_a_video_opened_without_its_probe_is_probed(tmp_path):
     path = write_footage(tmp_path / "a.webm", "vp9", 5)
-    with open_video(path) as video, open_video(path, probe(path)) as probed:
-        assert video.reader_name == probed.reader_name == "decord"
+    with open_video(path) as video, open_video(path, probe(path)) as with_probe:
+        assert video.reader_name == with_probe.reader_name == "decord"
     with open_video(path, replace(probe(path), reader="pyav")) as video:
         assert video.reader_name == "pyav"
 
@@ -107,7 +109,7 @@ def test_a_file_that_changed_since_it_was_probed_is_refused(tmp_path, reader):
         open_video(path, replace(probe(path), reader=reader, frames=6))
 
 
-PROBED = {
+PROBES_BY_PATH = {
     'val/a b/ä, "x".mp4': (123, Probe("hevc", 320, 240, 300, 90, "pyav", "codec hevc")),
     "train/1.webm": (2**40, Probe("vp9", 427, 240, 1, 0, "decord", "")),
 }
@@ -115,8 +117,8 @@ PROBED = {
 
 def test_probes_are_read_as_they_were_written(tmp_path):
     assert read_probes(tmp_path) == {}
-    write_probes(tmp_path, PROBED)
-    assert read_probes(tmp_path) == PROBED
+    write_probes(tmp_path, PROBES_BY_PATH)
+    assert read_probes(tmp_path) == PROBES_BY_PATH
     write_probes(tmp_path, {})
     assert read_probes(tmp_path) == {}
 
@@ -126,7 +128,7 @@ def test_probes_are_read_as_they_were_written(tmp_path):
     [(1, "path,size"), (3, "a.mp4,1,h264"), (3, "a.mp4,1,h264,8,8,x,0,pyav,"), (2, "a.mp4,1,h264,8,8,9,0,ffmpeg,")],
 )
 def test_a_malformed_file_of_probes_is_named_with_the_line(tmp_path, line, text):
-    write_probes(tmp_path, PROBED)
+    write_probes(tmp_path, PROBES_BY_PATH)
     lines = (tmp_path / PROBES).read_text().splitlines()
     lines[line - 1] = text
     (tmp_path / PROBES).write_text("\n".join(lines))

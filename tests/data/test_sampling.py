@@ -1,3 +1,5 @@
+"""Frame indices of clips: the published tables, the properties of random clips, and bad arguments."""
+
 import json
 
 import numpy as np
@@ -37,14 +39,14 @@ def draws(sampler, total_frames, num_frames=8, times=300):
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_every_row_of_the_published_tables(name):
+def test_indices_are_those_of_the_published_tables(name):
     rows = {n: table[name] for n, table in GOLD.items() if name in table}
     assert len(rows) >= 39
-    for n, wanted in rows.items():
-        assert SAMPLERS[name](n).ravel().tolist() == wanted, n
+    for n, expected in rows.items():
+        assert SAMPLERS[name](n).ravel().tolist() == expected, n
 
 
-def test_no_published_table_is_left_out():
+def test_every_published_table_is_compared():
     assert {name for table in GOLD.values() for name in table} == set(SAMPLERS)
 
 
@@ -74,7 +76,7 @@ def test_dense_center_is_the_middle_window(n, start):
 
 
 @pytest.mark.parametrize("n", range(9, 60))
-def test_styles_agree_on_the_validation_frames_of_videos_longer_than_a_clip(n):
+def test_both_styles_validate_videos_longer_than_a_clip_with_the_same_frames(n):
     assert np.array_equal(sampling.uniform_center(n, 8), sampling.uniform_center(n, 8, style="official"))
 
 
@@ -100,10 +102,10 @@ def test_uniform_training_draws_each_frame_of_each_segment_independently(style, 
         assert len(set(np.diff(clips % length, axis=1).ravel().tolist())) > 1
 
 
-@pytest.mark.parametrize("n, wanted", [(1, [0] * 8), (3, [0, 0, 1, 1, 2, 2, 2, 0]), (4, [0, 0, 1, 2, 2, 2, 3, 0])])
-def test_uniform_training_spreads_too_few_frames_as_mmaction2_does(n, wanted):
+@pytest.mark.parametrize("n, expected", [(1, [0] * 8), (3, [0, 0, 1, 1, 2, 2, 2, 0]), (4, [0, 0, 1, 2, 2, 2, 3, 0])])
+def test_uniform_training_spreads_too_few_frames_as_mmaction2_does(n, expected):
     """round-half-even(i n / T) mod n: n = 4 gives 0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5."""
-    assert (draws("uniform", n, times=5) == wanted).all()
+    assert (draws("uniform", n, times=5) == expected).all()
 
 
 @pytest.mark.parametrize("n", [1, 4, 7])
@@ -112,7 +114,7 @@ def test_uniform_training_repeats_the_first_frame_as_the_official_code_does(n):
 
 
 @pytest.mark.parametrize("sampler", TRAIN_SAMPLERS)
-def test_training_clips_are_a_function_of_the_generators_seed(sampler):
+def test_training_indices_are_a_function_of_the_generators_seed(sampler):
     first, again = draws(sampler, 200, times=20), draws(sampler, 200, times=20)
     other = TRAIN_SAMPLERS[sampler](200, 8, np.random.default_rng(1))
     assert np.array_equal(first, again)
@@ -133,7 +135,7 @@ def test_training_samplers_refuse_an_empty_video(sampler):
         draws(sampler, 0)
 
 
-def test_unknown_style_is_refused_with_the_styles_there_are():
+def test_an_unknown_style_is_refused_and_the_error_names_the_known_ones():
     with pytest.raises(ValueError, match="mmaction2, official.*'caffe'"):
         sampling.uniform_frames(10, 8, style="caffe")
     with pytest.raises(ValueError, match="mmaction2, official.*'caffe'"):

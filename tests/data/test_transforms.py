@@ -1,3 +1,5 @@
+"""Resizes, crops and flips: against OpenCV, Pillow and the published positions; mirrored classes."""
+
 import cv2
 import numpy as np
 import pytest
@@ -45,7 +47,7 @@ def boxes(height, width, size=224, scales=SCALES, draws=4000):
 
 
 @pytest.mark.parametrize(
-    "height, width, style, wanted",
+    "height, width, style, expected",
     [
         (100, 176, "mmaction2", (256, 451)),
         (100, 176, "official", (256, 450)),
@@ -56,13 +58,13 @@ def boxes(height, width, size=224, scales=SCALES, draws=4000):
         (256, 500, "mmaction2", (256, 500)),
     ],
 )
-def test_scaled_sizes(height, width, style, wanted):
-    assert resize_short_side(picture(height, width)[None], 256, style).shape == (1, 3, *wanted)
+def test_scaled_sizes(height, width, style, expected):
+    assert resize_short_side(picture(height, width)[None], 256, style).shape == (1, 3, *expected)
 
 
 @pytest.fixture(scope="module")
 def decoded(kinetics_root, something_root) -> list[torch.Tensor]:
-    """Frames [3, H, W] as they come from the decoders, of JPEG folders and H.264 files of several sizes."""
+    """Decoded frames [3, H, W] of JPEG folders and H.264 files, one of each size."""
     frames = {}
     for path in [*something_root.rglob("00001.jpg"), *kinetics_root.rglob("*.mp4")]:
         with open_video(path.parent if path.suffix == ".jpg" else path) as video:
@@ -72,7 +74,7 @@ def decoded(kinetics_root, something_root) -> list[torch.Tensor]:
     return list(frames.values())
 
 
-SIZES = (256, 56, 224)  # short sides; the frames' are 60 to 100, so that they are enlarged and reduced
+SIZES = (256, 56, 224)  # of short sides. Decoded frames have 60 to 100, so they are both enlarged and reduced
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -80,8 +82,8 @@ def test_official_resize_is_pillows_to_the_byte(decoded, size):
     for frame in [*decoded, picture(320, 426), picture(400, 300)]:
         got = resize_short_side(frame, size, "official")
         image = Image.fromarray(frame.permute(1, 2, 0).contiguous().numpy())
-        wanted = image.resize(got.shape[:0:-1], Image.Resampling.BILINEAR)
-        assert np.array_equal(got.permute(1, 2, 0), np.asarray(wanted))
+        expected = image.resize(got.shape[:0:-1], Image.Resampling.BILINEAR)
+        assert np.array_equal(got.permute(1, 2, 0), np.asarray(expected))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -89,8 +91,8 @@ def test_mmaction2_resize_is_opencvs_within_a_grey_level(decoded, size):
     for frame in [*decoded, picture(320, 426), picture(400, 300)]:
         got = resize_short_side(frame, size, "mmaction2").permute(1, 2, 0).numpy()
         image = np.ascontiguousarray(frame.permute(1, 2, 0).numpy())
-        wanted = cv2.resize(image, got.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        difference = np.abs(got.astype(int) - wanted)
+        expected = cv2.resize(image, got.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        difference = np.abs(got.astype(int) - expected)
         assert difference.max() <= 1 and difference.mean() < 0.3
 
 
@@ -100,7 +102,7 @@ def test_the_two_resizes_differ_where_frames_shrink():
     assert (one - other).abs().float().mean() > 0.5
 
 
-def test_a_whole_clip_is_resized_as_its_frames_are(decoded):
+def test_a_clip_is_resized_like_its_single_frames(decoded):
     clips = decoded[0].expand(2, 3, -1, -1, -1)
     for style in ("mmaction2", "official"):
         resized = resize_short_side(clips, 64, style)
@@ -108,25 +110,25 @@ def test_a_whole_clip_is_resized_as_its_frames_are(decoded):
 
 
 def test_crop_sizes_are_the_10_published_pairs():
-    """floor(short side x scale), neighbours in the list of scales only, 222..226 taken as 224."""
+    """Sides are floor(short side x scale); two neighbouring scales make a pair; 222..226 becomes 224."""
     sides = [256, 224, 192, 168]
-    wanted = {(sides[i], sides[j]) for i in range(4) for j in range(4) if abs(i - j) <= 1}
-    assert len(wanted) == 10
-    assert {box[2:] for box in boxes(256, 340)} == wanted
+    expected = {(sides[i], sides[j]) for i in range(4) for j in range(4) if abs(i - j) <= 1}
+    assert len(expected) == 10
+    assert {box[2:] for box in boxes(256, 340)} == expected
 
 
 @pytest.mark.parametrize("short, snapped", [(254, True), (258, True), (257, True), (253, False), (260, False)])
 def test_a_side_within_2_pixels_of_the_size_becomes_the_size(short, snapped):
-    found = {box[2] for box in boxes(short, 400, scales=(0.875,))}
+    heights = {box[2] for box in boxes(short, 400, scales=(0.875,))}
     assert int(short * 0.875) != 224 or short == 257
-    assert found == {224 if snapped else int(short * 0.875)}
+    assert heights == {224 if snapped else int(short * 0.875)}
 
 
-def test_crops_stand_at_13_positions():
-    found = {box[:2] for box in boxes(256, 340, scales=(0.66,))}
+def test_crops_have_13_positions():
+    corners = {box[:2] for box in boxes(256, 340, scales=(0.66,))}
     step_y, step_x = (256 - 168) // 4, (340 - 168) // 4
     grid = {(0, 0), (0, 4), (4, 0), (4, 4), (2, 2), (0, 2), (4, 2), (2, 0), (2, 4), (1, 1), (1, 3), (3, 1), (3, 3)}
-    assert found == {(y * step_y, x * step_x) for y, x in grid}
+    assert corners == {(y * step_y, x * step_x) for y, x in grid}
 
 
 @pytest.mark.parametrize("height, width", [(256, 340), (340, 256), (100, 176), (225, 300), (222, 300), (240, 222)])
@@ -147,7 +149,7 @@ LANDSCAPE, PORTRAIT = (256, 341), (341, 256)
 
 
 @pytest.mark.parametrize(
-    "style, shape, wanted",
+    "style, shape, expected",
     [
         ("mmaction2", LANDSCAPE, [(0, 0), (0, 84), (0, 42)]),
         ("mmaction2", PORTRAIT, [(0, 0), (84, 0), (42, 0)]),
@@ -158,20 +160,20 @@ LANDSCAPE, PORTRAIT = (256, 341), (341, 256)
         ("mmaction2", (256, 256), [(0, 0)] * 3),
     ],
 )
-def test_three_crops_stand_left_right_middle(style, shape, wanted):
+def test_three_crops_are_left_right_middle(style, shape, expected):
     crops = three_crops(positions(*shape), 256, style)
     assert crops.shape == (3, 3, 256, 256)
-    assert [corner(crop) for crop in crops] == wanted
+    assert [corner(crop) for crop in crops] == expected
 
 
-def test_three_crops_put_the_crop_before_all_other_axes():
+def test_the_first_axis_of_three_crops_is_the_crop():
     crops = three_crops(positions(256, 341).expand(2, 8, -1, -1, -1), 256)
     assert crops.shape == (3, 2, 8, 3, 256, 256)
     assert [corner(crop[1, 5]) for crop in crops] == [(0, 0), (0, 84), (0, 42)]
 
 
 @pytest.mark.parametrize(
-    "style, shape, wanted",
+    "style, shape, expected",
     [
         ("mmaction2", (256, 341), (16, 58)),  # 117 / 2 floored
         ("official", (256, 341), (16, 58)),  # rounded half to even
@@ -180,9 +182,9 @@ def test_three_crops_put_the_crop_before_all_other_axes():
         ("mmaction2", (224, 224), (0, 0)),
     ],
 )
-def test_centre_crop(style, shape, wanted):
+def test_centre_crop(style, shape, expected):
     crop = transforms.center_crop(positions(*shape), 224, style)
-    assert crop.shape == (3, 224, 224) and corner(crop) == wanted
+    assert crop.shape == (3, 224, 224) and corner(crop) == expected
 
 
 @pytest.mark.parametrize("crop", [three_crops, transforms.center_crop])
@@ -198,7 +200,7 @@ def recipe():
 
 @pytest.mark.parametrize("style", ["mmaction2", "official"])
 @pytest.mark.parametrize("shape", [(60, 80), (90, 60), (100, 176)])
-def test_training_clips_have_the_crop_size_stay_uint8_and_lie_contiguously(recipe, style, shape):
+def test_training_clips_have_the_crop_size_and_are_contiguous_uint8(recipe, style, shape):
     recipe = recipe.with_changes({"style": style})
     frames = picture(*shape).expand(8, -1, -1, -1)
     for seed in range(10):
@@ -206,14 +208,14 @@ def test_training_clips_have_the_crop_size_stay_uint8_and_lie_contiguously(recip
         assert clip.shape == (8, 3, 48, 48) and clip.dtype == torch.uint8 and clip.is_contiguous()
 
 
-def test_one_crop_and_one_flip_for_the_whole_clip(recipe):
+def test_all_frames_of_a_clip_get_the_same_crop_and_flip(recipe):
     frames = picture(60, 80).expand(8, -1, -1, -1)
     for seed in range(10):
         clip, _ = training_clip(frames, recipe, np.random.default_rng(seed))
         assert all(torch.equal(frame, clip[0]) for frame in clip)
 
 
-def test_half_of_the_clips_are_flipped_and_said_to_be(recipe):
+def test_half_of_the_clips_are_flipped_and_reported_as_flipped(recipe):
     frames = picture(60, 80).expand(8, -1, -1, -1)
     flips = 0
     for seed in range(200):
@@ -224,7 +226,7 @@ def test_half_of_the_clips_are_flipped_and_said_to_be(recipe):
     assert 75 < flips < 125
 
 
-def test_no_flip_without_it(recipe):
+def test_flip_none_never_flips(recipe):
     recipe = recipe.with_changes({"flip": "none"})
     frames = picture(60, 80).expand(8, -1, -1, -1)
     assert not any(training_clip(frames, recipe, np.random.default_rng(seed))[1] for seed in range(20))
@@ -238,15 +240,15 @@ def test_mirrored_classes_of_something_something_v1():
 
 
 @pytest.mark.parametrize(
-    "names, wanted",
+    "names, expected",
     [
         (["Left turn", "Right turn"], [1, 0]),
         (["Moving to the left of something", "Moving to the right of something"], [1, 0]),
-        (["turning left"], [0]),  # the mirror image is no class
+        (["turning left"], [0]),  # no class "turning right"
         (["leftovers", "rightovers", "upright", "brightly"], [0, 1, 2, 3]),
         (["TURN LEFT", "TURN RIGHT"], [1, 0]),
         ([], []),
     ],
 )
-def test_mirrored_classes_follow_from_the_words_left_and_right(names, wanted):
-    assert mirrored_classes(names) == wanted
+def test_mirrored_classes_follow_from_the_words_left_and_right(names, expected):
+    assert mirrored_classes(names) == expected

@@ -1,3 +1,5 @@
+"""`open_video`: frames of video files and JPEG folders, in any order, by every reader, and the errors of bad input."""
+
 from dataclasses import replace
 
 import av
@@ -15,7 +17,7 @@ SIZE = (128, 96)
 
 
 def numbers(frames: torch.Tensor) -> list:
-    """Which frames these are, in the indices' shape."""
+    """The numbers in the frames [*shape, 3, H, W], as lists of the same shape."""
     flat = read_numbers(frames.reshape(-1, *frames.shape[-3:]))
     return np.reshape(flat, frames.shape[:-3]).tolist()
 
@@ -35,8 +37,12 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(params=["decord", "pyav", "jpeg"])
 def video(request, mp4, folder):
-    path = folder if request.param == "jpeg" else mp4
-    with open_video(path, None if path == folder else replace(probe(path), reader=request.param)) as opened:
+    """The same video opened by each reader."""
+    if request.param == "jpeg":
+        opened = open_video(folder)
+    else:
+        opened = open_video(mp4, replace(probe(mp4), reader=request.param))
+    with opened:
         assert opened.reader_name == request.param
         yield opened
 
@@ -45,7 +51,7 @@ def video(request, mp4, folder):
     "indices",
     [range(LENGTH), [39, 0, 17, 3], [5, 5, 5], [[8, 0], [39, 8], [1, 1]], [[0, 1], [2, 3]], [39], range(LENGTH)[::-7]],
 )
-def test_frames_come_back_in_the_order_and_shape_asked_for(video, indices):
+def test_frames_have_the_order_and_shape_of_the_indices(video, indices):
     frames = video.frames(indices)
     assert len(video) == LENGTH
     assert frames.shape == (*np.shape(indices), 3, *SIZE[::-1]) and frames.dtype == torch.uint8
@@ -71,16 +77,16 @@ def test_frames_asked_for_twice_do_not_share_memory(video):
 
 def test_video_frames_are_bit_identical_to_pyavs(mp4):
     with av.open(str(mp4)) as container:
-        wanted = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+        expected = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
     for reader in ("decord", "pyav"):
         with open_video(mp4, replace(probe(mp4), reader=reader)) as video:
-            assert np.array_equal(video.frames(range(LENGTH)).permute(0, 2, 3, 1).numpy(), wanted)
+            assert np.array_equal(video.frames(range(LENGTH)).permute(0, 2, 3, 1).numpy(), expected)
 
 
 def test_folder_frames_are_bit_identical_to_pillows(folder):
-    wanted = np.stack([np.asarray(Image.open(folder / f"{i + 1:05d}.jpg")) for i in range(LENGTH)])
+    expected = np.stack([np.asarray(Image.open(folder / f"{i + 1:05d}.jpg")) for i in range(LENGTH)])
     with open_video(folder) as video:
-        assert np.array_equal(video.frames(range(LENGTH)).permute(0, 2, 3, 1).numpy(), wanted)
+        assert np.array_equal(video.frames(range(LENGTH)).permute(0, 2, 3, 1).numpy(), expected)
 
 
 @pytest.mark.parametrize("indices", [[0, LENGTH], [-1], [], [[3, 400]], [400, 3], [3, -1]])

@@ -1,4 +1,4 @@
-"""Barcode footage: each picture carries its frame number in large black and white blocks, which no lossy coding blurs.
+"""Barcode footage: videos whose frames show their own number in black and white blocks, which survive lossy coding.
 
 write_footage(path, "h264-open", frames=150)
 with open_video(path) as video:
@@ -37,6 +37,7 @@ KINDS = {
     "faststart": ("libx264", _x264(), {"movflags": "faststart"}),
     "rotated": ("libx264", _x264(), {}),
 }
+_encoded: dict[tuple, bytes] = {}  # the files that this process has encoded, by what was asked for
 
 
 def write_footage(
@@ -50,9 +51,22 @@ def write_footage(
 ) -> Path:
     """Writes numbered pictures of `size` (width, height, as shown) into `path`, whose suffix chooses the container.
 
-    `options` go to the encoder. With a rotation (degrees, clockwise, when shown) the pictures are stored turned the
-    other way, so that they are upright when shown.
+    `options` go to the encoder. `rotation` is in degrees, clockwise, as shown: the pictures are stored turned the other
+    way, so that a player shows them upright. The same request is encoded once in a process, and copied after that.
     """
+    request = (path.suffix, kind, frames, size, rotation, pix_fmt, *sorted(options.items()))
+    if request in _encoded:
+        path.write_bytes(_encoded[request])
+    else:
+        encode_footage(path, kind, frames, size, rotation, pix_fmt, options)
+        _encoded[request] = path.read_bytes()
+    return path
+
+
+def encode_footage(
+    path: Path, kind: str, frames: int, size: tuple[int, int], rotation: int, pix_fmt: str, options: dict[str, str]
+) -> None:
+    """`write_footage` without its memory."""
     encoder, settings, container_options = KINDS[kind]
     rotation = rotation or (90 if kind == "rotated" else 0)
     with _usual_priority(), av.open(str(path), "w", options=container_options) as container:
@@ -60,8 +74,7 @@ def write_footage(
         stream = container.add_stream(encoder, rate=rate, options=settings | options)
         stream.thread_count = 1
         stream.pix_fmt = pix_fmt
-        turned = size[::-1] if rotation % 180 else size
-        stream.width, stream.height = turned
+        stream.width, stream.height = size[::-1] if rotation % 180 else size
         if rotation:
             stream.set_display_rotation(-rotation)  # FFmpeg counts counterclockwise
         for number, pts in enumerate(_times(kind, frames)):
@@ -70,13 +83,15 @@ def write_footage(
             frame.pts, frame.time_base = pts, Fraction(1, rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    return path
 
 
 @contextmanager
 def _usual_priority():
-    """Takes back what SVT-AV1 gives whoever calls it as root: a real-time priority, which every process started later would
-    inherit, and a pair of them that wait for one another could hold the whole machine."""
+    """Restores the process's scheduling policy after the block.
+
+    SVT-AV1 gives a process of root a real-time priority. All processes started later would inherit it, and two of them
+    that wait for each other could block the whole machine.
+    """
     if not hasattr(os, "sched_getscheduler"):
         yield
         return
@@ -88,39 +103,40 @@ def _usual_priority():
 
 
 def _times(kind: str, frames: int) -> list[int]:
-    """When each frame is shown: in frames, or milliseconds where their distance varies."""
+    """When each frame is shown: in frames, or in milliseconds for a variable rate."""
     if kind != "variable-rate":
         return list(range(frames))
     return np.cumsum(np.random.default_rng(0).choice([17, 40, 41, 120], frames)).tolist()
 
 
 def numbered(number: int, size: tuple[int, int] = (128, 96)) -> np.ndarray:
-    """uint8 RGB [H, W, 3]: the barcode over a moving texture."""
+    """A picture with this number, uint8 RGB [H, W, 3]: the barcode over a moving texture."""
     width, height = size
     y, x = np.mgrid[:height, :width]
     red, green = 127 + 80 * np.sin((x + 3 * number) / 9), 127 + 80 * np.cos((y - 2 * number) / 7)
-    picture = np.stack([red, green, 0 * x + number % 200], 2).astype(np.uint8)
-    block = _block(height, width)
+    blue = np.full_like(x, number % 200)
+    picture = np.stack([red, green, blue], 2).astype(np.uint8)
     bits = [number >> i & 1 for i in range(BITS)]
-    bits += [sum(bits) % 2, 1 - sum(bits) % 2]
-    code = np.kron(np.reshape(bits, (ROWS, COLUMNS)), np.ones((block, block)))
+    parity = sum(bits) % 2
+    block = _block(height, width)
+    code = np.kron(np.reshape([*bits, parity, 1 - parity], (ROWS, COLUMNS)), np.ones((block, block)))
     picture[: ROWS * block, : COLUMNS * block] = 255 * code[..., None]
     return picture
 
 
 def read_numbers(frames: torch.Tensor) -> list[int]:
-    """uint8 RGB [N, 3, H, W] -> the numbers stamped into them; UNREADABLE where a block is grey or the parity wrong."""
+    """uint8 RGB [N, 3, H, W] -> the numbers in the pictures; UNREADABLE if a block is grey or the parity is wrong."""
     block = _block(*frames.shape[-2:])
     grey = frames[..., : ROWS * block, : COLUMNS * block].float().mean(1)  # [N, rows, columns]
-    margin = block // 4  # edges are blurred by coding
+    margin = block // 4  # coding blurs the blocks' edges
     cells = grey.unflatten(1, (ROWS, block)).unflatten(3, (COLUMNS, block))[:, :, margin:-margin, :, margin:-margin]
     levels = cells.mean((2, 4)).flatten(1)  # [N, 12]
-    sure = ((levels < 64) | (levels > 192)).all(1)
+    valid = ((levels < 64) | (levels > 192)).all(1)
     bits = (levels > 128).long()
     parity = bits[:, :BITS].sum(1) % 2
-    sure &= (bits[:, BITS] == parity) & (bits[:, BITS + 1] == 1 - parity)
+    valid &= (bits[:, BITS] == parity) & (bits[:, BITS + 1] == 1 - parity)
     numbers = (bits[:, :BITS] << torch.arange(BITS)).sum(1)
-    return torch.where(sure, numbers, UNREADABLE).tolist()
+    return torch.where(valid, numbers, UNREADABLE).tolist()
 
 
 def _block(height: int, width: int) -> int:
