@@ -146,10 +146,8 @@ def _run_epoch(training: Training, train_loader: DataLoader, val_loader: DataLoa
             raise stopped(training, stop.signal)
 
     label = f"epoch {number}/{training.recipe.epochs}, validation"
-    precision = training.numerics["precision"]
-    val_metrics = validate(
-        training.tested, val_loader, training.process, precision, label, after_batch, quiet=not training.prints
-    )
+    precision, quiet = training.numerics["precision"], not training.prints
+    val_metrics = validate(training.tested, val_loader, training.process, precision, label, after_batch, quiet)
     row = {
         "epoch": number,
         "clips": training.clips,
