@@ -16,7 +16,10 @@ class DataError(ValueError):
 
 
 class LaunchError(RuntimeError):
-    """Processes that cannot be started, or of which one failed; the message begins with the first failure."""
+    """Processes that cannot be started, or of which one failed.
+
+    The message is one line about the first failure; a note holds its traceback.
+    """
 
 
 class Stopped(KeyboardInterrupt):
