@@ -163,10 +163,10 @@ def save(run_dir: Path, state: dict, best: bool = False) -> None:
     for name in (METRICS, SKIPPED):
         _sync(run_dir / name)  # what the checkpoint builds on is on the disk before it
     if best:
-        checkpoint.save(run_dir / BEST, state)
+        checkpoint.write(run_dir / BEST, state)
     if (run_dir / LAST).exists():
         _copy(run_dir / LAST, run_dir / PREVIOUS)
-    checkpoint.save(run_dir / LAST, state)
+    checkpoint.write(run_dir / LAST, state)
 
 
 def _copy(source: Path, target: Path) -> None:

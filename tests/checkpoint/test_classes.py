@@ -64,7 +64,7 @@ def test_the_other_published_label_files_are_sorted(recipe, count):
     check_published_order(recipe, names[:7][::-1])  # a data set of one's own has the order it has
 
 
-def test_names_in_the_file_come_before_any_rule():
+def test_names_in_the_file_take_precedence():
     names = tuple(random.Random(0).sample(LISTED, 174))
     assert classifier_names(file_of(names, "sorted"), V1, LISTED) == names
     with pytest.raises(CheckpointError, match=r"file.pth.*other classes.*Humming"):

@@ -10,6 +10,8 @@ from tanet.errors import CheckpointError
 from tanet.runtime import sha256
 from tanet.share import pack
 
+pytestmark = pytest.mark.slow  # packs a trained run
+
 
 @pytest.fixture(scope="module")
 def tested_run(tmp_path_factory, trained_run, something_root):
