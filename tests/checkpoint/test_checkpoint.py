@@ -51,8 +51,9 @@ def test_a_written_checkpoint_is_read_back(stored):
     assert equal(model.state_dict(), network().state_dict())
     assert (loaded.layout, loaded.copied, loaded.kept, loaded.unused) == ("tanet", len(model.state_dict()), (), ())
     assert str(loaded).endswith("tensors copied, all of the file's, all of the network's")
-    found = checkpoint.read(stored)
-    assert found.recipe == RECIPE and found.class_names == tuple(NAMES) and found.rest["history"] == [{"epoch": 1}]
+    content = checkpoint.read(stored)
+    assert content.recipe == RECIPE and content.class_names == tuple(NAMES)
+    assert content.rest["history"] == [{"epoch": 1}]
 
 
 def test_optimizer_state_survives(tmp_path):
@@ -120,12 +121,12 @@ def test_every_layout_is_read_bare_and_wrapped(tmp_path, layout, prefix, wrap):
     theirs = weights if layout == "tanet" else layouts.from_ours(weights, layout)
     theirs = {prefix + key.removeprefix("module."): value for key, value in theirs.items()}
     torch.save(wrap(theirs), tmp_path / "a.pth")
-    found = checkpoint.read(tmp_path / "a.pth")
-    assert found.layout == layout and equal(found.weights, weights)
-    assert (found.arch, found.num_frames, found.num_classes) == ("tanet_tiny", 8, 8)
-    assert found.class_names is None and found.recipe is None
-    assert found.style == ("official" if layout == "official" else "mmaction2")
-    assert found.class_order == ("sorted" if layout == "official" else "listed")
+    content = checkpoint.read(tmp_path / "a.pth")
+    assert content.layout == layout and equal(content.weights, weights)
+    assert (content.arch, content.num_frames, content.num_classes) == ("tanet_tiny", 8, 8)
+    assert content.class_names is None and content.recipe is None
+    assert content.style == ("official" if layout == "official" else "mmaction2")
+    assert content.class_order == ("sorted" if layout == "official" else "listed")
 
 
 def test_bare_safetensors_are_read(tmp_path):
@@ -308,8 +309,8 @@ def published(arch="tanet50", layout="mmaction2", classes=174, frames=8, tempora
 def test_the_recipe_follows_from_the_weights_and_the_style_from_the_layout():
     for layout in ("mmaction2", "official"):
         for frames, name in ((8, "k400_8f"), (16, "k400_16f")):
-            found = checkpoint.recipe_of(published(layout=layout, classes=400, frames=frames))
-            assert (found.name, found.style, found.param_groups) == (name, layout, layout)
+            recipe = checkpoint.recipe_of(published(layout=layout, classes=400, frames=frames))
+            assert (recipe.name, recipe.style, recipe.param_groups) == (name, layout, layout)
 
 
 def test_which_something_something_follows_from_the_data_or_is_asked_for():
@@ -334,7 +335,6 @@ def test_a_network_that_fits_no_recipe_is_described():
 
 
 def test_the_recipe_in_the_file_takes_precedence(stored):
-    found = checkpoint.read(stored)
-    official = dataclasses.replace(found, recipe=dataclasses.replace(RECIPE, style="official"))
+    official = dataclasses.replace(checkpoint.read(stored), recipe=dataclasses.replace(RECIPE, style="official"))
     assert checkpoint.recipe_of(official).style == "official"
     assert checkpoint.recipe_of(official, RECIPE).style == "official"  # the style belongs to the weights

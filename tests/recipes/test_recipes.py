@@ -258,9 +258,9 @@ def test_defaults_are_checked_as_well_as_given_values():
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_every_field_of_every_preset_has_a_source(name):
-    found = recipes.sources(name)
-    assert list(found) == [field.name for field in dataclasses.fields(Recipe)]
-    for field, text in found.items():
+    texts = recipes.sources(name)
+    assert list(texts) == [field.name for field in dataclasses.fields(Recipe)]
+    for field, text in texts.items():
         origin, _, reason = text.partition(": ")
         assert origin.split(",")[0] in recipes.ORIGINS and reason, field
 
