@@ -126,25 +126,32 @@ def from_json(text: str) -> Recipe:
     return from_dict(values)
 
 
-# Problems that pydantic words for readers of its documentation, in this project's words.
-_WANTED = {"tuple_type": "be a list", "too_short": "have at least one value"}
+# pydantic's wording is plain enough for most problems; these are shorter here.
+_WANTED = {
+    "bool_type": "be bool",
+    "float_type": "be float",
+    "int_type": "be int",
+    "string_type": "be str",
+    "too_short": "have at least one value",
+    "tuple_type": "be a list",
+}
 
 
 def _explain(error: pydantic.ValidationError) -> str:
     """One plain line for the unknown fields, one for the missing ones, and one for each field with a wrong value."""
     unknown, missing, wrong = [], [], {}
     for problem in error.errors():
-        kind, field_name = problem["type"], next(iter(problem["loc"]), "")
-        if kind == "unexpected_keyword_argument":
+        if problem["type"] == "value_error":  # from __post_init__, in plain words already
+            return str(problem["ctx"]["error"])
+        field_name, *item = problem["loc"]
+        if problem["type"] == "unexpected_keyword_argument":
             unknown.append(field_name)
-        elif kind == "missing":
+        elif problem["type"] == "missing":
             missing.append(field_name)
-        elif kind == "value_error":  # from __post_init__, in plain words already
-            wrong[field_name] = str(problem["ctx"]["error"])
-        else:
-            wanted = _WANTED.get(kind, problem["msg"].removeprefix("Input should "))
-            # The first problem of a field explains the others.
-            wrong.setdefault(field_name, f"recipe field {field_name} must {wanted}, got {problem['input']!r}")
+        elif field_name not in wrong:  # the first problem of a field explains the others
+            wanted = _WANTED.get(problem["type"], problem["msg"].removeprefix("Input should "))
+            position = f"[{item[0]}]" if item else ""
+            wrong[field_name] = f"recipe field {field_name}{position} must {wanted}, got {problem['input']!r}"
     lines = []
     if unknown:
         names = ", ".join(field.name for field in dataclasses.fields(Recipe))
