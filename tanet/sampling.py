@@ -1,4 +1,4 @@
-"""`tanet.data.sampling` by its short name: which frames of a video make a clip."""
+"""The functions that choose the frames of a clip, by the short name `tanet.sampling`; tanet.data has them."""
 
 from tanet.data import (
     dense_center,

@@ -1,6 +1,6 @@
-"""A run in one folder to share: weights, recipe, metrics, result pages, and a model card that holds what was measured.
+"""A run as one folder to share: weights, recipe, metrics, result pages, and a model card with what was measured.
 
-python -m tanet.checkpoint pack RUN_DIR FOLDER [--which best]
+The command is `tanet checkpoint pack RUN_DIR FOLDER [--which best]`.
 """
 
 import dataclasses
@@ -12,25 +12,26 @@ from pathlib import Path
 from tanet import checkpoint, recipes
 from tanet.checkpoint import Checkpoint, convert
 from tanet.evaluate import result_page
+from tanet.recipes import Recipe
 from tanet.runtime import sha256, write_text
 
 WEIGHTS = "model.safetensors"
 
 
 def pack(run_dir: str | os.PathLike, folder: str | os.PathLike, which: str = "last") -> list[str]:
-    """Fills `folder`, which must be new, from the run in `run_dir`; returns what should be said about it, line by line.
+    """Fills `folder`, which must not exist yet, from the run in `run_dir`; returns a report, line by line.
 
-    model.safetensors (`which` checkpoint: "last" or "best"), recipe.json, metrics.jsonl, the page of every result*.json of
-    the run that tested that very checkpoint, README.md. Raises FileNotFoundError, FileExistsError or
-    CheckpointError.
+    The folder gets model.safetensors (`which` checkpoint: "last" or "best"), recipe.json, metrics.jsonl, README.md, and
+    the page of every result*.json of the run that tested this very checkpoint. It appears whole or not at all. Raises
+    FileNotFoundError, FileExistsError or CheckpointError.
     """
     run_dir, folder = Path(run_dir), Path(folder)
     if which not in ("last", "best"):
         raise ValueError(f"which must be last or best, got {which!r}")
     stored = checkpoint.read(run_dir / "checkpoints" / f"{which}.pth")
     if folder.exists():
-        raise FileExistsError(f"{folder} is there already; name a folder to be made")
-    results, others = _results(run_dir, sha256(stored.path))
+        raise FileExistsError(f"{folder} is there already; name a new folder")
+    results, other_results = _results(run_dir, sha256(stored.path))
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -44,20 +45,31 @@ def pack(run_dir: str | os.PathLike, folder: str | os.PathLike, which: str = "la
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    said = [f"{folder}: {len(results)} result(s)" + ("" if results else "; the card says that it was not tested")]
-    return said + [f"{path}: left out, it tested another checkpoint than {stored.path.name}" for path in others]
+    report = f"{folder}: {len(results)} result(s)"
+    if not results:
+        report += "; the card says that it was not tested"
+    left_out = [f"{path}: left out, it tested another checkpoint than {stored.path.name}" for path in other_results]
+    return [report, *left_out]
 
 
 def _results(run_dir: Path, digest: str) -> tuple[dict[Path, dict], list[Path]]:
-    """Results of the checkpoint with this SHA-256, by file, and the files of those of another."""
-    found = {path: json.loads(path.read_text()) for path in sorted(run_dir.glob("result*.json"))}
-    own = {path: result for path, result in found.items() if result["sha256"] == digest}
-    return own, [path for path in found if path not in own]
+    """The results of the checkpoint with this SHA-256, by file, and the files of other checkpoints' results."""
+    results, other_results = {}, []
+    for path in sorted(run_dir.glob("result*.json")):
+        result = json.loads(path.read_text())
+        if result["sha256"] == digest:
+            results[path] = result
+        else:
+            other_results.append(path)
+    return results, other_results
 
 
 def model_card(stored: Checkpoint, results: list[dict], digest: str) -> str:
     """README.md of a shared folder; `digest` is the SHA-256 of its weights."""
     recipe = stored.recipe
+    measured = [result_page(result).replace("## ", "### ", 1) for result in results]
+    if not results:
+        measured = ["Not run: this checkpoint was not tested by any protocol."]
     parts = [
         "---\nlibrary_name: tanet\npipeline_tag: video-classification\ntags: [video-classification, tam, tanet]\n---",
         f"# {recipe.arch}, recipe {recipe.name}",
@@ -66,17 +78,17 @@ def model_card(stored: Checkpoint, results: list[dict], digest: str) -> str:
         "## Use",
         _USE,
         "## Measured",
-        *(result_page(result).replace("## ", "### ", 1) for result in results),
-        *([] if results else ["Not run: this checkpoint was not tested by any protocol."]),
+        *measured,
         "## Training",
         "\n".join(f"- {line}" for line in _training(stored)),
         "## Files",
         f"- `{WEIGHTS}`: sha256 {digest}\n- `recipe.json`: every setting of the training\n"
         "- `metrics.jsonl`: a line every few steps and every epoch\n- `result*.md`: the tables above",
         "## Licence",
-        "The weights come from the data named above, whose terms apply to them; whoever shares this folder adds the licence.",
+        "The weights come from the data named above, whose terms apply to them. Add the licence before you share this "
+        "folder.",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 TEMPORAL = {
@@ -91,30 +103,37 @@ model, recipe, class_names = load_model("{WEIGHTS}")  # in eval mode, on the CPU
 # logits = model(clips)  for uint8 RGB clips [N, T, 3, H, W], T = recipe.num_frames
 ```
 
-`python -m tanet.evaluate {WEIGHTS} --data-root DATA` tests it again."""
+`tanet evaluate {WEIGHTS} --data-root DATA` tests it again."""
 
 
 def _training(stored: Checkpoint) -> list[str]:
-    recipe, rest = stored.recipe, stored.rest
-    history, data = rest["history"], rest["data"]
+    """How the checkpoint was trained: data, extent, changes of the recipe, and the last epoch's figures."""
+    recipe, history, data = stored.recipe, stored.rest["history"], stored.rest["data"]
     lines = [
         f"Data: {recipe.dataset}, {data['train']['videos']} training and {data['val']['videos']} validation videos "
         f"(sha256 of the lists {data['train']['sha256'][:16]}..., {data['val']['sha256'][:16]}...).",
-        f"{len(history)} of {recipe.epochs} epochs, {len(rest['sums'])} process(es) of {recipe.clips_per_process} clips "
-        f"x {recipe.accumulation}, {rest['numerics']['precision']}, started from {Path(recipe.init).name}, seed {recipe.seed}.",
+        f"{len(history)} of {recipe.epochs} epochs, {len(stored.rest['sums'])} process(es) of "
+        f"{recipe.clips_per_process} clips x {recipe.accumulation}, {stored.rest['numerics']['precision']}, started "
+        f"from {Path(recipe.init).name}, seed {recipe.seed}.",
+        _changes(recipe),
     ]
-    standard = dataclasses.asdict(recipes.get(recipe.name)) if recipe.name in recipes.RECIPES else {}
-    changes = [
-        f"{name} = {value} (recipe: {standard[name]})"
-        for name, value in dataclasses.asdict(recipe).items()
-        if standard and value != standard[name]
-    ]
-    lines.append(
-        f"CHANGED from the recipe: {'; '.join(changes)}." if changes else "No field of the recipe was changed."
-    )
     if history:
         last = history[-1]
         lines.append(
-            f"At the end: training loss {last['loss']:.3f}, validation top-1 {last['val_top1']:.2f}% (one centred clip)."
+            f"At the end: training loss {last['loss']:.3f}, validation top-1 {last['val_top1']:.2f}% (one centred "
+            "clip)."
         )
     return lines
+
+
+def _changes(recipe: Recipe) -> str:
+    """The fields that differ from the preset of the recipe's name."""
+    changes = []
+    if recipe.name in recipes.RECIPES:
+        preset = dataclasses.asdict(recipes.get(recipe.name))
+        for name, value in dataclasses.asdict(recipe).items():
+            if value != preset[name]:
+                changes.append(f"{name} = {value} (recipe: {preset[name]})")
+    if not changes:
+        return "No field of the recipe was changed."
+    return f"CHANGED from the recipe: {'; '.join(changes)}."

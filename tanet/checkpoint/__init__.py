@@ -2,7 +2,8 @@
 
 formats     files of torch.save and safetensors, read without running code from them
 layouts     other code bases' names of the same weights
-checkpoint  Checkpoint: what a file holds, and which recipe and class order belong to it
+checkpoint  Checkpoint: the content of a file, and the recipe that belongs to it
+classes     the order of a classifier's classes
 conversion  a checkpoint described, and written in another layout
 """
 
@@ -11,14 +12,13 @@ from tanet.checkpoint.checkpoint import (
     FORMAT,
     Checkpoint,
     Loaded,
-    check_published_order,
-    classifier_names,
     load_model,
     load_weights,
     read,
     recipe_of,
-    save,
+    write,
 )
+from tanet.checkpoint.classes import check_published_order, classifier_names
 from tanet.checkpoint.conversion import CLASS_ORDERS, convert, describe
 from tanet.checkpoint.formats import read_file, write_safetensors
 from tanet.checkpoint.layouts import from_ours
@@ -39,6 +39,6 @@ __all__ = [
     "read",
     "read_file",
     "recipe_of",
-    "save",
+    "write",
     "write_safetensors",
 ]

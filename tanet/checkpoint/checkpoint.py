@@ -1,19 +1,12 @@
 """Checkpoints: ours and those published by others, read without running code from them, written whole or not at all.
 
-    python -m tanet.checkpoint inspect FILE
-    python -m tanet.checkpoint convert FILE OUT.safetensors [--to mmaction2|official]
-    python -m tanet.checkpoint pack RUN_DIR FOLDER
-
-`read` recognises the layouts of tanet.checkpoint.layouts by their keys. What a file does not say itself follows from its layout:
-whose style of testing it wants, and in which order its classifier has the classes.
+`read` recognises the layouts of tanet.checkpoint.layouts by their keys. What a file does not say itself follows from
+its layout: the style that it is tested in, and the order of its classifier's classes.
 """
 
-import dataclasses
 import json
 import os
-import re
-from dataclasses import dataclass, field
-from hashlib import sha256
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -21,7 +14,7 @@ import torch
 from tanet import recipes
 from tanet.checkpoint import layouts
 from tanet.checkpoint.formats import read_file
-from tanet.errors import CheckpointError, DataError
+from tanet.errors import CheckpointError
 from tanet.model import DEPTHS, TANet, build, count_classes, count_frames, load_state
 from tanet.recipes import Recipe
 from tanet.runtime import atomic_write
@@ -31,16 +24,16 @@ FORMAT = "tanet-1"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds, its weights by this package's names."""
+    """The content of a file, with its weights by this package's names."""
 
     path: Path
     layout: str  # one of tanet.checkpoint.layouts.LAYOUTS
     weights: dict[str, torch.Tensor] = field(repr=False)
     recipe: Recipe | None = None
-    class_names: tuple[str, ...] | None = None  # in the order of the classifier, where the file says it
+    class_names: tuple[str, ...] | None = None  # in the order of the classifier; None if the file does not name them
     class_order: str = "listed"  # the classifier's: "listed" as in the data's label file, or "sorted" by name
     source: str = ""  # where the weights come from, for files converted from others
-    rest: dict = field(default_factory=dict, repr=False)  # whatever else it holds: optimizer, epoch, ...
+    rest: dict = field(default_factory=dict, repr=False)  # everything else in the file: optimizer, epoch, ...
 
     @property
     def arch(self) -> str | None:
@@ -48,93 +41,105 @@ class Checkpoint:
         blocks = {tuple(key.split(".")[:2]) for key in self.weights if key.startswith("layer")}
         stages = sorted({stage for stage, _ in blocks})
         depths = tuple(sum(stage == block[0] for block in blocks) for stage in stages)
-        return next((arch for arch, known in DEPTHS.items() if known == depths), None)
+        return next((arch for arch, arch_depths in DEPTHS.items() if arch_depths == depths), None)
 
     @property
     def num_classes(self) -> int | None:
+        """The size of the classifier; None if there is none."""
         return count_classes(self.weights)
 
     @property
     def num_frames(self) -> int | None:
+        """The frames that TAM is built for; None without TAM."""
         return count_frames(self.weights)
 
     @property
     def style(self) -> str:
-        """Whose way of testing belongs to these weights."""
-        return self.recipe.style if self.recipe else "official" if self.layout == "official" else "mmaction2"
+        """The style of testing that belongs to these weights."""
+        if self.recipe:
+            return self.recipe.style
+        return "official" if self.layout == "official" else "mmaction2"
 
     def reordered(self, class_names: tuple[str, ...], class_order: str) -> "Checkpoint":
         """The same network with its classifier's rows in the order of `class_names`, a permutation of its own."""
         rows = torch.tensor([self.class_names.index(name) for name in class_names])
-        classifier = {key: value[rows] for key, value in self.weights.items() if key.startswith("fc.")}
-        return dataclasses.replace(
-            self, weights=self.weights | classifier, class_names=class_names, class_order=class_order
-        )
+        weights = dict(self.weights)
+        for key in weights:
+            if key.startswith("fc."):
+                weights[key] = weights[key][rows]
+        return replace(self, weights=weights, class_names=class_names, class_order=class_order)
 
 
 def read(path: str | os.PathLike) -> Checkpoint:
     """Any file in one of the layouts, on the CPU. Raises FileNotFoundError or CheckpointError; runs no code from it."""
     path = Path(path)
     content, metadata = read_file(path)
-    own = content.get("format") == FORMAT or metadata.get("format") == FORMAT
+    is_ours = FORMAT in (content.get("format"), metadata.get("format"))
     weights, rest = _split(content, path)
-    layout = "tanet" if own else layouts.recognise(weights)
+    layout = "tanet" if is_ours else layouts.recognise(weights)
     if layout is None:
         listed = ", ".join(sorted(weights)[:4])
         raise CheckpointError(f"{path}: weights of another kind of network ({listed}, ...)")
+    if not metadata:  # not safetensors; files that `convert` writes for other code bases have them under "tanet"
+        metadata = rest.pop("tanet", None) or (rest if is_ours else {})
     try:
         weights = layouts.to_ours(weights, layout)
-        said = _metadata(metadata or rest.pop("tanet", None) or (rest if own else {}))
+        fields = _metadata_fields(metadata)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    order = "sorted" if layout == "official" else "listed"
-    stored = Checkpoint(path, layout, weights, **{"class_order": order} | said, rest=rest)
+    fields.setdefault("class_order", "sorted" if layout == "official" else "listed")
+    stored = Checkpoint(path=path, layout=layout, weights=weights, rest=rest, **fields)
     names = stored.class_names
     if names is not None and stored.num_classes not in (None, len(names)):
         raise CheckpointError(f"{path}: names {len(names)} classes, its classifier has {stored.num_classes}")
-    if layout == "official" and names is not None:  # written by `convert`, with its rows sorted: back to our order
-        return dataclasses.replace(stored, class_names=tuple(sorted(names))).reordered(names, stored.class_order)
+    if layout == "official" and names is not None:  # `convert` wrote it with sorted rows: back to our order
+        return replace(stored, class_names=tuple(sorted(names))).reordered(names, stored.class_order)
     return stored
 
 
 def _split(content: dict, path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """The weights of a file, and what else is in it."""
+    """The weights of a file, and everything else in it."""
+    weights, rest = content, {}
     for key in ("model", "state_dict"):
         if isinstance(content.get(key), dict):
-            weights, rest = content[key], {name: value for name, value in content.items() if name != key}
+            weights = content[key]
+            rest = {name: value for name, value in content.items() if name != key}
             break
-    else:
-        weights, rest = content, {}
-    if not weights or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in weights.items()):
-        optimizer = {"optimizer", "param_groups"} & content.keys()
-        what = "an optimizer's state" if optimizer else "no weights"
-        raise CheckpointError(
-            f"{path}: holds {what} and no network (its keys: {', '.join(map(str, list(content)[:6]))})"
-        )
-    return weights, rest
+    if weights and all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()):
+        return weights, rest
+    has_optimizer = "optimizer" in content or "param_groups" in content
+    contained = "an optimizer's state" if has_optimizer else "no weights"
+    keys = ", ".join(map(str, list(content)[:6]))
+    raise CheckpointError(f"{path}: holds {contained} and no network (its keys: {keys})")
 
 
-def _metadata(said: dict) -> dict:
+def _metadata_fields(metadata: dict) -> dict:
     """Fields of a Checkpoint from a file's metadata, checked; a safetensors header has strings only."""
-    if not isinstance(said, dict):
-        raise ValueError(f"its metadata are no table but {type(said).__name__}")
-    found = {key: said[key] for key in ("class_order", "source") if key in said}
-    if said.get("recipe") is not None:
-        found["recipe"] = recipes.from_json(said["recipe"])
-    if said.get("class_names") is not None:
-        names = said["class_names"]
-        names = json.loads(names) if isinstance(names, str) else names
-        if not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
+    if not isinstance(metadata, dict):
+        raise ValueError(f"its metadata must be a dict, got {type(metadata).__name__}")
+    fields = {key: metadata[key] for key in ("class_order", "source") if key in metadata}
+    if metadata.get("recipe") is not None:
+        if not isinstance(metadata["recipe"], str):
+            raise ValueError(f"its recipe must be JSON text, got {type(metadata['recipe']).__name__}")
+        fields["recipe"] = recipes.from_json(metadata["recipe"])
+    if metadata.get("class_names") is not None:
+        names = metadata["class_names"]
+        if isinstance(names, str):
+            names = json.loads(names)
+        are_names = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+        if not are_names or len(set(names)) != len(names):
             raise ValueError("its class_names are not a list of different names")
-        found["class_names"] = tuple(names)
-    if found.get("class_order", "listed") not in ("listed", "sorted") or not isinstance(found.get("source", ""), str):
-        raise ValueError(f"its class_order is {found.get('class_order')!r}, its source {found.get('source')!r}")
-    return found
+        fields["class_names"] = tuple(names)
+    if fields.get("class_order", "listed") not in ("listed", "sorted"):
+        raise ValueError(f"its class_order must be listed or sorted, got {fields['class_order']!r}")
+    if not isinstance(fields.get("source", ""), str):
+        raise ValueError(f"its source must be a text, got {fields['source']!r}")
+    return fields
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What `load_weights` did."""
+    """The outcome of `load_weights`."""
 
     layout: str
     copied: int  # tensors
@@ -148,30 +153,32 @@ class Loaded:
 
 
 def load_weights(model: TANet, source: str | os.PathLike | Checkpoint, classifier: bool = True) -> Loaded:
-    """Copies a checkpoint's weights, in any layout of tanet.checkpoint.layouts, into `model`; says what matched.
+    """Copies a checkpoint's weights, in any layout of tanet.checkpoint.layouts, into `model`; reports what matched.
 
-    Every key must be there with its shape; otherwise CheckpointError lists what is not, and the model is untouched. Left
-    as they are: with `classifier=False`, to go on with other classes, the classifier; of a torchvision ResNet TAM, and the
-    classifier if it does not fit.
+    Every key must be present with its shape. Otherwise CheckpointError lists the keys that differ, and the model is
+    untouched. With `classifier=False` the model keeps its own classifier, to go on with other classes. With the weights
+    of a torchvision ResNet it keeps its own TAM, and its own classifier if the file's has another size.
     """
     stored = source if isinstance(source, Checkpoint) else read(source)
-    keep = () if classifier else ("fc",)
+    kept_parts = () if classifier else ("fc",)
     if stored.layout == "resnet":
-        keep = ("temporal",) if classifier and stored.num_classes == model.num_classes else ("temporal", "fc")
-    unused = tuple(key for key in stored.weights if key.split(".")[0] in keep)
+        classifier_fits = stored.num_classes == model.num_classes
+        kept_parts = ("temporal",) if classifier and classifier_fits else ("temporal", "fc")
+    unused = tuple(key for key in stored.weights if key.split(".")[0] in kept_parts)
+    weights = {key: value for key, value in stored.weights.items() if key not in unused}
     try:
-        kept = load_state(model, {key: stored.weights[key] for key in stored.weights if key not in unused}, keep)
+        kept = load_state(model, weights, kept_parts)
     except ValueError as error:
         raise CheckpointError(f"{stored.path}: {error}") from error
-    return Loaded(stored.layout, len(stored.weights) - len(unused), tuple(kept), unused)
+    return Loaded(layout=stored.layout, copied=len(weights), kept=tuple(kept), unused=unused)
 
 
 def load_model(
     source: str | os.PathLike | Checkpoint, recipe: Recipe | None = None
 ) -> tuple[TANet, Recipe, tuple[str, ...] | None]:
-    """The network of a checkpoint, ready for testing, its recipe, and its class names in index order, None if unknown.
+    """The network of a checkpoint in eval mode, its recipe, and its class names in index order, None if unknown.
 
-    `recipe` is needed where the file does not say its own and its sizes fit several, or none.
+    `recipe` is needed where the file does not name its own and its sizes fit several recipes, or none.
     """
     stored = source if isinstance(source, Checkpoint) else read(source)
     recipe = recipe_of(stored, recipe)
@@ -181,10 +188,10 @@ def load_model(
 
 
 def recipe_of(stored: Checkpoint, given: Recipe | None = None, datasets: tuple[str, ...] | None = None) -> Recipe:
-    """The recipe that a checkpoint is tested by, in the style that belongs to its weights.
+    """The recipe to test a checkpoint by, in the style that belongs to its weights.
 
-    `given`, or the file's own, or the one whose network this is; `datasets` narrows these. CheckpointError if none or
-    several fit.
+    The recipe is `given`, or the file's own, or the only preset with this network; `datasets` narrows the presets.
+    CheckpointError if none or several fit.
     """
     if given is not None:
         return recipes.in_style(given, stored.style)
@@ -194,59 +201,23 @@ def recipe_of(stored: Checkpoint, given: Recipe | None = None, datasets: tuple[s
         raise CheckpointError(
             f"{stored.path}: the weights of an image network; they can start a training, not be tested"
         )
-    found = [
+    matches = [
         recipe
         for recipe in map(recipes.get, recipes.RECIPES)
         if (recipe.arch, recipe.num_classes, recipe.num_frames) == (stored.arch, stored.num_classes, stored.num_frames)
         and (datasets is None or recipe.dataset in datasets)
     ]
-    if len(found) == 1:
-        return recipes.in_style(found[0], stored.style)
+    if len(matches) == 1:
+        return recipes.in_style(matches[0], stored.style)
     frames = f"{stored.num_frames} frames" if stored.num_frames else "no TAM (the weights of TSN and TSM look alike)"
-    names = ", ".join(recipe.name for recipe in found) or "none"
+    names = ", ".join(recipe.name for recipe in matches) or "none"
     raise CheckpointError(
-        f"{stored.path}: {stored.arch or 'another ResNet'}, {stored.num_classes} classes, {frames}. Recipes that fit: {names}; "
-        "say which to use with recipe= (--recipe on a command line)"
+        f"{stored.path}: {stored.arch or 'another ResNet'}, {stored.num_classes} classes, {frames}. Recipes that fit: "
+        f"{names}; say which to use with recipe= (--recipe on a command line)"
     )
 
 
-def save(path: str | os.PathLike, state: dict) -> None:
-    """Writes a training's `state` (tensors and plain values) so that `path` is never half-written."""
+def write(path: str | os.PathLike, state: dict) -> None:
+    """Writes a training's `state` (tensors and plain values) to `path`, whole or not at all."""
     with atomic_write(path) as file:
-        torch.save({"format": FORMAT} | state, file)
-
-
-# Of Something-Something V1's label file as published: SHA-256 of its names' letters, one name a line.
-SSV1_DIGEST = "e37a01119c26c3ee9a59c87926b9d952cca4a8c9c60bb1c8634b126b3803dbfe"
-
-
-def classifier_names(stored: Checkpoint, recipe: Recipe, listed: tuple[str, ...]) -> tuple[str, ...]:
-    """The class names in the order of a checkpoint's classifier; `listed`: those of the data's label file, in its order.
-
-    From the checkpoint if it holds them. Otherwise by its layout's habit; then the label file of a published data set
-    must be in the published order, or DataError says that it is not.
-    """
-    if stored.class_names is not None:
-        if set(stored.class_names) != set(listed):
-            strange = sorted(set(stored.class_names) ^ set(listed))[:3]
-            raise CheckpointError(
-                f"{stored.path}: was trained on other classes than the data have ({', '.join(strange)}, ...)"
-            )
-        return stored.class_names
-    if stored.class_order == "sorted":
-        return tuple(sorted(listed))
-    check_published_order(recipe, listed)
-    return listed
-
-
-def check_published_order(recipe: Recipe, listed: tuple[str, ...]) -> None:
-    """DataError if `listed`, the classes of a published data set, are not in the order of its published label file."""
-    if recipe.dataset == "something_v1" and len(listed) == 174:
-        letters = "\n".join(re.sub("[^a-z]", "", name.lower()) for name in listed)  # quotes and brackets come and go
-        if sha256(letters.encode()).hexdigest() != SSV1_DIGEST:
-            raise DataError(
-                "the label file of Something-Something V1 is not the published one, by whose order this checkpoint's classes "
-                "are numbered: the names or their order differ; restore the original file"
-            )
-    elif len(listed) == {"kinetics": 400, "something_v2": 174}.get(recipe.dataset) and list(listed) != sorted(listed):
-        raise DataError(f"the label file of {recipe.dataset} is not in its published order, which is sorted; sort it")
+        torch.save({"format": FORMAT, **state}, file)

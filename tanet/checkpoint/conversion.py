@@ -1,14 +1,16 @@
-"""Looking into a checkpoint, and writing it in another layout; the commands of `python -m tanet.checkpoint`."""
+"""A checkpoint described, and written in another layout: the work of `tanet checkpoint inspect` and `convert`."""
 
 import dataclasses
 import json
 import os
 import re
+from pathlib import Path
 
 import torch
 
 from tanet.checkpoint import layouts
-from tanet.checkpoint.checkpoint import FORMAT, Checkpoint, classifier_names, load_model, read
+from tanet.checkpoint.checkpoint import FORMAT, Checkpoint, load_model, read
+from tanet.checkpoint.classes import classifier_names
 from tanet.checkpoint.formats import write_safetensors
 from tanet.errors import CheckpointError
 from tanet.recipes import Recipe
@@ -26,35 +28,36 @@ def convert(
     recipe: Recipe | None = None,
     listed: tuple[str, ...] | None = None,
 ) -> Checkpoint:
-    """Writes a checkpoint to `target` in another layout; returns what was written, read back.
+    """Writes a checkpoint to `target` in another layout; returns the written file, read back.
 
     "tanet": safetensors with the metadata that testing needs. "mmaction2", "official": a file that their code loads,
-    the classifier's rows in the order their code expects. `recipe` is needed where the file fits several, `listed`, the
-    class names in the order of the data's label file, where the file does not name them and rows must be moved.
+    the classifier's rows in the order that their code expects. `recipe` is needed where the file fits several recipes.
+    `listed`, the class names in the order of the data's label file, is needed where the file does not name its classes
+    and rows must be moved. Raises CheckpointError before anything is written.
     """
     if to not in ("tanet", *CLASS_ORDERS):
         raise ValueError(f"to must be tanet, mmaction2 or official; got {to!r}")
     stored = source if isinstance(source, Checkpoint) else read(source)
-    _, recipe, names = load_model(stored, recipe)  # so that nothing is written that does not fit its recipe
+    _, recipe, names = load_model(stored, recipe)  # raises if the weights do not fit the recipe
     if listed is not None:
         if len(listed) != recipe.num_classes:
             raise CheckpointError(
                 f"{stored.path}: {len(listed)} class names for a network of {recipe.num_classes} classes"
             )
         names = classifier_names(stored, recipe, listed)
-    said = f"{stored.path.name}, layout {stored.layout}, sha256 {sha256(stored.path)}"
-    stored = dataclasses.replace(stored, recipe=recipe, class_names=names, source=stored.source or said)
+    origin = stored.source or f"{stored.path.name}, layout {stored.layout}, sha256 {sha256(stored.path)}"
+    stored = dataclasses.replace(stored, recipe=recipe, class_names=names, source=origin)
     if to == "tanet":
         write_safetensors(target, stored.weights, header(stored))
     else:
-        _write_theirs(stored, target, to, listed)
+        _write_for_code_base(stored, target, to, listed)
     return read(target)
 
 
 def header(stored: Checkpoint) -> dict[str, str]:
-    """The metadata of a safetensors file: what testing reads, and in words, for whoever reads it without this package."""
-    recipe, names = stored.recipe, stored.class_names
-    said = {
+    """The metadata of a safetensors file: what testing reads, and in words what other readers need to know."""
+    recipe = stored.recipe
+    metadata = {
         "format": FORMAT,
         "recipe": recipe.to_json(),
         "class_order": stored.class_order,
@@ -64,44 +67,55 @@ def header(stored: Checkpoint) -> dict[str, str]:
         "resize": RESIZE[recipe.style],
         "view_averaging": AVERAGING[recipe.style],
     }
-    return said if names is None else said | {"class_names": json.dumps(names)}
+    if stored.class_names is not None:
+        metadata["class_names"] = json.dumps(stored.class_names)
+    return metadata
 
 
-def _write_theirs(stored: Checkpoint, target: str | os.PathLike, layout: str, listed: tuple[str, ...] | None):
+def _write_for_code_base(
+    stored: Checkpoint, target: str | os.PathLike, layout: str, listed: tuple[str, ...] | None
+) -> None:
+    """Writes a file that MMAction2 or the official code loads."""
     if stored.recipe.temporal != "tam":
         raise CheckpointError(f"{stored.path}: has no TAM; networks without it are not written in the {layout} layout")
-    order, names = CLASS_ORDERS[layout], stored.class_names
-    wanted = listed if layout == "mmaction2" else names and tuple(sorted(names))
-    if wanted and names:
-        theirs = stored.reordered(wanted, order)
-    elif stored.class_order == order:
-        theirs = stored
+    converted = _in_class_order_of(stored, layout, listed)
+    # `read` puts the classes of an official file back into the order that its metadata name.
+    metadata = header(stored if layout == "official" else converted)
+    state = {"state_dict": layouts.from_ours(converted.weights, layout), "tanet": metadata}
+    if layout == "mmaction2":  # their loaders look for these keys
+        state["meta"] = {}
     else:
-        raise CheckpointError(
-            f"{stored.path}: the {layout} code has its classes {order}, this file has them {stored.class_order}; say where "
-            "the data's label file is (--data-root)"
-        )
-    # The official file is read back into the order that its metadata name, see tanet.checkpoint.read.
-    said = header(stored if layout == "official" else theirs)
-    state = {"state_dict": layouts.from_ours(theirs.weights, layout), "tanet": said}
-    # What their loaders look for beside the weights.
-    arch = (stored.arch or stored.recipe.arch).replace("tanet", "resnet")
-    state |= {"meta": {}} if layout == "mmaction2" else {"epoch": stored.recipe.epochs, "arch": arch}
+        state["epoch"] = stored.recipe.epochs
+        state["arch"] = (stored.arch or stored.recipe.arch).replace("tanet", "resnet")
     with atomic_write(target) as file:
         torch.save(state, file)
 
 
+def _in_class_order_of(stored: Checkpoint, layout: str, listed: tuple[str, ...] | None) -> Checkpoint:
+    """The checkpoint with its classifier's rows in the order that a code base expects."""
+    order, names = CLASS_ORDERS[layout], stored.class_names
+    expected_names = listed
+    if layout == "official":
+        expected_names = tuple(sorted(names)) if names else None
+    if expected_names and names:
+        return stored.reordered(expected_names, order)
+    if stored.class_order == order:
+        return stored
+    raise CheckpointError(
+        f"{stored.path}: the {layout} code has its classes {order}, this file has them {stored.class_order}; say where "
+        "the data's label file is (--data-root)"
+    )
+
+
 def describe(stored: Checkpoint) -> str:
-    """What there is to know of a checkpoint, line by line."""
-    digest, named = sha256(stored.path), re.search(r"-([0-9a-f]{8})\.", stored.path.name)
-    if named:  # MMAction2 and torchvision put the first digits into the file's name
-        digest += " (as its name says)" if digest.startswith(named[1]) else f" (ITS NAME SAYS {named[1]}...)"
+    """A checkpoint's file, layout, network, classes, style and the recipe that it fits, line by line."""
     numbers = sum(value.numel() for value in stored.weights.values())
+    network = stored.arch or "a ResNet of another depth"
     lines = {
         "file": f"{stored.path.name}, {stored.path.stat().st_size / 2**20:.1f} MiB",
-        "sha256": digest,
+        "sha256": _checked_digest(stored.path),
         "layout": stored.layout,
-        "network": f"{stored.arch or 'a ResNet of another depth'}, {len(stored.weights)} tensors, {numbers / 1e6:.2f}M numbers",
+        "network": f"{network}, {len(stored.weights)} tensors, {numbers / 1e6:.2f}M numbers",
         "frames": stored.num_frames or "any: no TAM in it",
         "classes": f"{stored.num_classes or 'no classifier'}, {_order_in_words(stored)}",
         "also in it": ", ".join(map(str, stored.rest)) or "nothing",
@@ -116,6 +130,17 @@ def describe(stored: Checkpoint) -> str:
     except CheckpointError as error:
         lines["fits"] = str(error).removeprefix(f"{stored.path}: ")
     return "\n".join(f"{name:11}{text}" for name, text in lines.items())
+
+
+def _checked_digest(path: Path) -> str:
+    """The file's SHA-256, compared with the first digits that MMAction2 and torchvision put into the file's name."""
+    digest = sha256(path)
+    named = re.search(r"-([0-9a-f]{8})\.", path.name)
+    if not named:
+        return digest
+    if digest.startswith(named[1]):
+        return f"{digest} (as its name says)"
+    return f"{digest} (ITS NAME SAYS {named[1]}...)"
 
 
 def _order_in_words(stored: Checkpoint) -> str:

@@ -1,4 +1,12 @@
-"""Files of weights: torch.save and safetensors, read without running code from them."""
+"""Files of weights: torch.save and safetensors, read without running code from them.
+
+What is read: tensors; torch's Size, dtype and device; dicts, lists, tuples and sets of plain values (None, bool,
+numbers, str, bytes); numpy's numbers, which become plain ones; the text metadata of safetensors.
+
+What is never read: anything for which a name in the file would have to be imported or called, such as a pickled object,
+function or class. That includes numpy arrays, numpy strings and dates, and the objects of a training framework. Such a
+file raises CheckpointError, and nothing of it was run.
+"""
 
 import os
 import pickle
@@ -11,14 +19,14 @@ import safetensors.torch
 import torch
 
 from tanet.errors import CheckpointError
-from tanet.runtime.files import atomic_write
+from tanet.runtime import atomic_write
 
 
 def read_file(path: str | os.PathLike) -> tuple[dict, dict[str, str]]:
-    """A file of torch.save or safetensors, told apart by content -> (what it holds, safetensors metadata), on the CPU.
+    """The content of a file of torch.save or safetensors, on the CPU, and its safetensors metadata (else empty).
 
-    Of a pickle, tensors, plain values and numpy's numbers are read and nothing else. Raises FileNotFoundError or
-    CheckpointError.
+    The bytes decide which of the two it is, not the name. The top of this module lists what is read and what never is.
+    Raises FileNotFoundError, and CheckpointError if the file is damaged, is no checkpoint or holds what is never read.
     """
     path = Path(path)
     if not path.is_file():
@@ -35,22 +43,25 @@ def read_file(path: str | os.PathLike) -> tuple[dict, dict[str, str]]:
 
 
 def _is_safetensors(start: bytes) -> bool:
-    """Such a file begins with the length of its header in 8 bytes, and the header with a brace."""
+    """A safetensors file begins with the length of its header in 8 bytes, and the header begins with a brace."""
     return int.from_bytes(start[:8], "little") < 2**27 and start[8:9] == b"{"
 
 
-def _refuse_other_files(path: Path, start: bytes):
+def _refuse_other_files(path: Path, start: bytes) -> None:
+    """CheckpointError for files that are often downloaded in place of a checkpoint."""
     if not start:
         raise CheckpointError(f"{path}: empty; get the file again")
     if start.startswith(b"version https://git-lfs"):
         raise CheckpointError(f"{path}: a git-lfs pointer, not the file it stands for; fetch that with `git lfs pull`")
     if start.lstrip()[:1] == b"<":
         raise CheckpointError(
-            f"{path}: a web page, not a checkpoint: the download led to a login or confirmation page; fetch it in a browser"
+            f"{path}: a web page, not a checkpoint: the download led to a login or confirmation page; fetch the file "
+            "in a browser"
         )
 
 
 def _read_safetensors(path: Path) -> tuple[dict, dict[str, str]]:
+    """Tensors by name, and the metadata."""
     try:
         with safetensors.safe_open(path, "pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
@@ -60,7 +71,8 @@ def _read_safetensors(path: Path) -> tuple[dict, dict[str, str]]:
         ) from error
 
 
-def _read_torch(path: Path):
+def _read_torch(path: Path) -> object:
+    """Whatever torch's weights-only unpickler allows, and numpy's numbers. The unpickler refuses all other names."""
     try:
         with torch.serialization.safe_globals(_NUMPY_NUMBERS):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -69,22 +81,24 @@ def _read_torch(path: Path):
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    """The error to raise for a file that torch could not read: it holds code, or it is damaged."""
     text = str(error)
     code = re.search(r"GLOBAL (\w+\.[\w.]+)", text)
     if code:
         return CheckpointError(
-            f"{path}: holds {code[1]}, which is code and not weights; it was not run. If you trust where the file comes from, "
-            'store its weights alone: torch.save({"state_dict": torch.load(PATH, weights_only=False)["state_dict"]}, NEW_PATH)'
+            f"{path}: holds {code[1]}, which is code and not weights; it was not run. If you trust where the file "
+            "comes from, store its weights alone: "
+            'torch.save({"state_dict": torch.load(PATH, weights_only=False)["state_dict"]}, NEW_PATH)'
         )
     reason = text.rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0] or type(error).__name__
     return CheckpointError(
-        f"{path}: not weights as torch.save writes them, or damaged or cut short ({path.stat().st_size} bytes; {reason[:120]}); "
-        "get the file again"
+        f"{path}: not weights as torch.save writes them, or damaged or cut short ({path.stat().st_size} bytes; "
+        f"{reason[:120]}); get the file again"
     )
 
 
 class _NumberType:
-    """Stands in for numpy.dtype when a pickle asks for it: a number's type, and nothing else."""
+    """Replaces numpy.dtype while a pickle is read: it accepts the type of a plain number and refuses all others."""
 
     def __init__(self, code: str, align: bool = False, copy: bool = False):
         if not re.fullmatch(r"[biuf][1248]", str(code)):
@@ -96,12 +110,12 @@ class _NumberType:
             raise pickle.UnpicklingError("a numpy value written on a big-endian machine")
 
 
-def _number(kind: _NumberType, data: bytes) -> float | int | bool:
-    """Stands in for numpy's scalar constructor, which the authors' files call for their best accuracy."""
-    return np.frombuffer(data, f"<{kind.code}", 1).item()
+def _number(number_type: _NumberType, data: bytes) -> float | int | bool:
+    """Replaces numpy's scalar constructor, which the authors' files call for their best accuracy."""
+    return np.frombuffer(data, f"<{number_type.code}", 1).item()
 
 
-# Names that pickles of plain numpy numbers call, and what is called instead: numpy's own could build arbitrary objects.
+# Names that pickles of numpy's numbers call, and what is called instead: numpy's own could build arbitrary objects.
 _NUMPY_NUMBERS = [
     (_NumberType, "numpy.dtype"),
     (_number, "numpy.core.multiarray.scalar"),

@@ -1,14 +1,21 @@
 """Names of a network's weights in the checkpoints that circulate, translated to this package's and back.
 
-| layout      | a bottleneck's convolution and its BatchNorm           | TAM                             | classifier        |
-|-------------|--------------------------------------------------------|---------------------------------|-------------------|
-| "tanet"     | layer1.0.conv1.weight, layer1.0.bn1.weight             | layer1.0.temporal.local_branch  | fc                |
-| "mmaction2" | backbone.layer1.0.block.conv1.conv.weight, ...bn.weight | backbone.layer1.0.tam.L         | cls_head.fc_cls   |
-| "official"  | base_model.layer1.0.net.conv1.weight, ...net.bn1.weight | base_model.layer1.0.tam.L       | new_fc            |
-| "resnet"    | layer1.0.conv1.weight, layer1.0.bn1.weight (torchvision) | none                            | fc, ImageNet's    |
+A bottleneck's convolution and its BatchNorm:
 
-"mmaction2" is MMAction2 0.x and 1.x, which agree; "official" the authors' release. Files of either may carry "module."
-before every name.
+    tanet       layer1.0.conv1.weight                        layer1.0.bn1.weight
+    mmaction2   backbone.layer1.0.block.conv1.conv.weight    backbone.layer1.0.block.conv1.bn.weight
+    official    base_model.layer1.0.net.conv1.weight         base_model.layer1.0.net.bn1.weight
+    resnet      layer1.0.conv1.weight                        layer1.0.bn1.weight
+
+TAM's local branch, and the classifier:
+
+    tanet       layer1.0.temporal.local_branch               fc
+    mmaction2   backbone.layer1.0.tam.L                      cls_head.fc_cls
+    official    base_model.layer1.0.tam.L                    new_fc
+    resnet      none                                         fc, ImageNet's
+
+"mmaction2" is MMAction2 0.x and 1.x, which agree. "official" is the authors' release. "resnet" is torchvision's. Files
+of any layout may carry "module." before every name.
 """
 
 import re
@@ -61,7 +68,7 @@ _FROM_OURS = {
 
 
 def recognise(names: Iterable[str]) -> str | None:
-    """The layout that a file's names are in, None if it is none of these."""
+    """The layout of a file by its weights' names; None if it is none of LAYOUTS."""
     names = {name.removeprefix("module.") for name in names}
     if any(name.startswith("base_model.") for name in names):
         return "official"
@@ -84,13 +91,13 @@ def to_ours(weights: Mapping[str, object], layout: str) -> dict[str, object]:
 
 
 def from_ours(weights: Mapping[str, object], layout: str) -> dict[str, object]:
-    """Weights by this package's names -> by those of "mmaction2" or "official"."""
+    """Weights by this package's names -> the same by the names of "mmaction2" or "official"."""
     if layout not in _FROM_OURS:
         raise ValueError(f"layout must be one of {', '.join(_FROM_OURS)}; got {layout!r}")
     return {_substitute(name, _FROM_OURS[layout]): value for name, value in weights.items()}
 
 
-def _substitute(name: str, rules) -> str:
+def _substitute(name: str, rules: Iterable[tuple[str, str]]) -> str:
     for pattern, replacement in rules:
         name = re.sub(pattern, replacement, name)
     return name

@@ -2,9 +2,9 @@
 
 testing     plans a test and runs it
 scoring     a video's views and their scores, shared among processes
-validation  loss and accuracy while a training runs
-metrics     accuracy from scores, and how sure it is
-partial     scores on disk while a test runs, so that it can be resumed
+validation  loss and accuracy during training
+metrics     accuracy from scores, and its confidence interval
+partial     scores on disk while a test runs, so that a killed test can be resumed
 report      result.json and its page
 """
 

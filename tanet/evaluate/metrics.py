@@ -1,4 +1,4 @@
-"""Accuracy from scores, and how sure it is."""
+"""Accuracy from scores, and its confidence interval."""
 
 import math
 from collections.abc import Sequence
@@ -8,19 +8,21 @@ import numpy as np
 UNRANKED = np.iinfo(np.int64).max
 
 
-def metrics(scores: np.ndarray, labels: Sequence[int]) -> dict:
+def compute_metrics(scores: np.ndarray, labels: Sequence[int]) -> dict:
     """Scores [M, classes] and labels [M] -> top1, top5, mean_class_accuracy in per cent, and the confusion matrix.
 
     NaN ranks last and ties count against the label, so a broken network cannot score. The mean is over the classes that
-    occur; confusion[i][j] counts videos of class i taken for class j, those without any number left out. `predicted` is the
-    class each video is taken for, or None. The intervals are those of `interval`.
+    occur. confusion[i][j] counts videos of class i that were predicted as class j; videos whose scores are all NaN or
+    -inf are not counted. `predicted` is the predicted class of each video, None for those. The intervals are
+    `interval`'s.
     """
-    labels, (count, classes) = np.asarray(labels), scores.shape
+    labels = np.asarray(labels)
+    count, classes = scores.shape
     rank = label_ranks(scores, labels)
-    others = np.where(np.isnan(scores), -np.inf, scores)
-    blank = np.isneginf(others).all(1)
-    others[np.arange(count), labels] = -np.inf
-    predicted = np.where(rank == 0, labels, others.argmax(1))
+    other_scores = np.where(np.isnan(scores), -np.inf, scores)
+    blank = np.isneginf(other_scores).all(1)
+    other_scores[np.arange(count), labels] = -np.inf  # what remains decides the prediction where the label is not first
+    predicted = np.where(rank == 0, labels, other_scores.argmax(1))
     confusion = np.zeros((classes, classes), int)
     np.add.at(confusion, (labels[~blank], predicted[~blank]), 1)
     occurring = np.unique(labels)
@@ -33,15 +35,18 @@ def metrics(scores: np.ndarray, labels: Sequence[int]) -> dict:
         "mean_class_accuracy": float(np.mean(per_class)),
         "class_accuracy": dict(zip(occurring.tolist(), per_class)),
         "confusion": confusion.tolist(),
-        "predicted": [None if nothing else int(index) for nothing, index in zip(blank, predicted)],
+        "predicted": [None if is_blank else int(index) for is_blank, index in zip(blank, predicted)],
     }
 
 
 def label_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How many classes score at least as much as each row's label [M]: 0 is right. A label scored NaN ranks nowhere."""
-    own = scores[np.arange(len(labels)), labels][:, None]
-    rank = (scores >= own).sum(1) - 1  # comparisons with NaN are false
-    return np.where(np.isnan(own[:, 0]), UNRANKED, rank)
+    """For scores [M, classes] and labels [M]: how many other classes score at least as much as each label [M].
+
+    0 is a right prediction. A label whose score is NaN has the rank UNRANKED.
+    """
+    label_scores = scores[np.arange(len(labels)), labels][:, None]
+    rank = (scores >= label_scores).sum(1) - 1  # comparisons with NaN are false
+    return np.where(np.isnan(label_scores[:, 0]), UNRANKED, rank)
 
 
 def interval(right: int, count: int) -> list[float]:

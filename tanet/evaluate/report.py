@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tanet.data import Sample, VideoList
-from tanet.evaluate.metrics import metrics
+from tanet.evaluate.metrics import compute_metrics
 from tanet.evaluate.partial import exact
 from tanet.recipes import published_results
 from tanet.runtime import write_text
@@ -16,73 +16,92 @@ from tanet.runtime import write_text
 def summarize(scores: np.ndarray, videos: VideoList, data_root: Path) -> dict:
     """Metrics with class names, and one row per video: path below the data root, label, prediction, scores."""
     labels = [sample.label for sample in videos.samples]
-    result = metrics(scores, labels)
-    accuracy, predicted = result.pop("class_accuracy"), result.pop("predicted")
-    return result | {
-        "class_names": list(videos.class_names),
-        "per_class": [
-            {"class": videos.class_names[label], "videos": labels.count(label), "accuracy": accuracy[label]}
-            for label in accuracy
-        ],
-        "per_video": [
-            _video_row(sample, data_root, taken_for, exact(row))
-            for sample, taken_for, row in zip(videos.samples, predicted, scores)
-        ],
-    }
+    summary = compute_metrics(scores, labels)
+    accuracy = summary.pop("class_accuracy")
+    predicted = summary.pop("predicted")
+    summary["class_names"] = list(videos.class_names)
+    summary["per_class"] = [
+        {"class": videos.class_names[label], "videos": labels.count(label), "accuracy": accuracy[label]}
+        for label in accuracy
+    ]
+    summary["per_video"] = [
+        _video_row(sample, data_root, predicted_class, exact(row))
+        for sample, predicted_class, row in zip(videos.samples, predicted, scores)
+    ]
+    return summary
 
 
-def below(path: Path, data_root: str | os.PathLike) -> str:
-    """A video's path as results name it: below the data root, or as it is if a list names one elsewhere."""
-    return (path.relative_to(data_root) if path.is_relative_to(data_root) else path).as_posix()
+def path_below(path: Path, data_root: str | os.PathLike) -> str:
+    """A video's path as results name it: below the data root, or as it is if a list names a video elsewhere."""
+    if path.is_relative_to(data_root):
+        path = path.relative_to(data_root)
+    return path.as_posix()
 
 
-def _video_row(sample: Sample, data_root: Path, taken_for: int | None, scores: list[float]) -> dict:
+def _video_row(sample: Sample, data_root: Path, predicted_class: int | None, scores: list[float]) -> dict:
     return {
-        "path": below(sample.path, data_root),
+        "path": path_below(sample.path, data_root),
         "label": sample.label,
-        "predicted": taken_for,
+        "predicted": predicted_class,
         "probability": scores[sample.label],
         "scores": scores,
     }
 
 
 def write_result(result: dict, out: str | os.PathLike) -> None:
-    """result.json, a line for each video, and its page beside it."""
-    rows = ",\n  ".join(json.dumps(row) for row in result["per_video"])
-    rest = json.dumps({key: value for key, value in result.items() if key not in ("per_video", "confusion")}, indent=1)
-    confusion = ",\n  ".join(json.dumps(row) for row in result["confusion"])
-    text = f'{rest[:-2]},\n "confusion": [\n  {confusion}\n ],\n "per_video": [\n  {rows}\n ]\n}}\n'
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    for path, content in ((Path(out).with_suffix(".md"), result_page(result) + "\n"), (out, text)):
-        write_text(path, content)
+    """Writes the result to `out` as JSON, and its page to the same name ending in .md."""
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out.with_suffix(".md"), result_page(result) + "\n")
+    write_text(out, _result_json(result))
+
+
+LONG_LISTS = ("confusion", "per_video")
+
+
+def _result_json(result: dict) -> str:
+    """The result as JSON for people to read and compare: a line for each confusion row and each video, at the end."""
+    entries = [
+        f" {json.dumps(key)}: " + json.dumps(value, indent=1).replace("\n", "\n ")
+        for key, value in result.items()
+        if key not in LONG_LISTS
+    ]
+    for key in LONG_LISTS:
+        rows = ",\n  ".join(json.dumps(row) for row in result[key])
+        entries.append(f" {json.dumps(key)}: [\n  {rows}\n ]")
+    return "{\n" + ",\n".join(entries) + "\n}\n"
 
 
 def result_page(result: dict) -> str:
     """A result of `tanet.evaluate.run` as Markdown."""
-    rows = [] if result["recipe_changes"] else published_results(result["recipe"], result["protocol"], result["style"])
+    published = []
+    if not result["recipe_changes"]:
+        published = published_results(result["recipe"], result["protocol"], result["style"])
     lines = [
         f"## {result['recipe']}, {result['protocol']}",
         "",
         "| | top-1 | top-5 | mean class accuracy | videos |",
         "|---|---|---|---|---|",
-        f"| measured here | {_measured(result, 'top1')} | {_measured(result, 'top5')} | {result['mean_class_accuracy']:.2f} "
-        f"| {videos_tested(result)} |",
+        f"| measured here | {_measured(result, 'top1')} | {_measured(result, 'top5')} "
+        f"| {result['mean_class_accuracy']:.2f} | {videos_tested(result)} |",
     ]
     lines += [
-        f"| published, [{row.source}]({row.url}) | {row.percent('top1')} | {row.percent('top5')} | | {result['full_set']} |"
-        for row in rows
+        f"| published, [{row.source}]({row.url}) | {row.percent('top1')} | {row.percent('top5')} | "
+        f"| {result['full_set']} |"
+        for row in published
     ]
-    return "\n".join([*lines, "", *(f"- {line}" for line in _remarks(result, rows))])
+    lines.append("")
+    lines += [f"- {remark}" for remark in _remarks(result, published)]
+    return "\n".join(lines)
 
 
 def videos_tested(result: dict) -> str:
-    """ "240 of 240", said to be a subset where it is one."""
+    """ "240 of 240", with ", a subset" where not all videos were tested."""
     whole = max(result["listed"], result["full_set"] or 0)
-    return f"{result['tested']} of {whole}" + (", a subset" if result["tested"] < whole else "")
-
-
-def _counted_videos(count: int) -> str:
-    return f"{count} video" + ("s" if count > 1 else "")
+    text = f"{result['tested']} of {whole}"
+    if result["tested"] < whole:
+        text += ", a subset"
+    return text
 
 
 def _measured(result: dict, figure: str) -> str:
@@ -90,18 +109,17 @@ def _measured(result: dict, figure: str) -> str:
     return f"{result[figure]:.2f} ({low:.2f} to {high:.2f})"
 
 
-def _remarks(result: dict, rows) -> list[str]:
+def _remarks(result: dict, published: tuple) -> list[str]:
+    """What a reader must know to judge the figures, a sentence or two each."""
+    origin = f"; from {result['source']}" if result["source"] else ""
     remarks = [
-        f"Checkpoint {result['checkpoint']}, sha256 {result['sha256'][:16]}..., layout {result['layout']}"
-        + (f"; from {result['source']}" if result["source"] else "") + ".",
+        f"Checkpoint {result['checkpoint']}, sha256 {result['sha256'][:16]}..., layout {result['layout']}{origin}.",
         f"{result['views']}, {result['frames']} frames each; style {result['style']}; classes {result['class_order']}.",
         f"Device {result['device']}, torch {result['torch']}, {result['precision']}.",
         "In brackets: 95% confidence interval of the accuracy on these many videos (Wilson).",
-    ]  # fmt: skip
-    unreadable = result.get("unreadable", [])
-    if unreadable:
-        names = ", ".join(row["path"] for row in unreadable[:5]) + (", ..." if len(unreadable) > 5 else "")
-        remarks.append(f"LEFT OUT: {_counted_videos(len(unreadable))} that cannot be read: {names}.")
+    ]
+    if result.get("unreadable"):
+        remarks.append(_unreadable_remark(result["unreadable"]))
     if result["recipe_changes"]:
         changes = ", ".join(f"{name} {value}" for name, value in result["recipe_changes"].items())
         remarks.append(
@@ -109,22 +127,40 @@ def _remarks(result: dict, rows) -> list[str]:
         )
     if result["style"] != result["checkpoint_style"]:
         remarks.append(
-            f"MIXED: the checkpoint is of style {result['checkpoint_style']}; its published figures were obtained in that style."
+            f"MIXED: the checkpoint is of style {result['checkpoint_style']}; its published figures were obtained in "
+            "that style."
         )
-    if rows and result["tested"] < result["full_set"]:
+    if published and result["tested"] < result["full_set"]:
         remarks.append(
-            f"A subset: {result['tested']} of the {result['full_set']} videos behind the published figures. Compare the interval, "
-            "not the number."
+            f"A subset: {result['tested']} of the {result['full_set']} videos behind the published figures. Compare "
+            "the interval, not the number."
         )
-    elif not rows and not result["recipe_changes"]:
+    if not published and not result["recipe_changes"]:
         remarks.append("Nothing is published for this recipe, protocol and style.")
-    low, high = result["top1_interval"]
-    for place in ("inside", "above", "below"):
-        there = [
-            f"{row.percent('top1')} ({row.source})"
-            for row in rows
-            if place == ("above" if row.top1 > high else "below" if row.top1 < low else "inside")
-        ]
-        if there:
-            remarks.append(f"Published top-1 {place} the interval: {', '.join(there)}.")
-    return remarks
+    return remarks + _interval_remarks(published, *result["top1_interval"])
+
+
+def _unreadable_remark(unreadable: list[dict]) -> str:
+    count = "1 video" if len(unreadable) == 1 else f"{len(unreadable)} videos"
+    names = ", ".join(row["path"] for row in unreadable[:5])
+    if len(unreadable) > 5:
+        names += ", ..."
+    return f"LEFT OUT: {count} that cannot be read: {names}."
+
+
+def _interval_remarks(published: tuple, low: float, high: float) -> list[str]:
+    """Which published top-1 figures lie inside, above and below the interval that was measured here."""
+    positions = {"inside": [], "above": [], "below": []}
+    for row in published:
+        figure = f"{row.percent('top1')} ({row.source})"
+        if row.top1 > high:
+            positions["above"].append(figure)
+        elif row.top1 < low:
+            positions["below"].append(figure)
+        else:
+            positions["inside"].append(figure)
+    return [
+        f"Published top-1 {position} the interval: {', '.join(figures)}."
+        for position, figures in positions.items()
+        if figures
+    ]

@@ -1,13 +1,13 @@
-"""Testing: every video's scores, the metrics, result.json; `python -m tanet.evaluate` from a shell.
+"""Testing: plans a test and runs it in one or several processes.
 
-A protocol says which clips and crops of a video are scored; the recipe says how many frames, at which size, and whose
-style of resizing, cropping and averaging. The style comes from the checkpoint unless another is asked for.
+A protocol says which clips and crops of a video are scored. The recipe says how many frames, at which size, and whose
+style of resizing, cropping and averaging. The style is the checkpoint's unless another one is asked for.
 """
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,25 +19,41 @@ from tanet.checkpoint import Checkpoint, classifier_names
 from tanet.data import SKIPPING, VideoList, datasets_at, load_list
 from tanet.errors import CheckpointError, VideoError
 from tanet.evaluate.partial import PartialScores
-from tanet.evaluate.report import below, summarize, write_result
+from tanet.evaluate.report import path_below, summarize, write_result
 from tanet.evaluate.scoring import score_videos
 from tanet.recipes import FULL_SETS, Protocol, Recipe, get_protocol, published_results
-from tanet.runtime import files, launch, process_group, repeatable, require_gpus
+from tanet.runtime import launch, process_group, repeatable, require_gpus, sha256
+
+# Fields of a recipe that decide what a test computes.
+TEST_FIELDS = ("dataset", "num_classes", "arch", "temporal", "num_frames", "short_side", "crop_size", "test_size")
 
 
 @dataclass(frozen=True)
 class Test:
     """A test, planned and checked: everything that decides its result but the device."""
 
-    __test__ = False
+    __test__ = False  # the name would make pytest collect it
 
     stored: Checkpoint
     recipe: Recipe
     protocol: Protocol
-    videos: VideoList  # those that are tested
+    videos: VideoList  # the videos to test
     listed: int  # videos in the annotation list
     columns: tuple[int, ...]  # of the classifier, for each class of the label file
     class_order: str  # in words
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A test with where it runs and where its result goes: all that a process of the test is given."""
+
+    test: Test
+    facts: dict  # of the result, as `_facts` gives them
+    data_root: Path
+    out: str | os.PathLike | None
+    partial: PartialScores | None
+    use_gpu: bool
+    on_error: str
 
 
 def plan(
@@ -51,22 +67,28 @@ def plan(
     subset: int | None = None,
     val_list: str | os.PathLike | None = None,
 ) -> Test:
-    """Checks a checkpoint against the data below `data_root` and says how it is tested; arguments as for `run`."""
+    """Checks a checkpoint against the data below `data_root` and plans its test; arguments as for `run`."""
     if protocol is not None:
-        get_protocol(protocol)
+        get_protocol(protocol)  # an unknown one is an error before anything is read
     stored = source if isinstance(source, Checkpoint) else checkpoint.read(source)
     recipe = checkpoint.recipe_of(stored, recipe, datasets_at(data_root) or None)
-    recipe = recipes.in_style(recipe, style) if style else recipe
+    if style:
+        recipe = recipes.in_style(recipe, style)
     videos = load_list(recipe, data_root, "val", missing, val_list)
-    listed = len(videos) + len(videos.missing)
-    columns, order = _columns(stored, recipe, videos.class_names, remap_classes)
+    columns, class_order = _columns(stored, recipe, videos.class_names, remap_classes)
     return Test(
-        stored, recipe, get_protocol(protocol or recipe.protocols[0]), _subset(videos, subset), listed, columns, order
+        stored=stored,
+        recipe=recipe,
+        protocol=get_protocol(protocol or recipe.protocols[0]),
+        videos=_subset(videos, subset),
+        listed=len(videos) + len(videos.missing),
+        columns=columns,
+        class_order=class_order,
     )
 
 
 def _columns(stored: Checkpoint, recipe: Recipe, listed: tuple[str, ...], remap: bool) -> tuple[tuple[int, ...], str]:
-    """The classifier's column for each class of the label file, and in words how that was known."""
+    """The classifier's column for each class of the label file, and in words how its order is known."""
     names = classifier_names(stored, recipe, listed)
     columns = tuple(names.index(name) for name in listed)
     if names == listed:
@@ -74,16 +96,17 @@ def _columns(stored: Checkpoint, recipe: Recipe, listed: tuple[str, ...], remap:
     if stored.class_order == "sorted" and names == tuple(sorted(listed)):
         return columns, "sorted in the checkpoint, remapped to the label file's order"
     if not remap:
-        first = next(i for i, pair in enumerate(zip(names, listed)) if pair[0] != pair[1])
+        first = next(index for index, name in enumerate(names) if name != listed[index])
         raise CheckpointError(
-            f"{stored.path}: has its classes in another order than the data's label file: class {first} is {names[first]!r} "
-            f"there, {listed[first]!r} in the label file. If the names are right, pass remap_classes=True (--remap-classes)"
+            f"{stored.path}: has its classes in another order than the data's label file: class {first} is "
+            f"{names[first]!r} there, {listed[first]!r} in the label file. If the names are right, pass "
+            "remap_classes=True (--remap-classes)"
         )
     return columns, "named in the checkpoint, remapped to the label file's order"
 
 
 def _subset(videos: VideoList, count: int | None) -> VideoList:
-    """`count` videos drawn at random, always the same ones, in list order."""
+    """`count` videos drawn at random, the same ones each time, in list order."""
     if count is None or count >= len(videos):
         return videos
     if count < 1:
@@ -111,17 +134,21 @@ def run(
 ) -> dict:
     """Tests a checkpoint of any layout on the validation videos below `data_root`; returns the result.
 
-    `protocol`: by default the first that belongs to the recipe. `recipe`: where the checkpoint does not say it and
-    several fit; its style is the checkpoint's. `style`: to test in another one. `remap_classes`: accept class names in
-    another order. `subset`: only so many videos, drawn at random. `val_list`: a list of videos, see tanet.data.lists, instead of
-    the publisher's annotations. `missing`: "raise" or "skip" listed videos that are not there. `on_error`: "raise", or "skip"
-    those that cannot be read: the result names them, and says how many of how many videos were tested.
+    `protocol`: by default the first one of the recipe.
+    `recipe`: needed where the checkpoint does not name its recipe and several fit. The style stays the checkpoint's.
+    `style`: tests in another style.
+    `remap_classes`: accepts class names in another order than the label file's.
+    `subset`: only this many videos, drawn at random.
+    `val_list`: a list of videos, see tanet.data.lists, instead of the publisher's annotations.
+    `missing`: "raise" or "skip" listed videos that do not exist.
+    `on_error`: "raise", or "skip" videos that cannot be read. The result names the skipped videos and says how many of
+    how many videos were tested.
     `gpus`, `processes`, `nodes`, `rendezvous`: as for tanet.train.launch.
 
-    Every video is scored once and alike whatever the number of processes; under torchrun every process calls it. With
-    `out` the result goes to that file, with every video's scores, and a page for reading to the same name ending in
-    .md; a test that was killed goes on where it was. Raises CheckpointError, DataError, VideoError, FileNotFoundError or
-    ValueError, and LaunchError if one of several processes fails.
+    Every video is scored once, and its scores do not depend on the number of processes. Under torchrun every process
+    calls this function. With `out` the result goes to that file, with every video's scores, and a page for reading goes
+    to the same name ending in .md. A killed test resumes where it was. Raises CheckpointError, DataError, VideoError,
+    FileNotFoundError or ValueError, and LaunchError if one of several processes fails.
     """
     if on_error not in SKIPPING:
         raise ValueError(f"on_error must be raise or skip, got {on_error!r}")
@@ -131,72 +158,84 @@ def run(
     facts = _facts(test, torch.cuda.get_device_name() if gpus else "cpu")
     partial = None
     if out is not None:
-        partial = PartialScores(out, facts | {"videos": _digest(test.videos, data_root)})
+        partial = PartialScores(out, {**facts, "videos": _digest(test.videos, data_root)})
         partial.check()
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # under torchrun, which has started the processes
-        return _run(test, facts, Path(data_root), out, partial, gpus > 0, on_error)
+    job = _Job(
+        test=test,
+        facts=facts,
+        data_root=Path(data_root),
+        out=out,
+        partial=partial,
+        use_gpu=gpus > 0,
+        on_error=on_error,
+    )
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun has started the processes
+        return _run(job)
     with TemporaryDirectory(prefix="tanet-") as folder:
         if nodes * (gpus or processes) > 1:
-            test = _with_weights_in(folder, test)
-        arguments = (test, facts, Path(data_root), out, partial, gpus > 0, on_error)
-        return launch(_run, arguments, gpus, processes, nodes, rendezvous)
+            job = replace(job, test=_with_weights_in(folder, test))
+        return launch(_run, (job,), gpus, processes, nodes, rendezvous)
 
 
 def _with_weights_in(folder: str, test: Test) -> Test:
-    """The test with its weights in a file, for other processes: handed over themselves, each tensor would take an open
-    file and shared memory."""
+    """The test with its weights in a file, from which each process reads them.
+
+    Sent to the processes, every tensor would take an open file and shared memory.
+    """
     weights = Path(folder, "weights.safetensors")
-    files.write_safetensors(weights, test.stored.weights, {})
+    checkpoint.write_safetensors(weights, test.stored.weights, {})
     return replace(test, stored=replace(test.stored, path=weights, weights={}, rest={}))
 
 
-def _run(
-    test: Test,
-    facts: dict,
-    data_root: Path,
-    out: str | os.PathLike | None,
-    partial: PartialScores | None,
-    use_gpu: bool,
-    on_error: str,
-) -> dict:
-    recipe, stored = test.recipe, test.stored
-    with process_group(use_gpu, recipe.workers) as process, repeatable(process.device):
+def _run(job: _Job) -> dict:
+    """Runs in every process of the test; returns the result in each."""
+    test, recipe, stored = job.test, job.test.recipe, job.test.stored
+    with process_group(job.use_gpu, recipe.workers) as process, repeatable(process.device):
         if not stored.weights:
             stored = replace(stored, weights=checkpoint.read(stored.path).weights)
-        model = checkpoint.load_model(stored, recipe)[0].to(process.device, memory_format=torch.channels_last)
-        scores, unreadable = score_videos(model, test.videos, test.protocol.name, recipe, process, partial, on_error)
-        result = facts | _readable(scores, unreadable, test, data_root)
-        if out is not None and process.is_main:
-            write_result(result, out)
-            partial.remove()
-        process.gather(None)  # the result is there for all
+        model, _, _ = checkpoint.load_model(stored, recipe)
+        model.to(process.device, memory_format=torch.channels_last)
+        scores, unreadable = score_videos(
+            model, test.videos, test.protocol.name, recipe, process, job.partial, job.on_error
+        )
+        result = {**job.facts, **_summary(test, scores, unreadable, job.data_root)}
+        if job.out is not None and process.is_main:
+            write_result(result, job.out)
+            job.partial.remove()
+        process.gather(None)  # no process returns before the result is written
     return result
 
 
-def _readable(scores: dict[int, np.ndarray], unreadable: dict[int, str], test: Test, data_root: Path) -> dict:
-    """Metrics and rows of the videos that could be read, and the others by name."""
+def _summary(test: Test, scores: dict[int, np.ndarray], unreadable: dict[int, str], data_root: Path) -> dict:
+    """Metrics and rows of the videos that were scored, and names and reasons of those that could not be read."""
     if not scores:
         raise VideoError(f"{unreadable[0]}; nor can any other of the {len(unreadable)} videos be read")
     samples = test.videos.samples
-    readable = replace(test.videos, samples=tuple(samples[index] for index in sorted(scores)))
-    found = np.stack([scores[index] for index in sorted(scores)])[:, test.columns]
+    indices = sorted(scores)
+    scored_videos = replace(test.videos, samples=tuple(samples[index] for index in indices))
+    scores_in_label_order = np.stack([scores[index] for index in indices])[:, test.columns]
     left_out = [
-        {"path": below(samples[index].path, data_root), "reason": unreadable[index]} for index in sorted(unreadable)
+        {"path": path_below(samples[index].path, data_root), "reason": unreadable[index]}
+        for index in sorted(unreadable)
     ]
-    return {"tested": len(scores), "unreadable": left_out} | summarize(found, readable, data_root)
+    return {
+        "tested": len(scores),
+        "unreadable": left_out,
+        **summarize(scores_in_label_order, scored_videos, data_root),
+    }
 
 
 def _facts(test: Test, device: str) -> dict:
     """Everything that decides the scores, but for the videos."""
     stored, recipe, protocol = test.stored, test.recipe, test.protocol
     size = recipe.test_size if protocol.crops == 3 else recipe.crop_size
-    standard = recipes.get(recipe.name) if recipe.name in recipes.RECIPES else recipe
+    preset = recipes.get(recipe.name) if recipe.name in recipes.RECIPES else recipe
     changes = {
-        field: getattr(recipe, field) for field in TEST_FIELDS if getattr(recipe, field) != getattr(standard, field)
+        field: getattr(recipe, field) for field in TEST_FIELDS if getattr(recipe, field) != getattr(preset, field)
     }
     return {
         "checkpoint": stored.path.name,
-        "sha256": files.sha256(stored.path),
+        "sha256": sha256(stored.path),
         "layout": stored.layout,
         "source": stored.source,
         "recipe": recipe.name,
@@ -216,14 +255,10 @@ def _facts(test: Test, device: str) -> dict:
     }
 
 
-# Fields of a recipe that decide what a test computes.
-TEST_FIELDS = ("dataset", "num_classes", "arch", "temporal", "num_frames", "short_side", "crop_size", "test_size")
-
-
 def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("s" if number > 1 else "")
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _digest(videos: VideoList, data_root: str | os.PathLike) -> str:
-    rows = [[below(sample.path, data_root), sample.label] for sample in videos.samples]
-    return sha256(json.dumps(rows).encode()).hexdigest()
+    rows = [[path_below(sample.path, data_root), sample.label] for sample in videos.samples]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

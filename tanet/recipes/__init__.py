@@ -1,9 +1,10 @@
 """What a training computes, as data, and what was published about it.
 
-recipe     Recipe: its fields, their checks, JSON
-presets    the published recipes and the demo's
-protocols  the published test protocols: which views of a video are scored
-published  the results to reproduce, with their sources
+recipe      Recipe: its fields, their limits, JSON
+presets     the published recipes and the demo's
+provenance  where the value of every field of a preset comes from
+protocols   the published test protocols: which views of a video a test scores
+published   the results to reproduce, with their sources
 """
 
 from tanet.recipes.presets import (
@@ -19,18 +20,22 @@ from tanet.recipes.presets import (
     sthv2_8f,
     sthv2_16f,
 )
-from tanet.recipes.protocols import PROTOCOLS, Protocol, get_protocol
+from tanet.recipes.protocols import PROTOCOLS, Protocol, ProtocolName, get_protocol
+from tanet.recipes.provenance import ORIGINS, source_table, sources
 from tanet.recipes.published import FULL_SETS, published_results, published_table
-from tanet.recipes.recipe import STYLES, WINDOW, Arch, Recipe, Temporal, from_dict, from_json
+from tanet.recipes.recipe import STYLES, WINDOW, Arch, Recipe, Style, Temporal, from_dict, from_json
 
 __all__ = [
     "Arch",
     "FULL_SETS",
+    "ORIGINS",
     "PROTOCOLS",
     "Protocol",
+    "ProtocolName",
     "RECIPES",
     "Recipe",
     "STYLES",
+    "Style",
     "Temporal",
     "WINDOW",
     "demo_kinetics",
@@ -44,6 +49,8 @@ __all__ = [
     "k400_8f",
     "published_results",
     "published_table",
+    "source_table",
+    "sources",
     "sthv1_16f",
     "sthv1_8f",
     "sthv2_16f",

@@ -1,160 +1,161 @@
-"""Recipes: everything that decides what a training run computes, as data.
+"""Recipe: every setting that decides what a training computes, as data with checks.
 
-`get("k400_8f")` returns one; `dataclasses.replace(recipe, epochs=10)` or `recipe.with_changes({"epochs": 10})` varies
-it. A recipe is stored in the run's folder and in every checkpoint. Where a value comes from is said beside it:
-[M] MMAction2's TANet configurations, [O] the authors' repository, [P] the paper; nothing beside it: this project.
+`recipes.get("k400_8f")` returns one. `dataclasses.replace(recipe, epochs=10)` or `recipe.with_changes({"epochs": 10})`
+makes a changed copy. A recipe is stored in the run's folder and in every checkpoint. The limits of a field stand beside
+it; `recipes.source_table(name)` says where the values of a preset come from.
 """
 
 import dataclasses
+import functools
 import json
-import math
 import typing
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from tanet.recipes.protocols import PROTOCOLS
+import pydantic
+from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from tanet.recipes.protocols import ProtocolName
 
 WINDOW = 64  # frames spanned by a dense clip: T frames, 64 // T apart
-STYLES = ("mmaction2", "official")
+
 Arch = Literal["tanet50", "tanet101", "tanet152", "tanet_tiny"]
 Temporal = Literal["tam", "tsm", "none"]
+Style = Literal["mmaction2", "official"]
+STYLES = typing.get_args(Style)
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+CropScale = Annotated[float, Field(gt=0, le=1)]
+# JSON has lists only, so a list passes as a tuple. No other type is converted, but for ints that pass as floats.
+_FROM_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
 
-@dataclass(frozen=True)
+def _with_plain_errors(recipe_class: type) -> type:
+    """The same class, which reports what pydantic finds as a ValueError with one plain line for each problem."""
+    pydantic_init = recipe_class.__init__
+
+    @functools.wraps(pydantic_init)
+    def __init__(self, **values):
+        try:
+            pydantic_init(self, **values)
+        except pydantic.ValidationError as error:
+            raise ValueError(_explain(error)) from None
+
+    recipe_class.__init__ = __init__
+    return recipe_class
+
+
+@_with_plain_errors
+@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 class Recipe:
-    """One training recipe. Frozen; every field is checked for its type and range when it is made."""
+    """One training recipe. Frozen. Every construction checks all fields; ValueError names the fields that are wrong."""
 
     name: str
     # data
     dataset: Literal["kinetics", "something_v1", "something_v2"]
-    num_classes: int
+    num_classes: PositiveInt
     # network
     arch: Arch = "tanet50"
     temporal: Temporal = "tam"
-    num_frames: int = 8
-    dropout: float = 0.5
+    num_frames: PositiveInt = 8
+    dropout: BelowOne = 0.5
     init: str = "imagenet"  # "imagenet", "none", or the path of a checkpoint to start from
     # frames and pixels
     sampling: Literal["dense", "uniform"] = "dense"
-    style: str = "mmaction2"  # whose habits where the two code bases differ (sampling, resize, averaging)
-    short_side: int = 256  # pixels; frames are resized to it before cropping
-    crop_size: int = 224  # pixels, training and validation
-    test_size: int = 256  # pixels, side of a test crop
-    crop_scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
+    style: Style = "mmaction2"  # the code base to follow where the two differ (sampling, resize, averaging)
+    short_side: PositiveInt = 256  # pixels; frames are resized to it before cropping
+    crop_size: PositiveInt = 224  # pixels, training and validation
+    test_size: PositiveInt = 256  # pixels, side of a test crop
+    crop_scales: Annotated[tuple[CropScale, ...], Field(min_length=1), _FROM_LIST] = (1.0, 0.875, 0.75, 0.66)
     flip: Literal["none", "plain", "swap"] = "plain"  # "swap" exchanges the labels of mirrored classes
-    protocols: tuple[str, ...] = ("k400-dense",)  # the tests that belong to it, see tanet.recipes.protocols
+    protocols: Annotated[tuple[ProtocolName, ...], Field(min_length=1), _FROM_LIST] = ("k400-dense",)  # its tests
     # optimisation
-    epochs: int = 100
-    lr: float = 0.01  # at a total batch of lr_batch clips; scaled linearly with the actual one
-    lr_batch: int = 64
-    lr_steps: tuple[int, ...] = (50, 75, 90)  # epochs after which the rate is divided by 10
-    warmup_epochs: float = 0.0  # the rate rises linearly from 0 over this many epochs
-    clips_per_process: int = 8  # batch of one GPU
-    accumulation: int = 1  # batches of each process in one step of the optimiser
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    clip_grad_norm: float = 20.0
-    classifier_lr: float = 5.0  # multiplier of the rate for the classifier's weight; its bias gets twice that
-    param_groups: str = "mmaction2"  # "official" also multiplies the rate of TAM's linear layers by 5
-    ema: float = 0.0  # decay a step of an average of the weights that is tested instead of them; 0: none
+    epochs: PositiveInt = 100
+    lr: PositiveFloat = 0.01  # at a total batch of lr_batch clips; scaled linearly with the actual one
+    lr_batch: PositiveInt = 64
+    lr_steps: Annotated[tuple[int, ...], _FROM_LIST] = (50, 75, 90)  # epochs after which the rate is divided by 10
+    warmup_epochs: NonNegativeFloat = 0.0  # the rate rises linearly from 0 over this many epochs
+    clips_per_process: PositiveInt = 8  # batch of one GPU
+    accumulation: PositiveInt = 1  # batches of each process in one step of the optimiser
+    momentum: BelowOne = 0.9
+    weight_decay: NonNegativeFloat = 1e-4
+    clip_grad_norm: PositiveFloat = 20.0
+    classifier_lr: PositiveFloat = 5.0  # multiplier of the rate for the classifier's weight; its bias gets twice that
+    param_groups: Style = "mmaction2"  # "official" also multiplies the rate of TAM's linear layers by 5
+    ema: BelowOne = 0.0  # decay per step of the averaged weights, which are tested instead; 0: no average
     sync_batchnorm: bool = False  # BatchNorm over all GPUs' clips
     # running it
-    seed: int = 0
+    seed: NonNegativeInt = 0
     deterministic: bool = False  # the same run to the last bit; no trials, so "auto" below is float32, contiguous
-    workers: int = (
-        -1
-    )  # data-loading processes of each training process; -1: from the machine, see distributed.worker_count
+    # data-loading workers of each training process; -1: from the machine, see tanet.runtime.worker_count
+    workers: Annotated[int, Field(ge=-1)] = -1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # "auto" measures on the device and keeps the fastest
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"  # torch.compile of the training step; "auto" measures it on GPUs
     checkpoint_activations: bool = False  # compute each bottleneck twice instead of keeping its activations
 
     def __post_init__(self):
-        hints = typing.get_type_hints(Recipe)
-        for field in dataclasses.fields(self):
-            value = _checked(field.name, getattr(self, field.name), hints[field.name])
-            object.__setattr__(self, field.name, value)
-        self._check_ranges()
-
-    def _check_ranges(self):
-        _check_one_of("style", self.style, STYLES)
-        _check_one_of("param_groups", self.param_groups, STYLES)
-        positive = ("num_classes", "num_frames", "short_side", "crop_size", "test_size", "epochs", "lr", "lr_batch")
-        for name in (*positive, "clips_per_process", "accumulation", "clip_grad_norm", "classifier_lr"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"recipe field {name} must be positive, got {getattr(self, name)}")
-        for name, value in dataclasses.asdict(self).items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"recipe field {name} must be a finite number, got {value}")
-        for name in ("weight_decay", "warmup_epochs", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"recipe field {name} must not be negative, got {getattr(self, name)}")
-        if self.workers < -1:
-            raise ValueError(f"recipe field workers must be at least -1, got {self.workers}")
-        for name in ("dropout", "momentum", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"recipe field {name} must be in [0, 1), got {getattr(self, name)}")
-        if not self.crop_scales or not all(0 < scale <= 1 for scale in self.crop_scales):
-            raise ValueError(f"recipe field crop_scales must be numbers in (0, 1], got {self.crop_scales}")
-        if not self.protocols:
-            raise ValueError("recipe field protocols must name at least one protocol")
-        for protocol in self.protocols:
-            _check_one_of("protocols", protocol, PROTOCOLS)
+        """Checks that fields agree with each other; each alone is valid by now."""
         if self.sampling == "dense" and WINDOW % self.num_frames:
             raise ValueError(f"recipe field num_frames must divide the {WINDOW}-frame window, got {self.num_frames}")
         if max(self.crop_size, self.test_size) > self.short_side:
             raise ValueError(
-                f"recipe field short_side ({self.short_side}) must be at least crop_size ({self.crop_size}) and "
-                f"test_size ({self.test_size})"
+                f"recipe field short_side must be at least crop_size ({self.crop_size}) and test_size "
+                f"({self.test_size}), got {self.short_side}"
             )
         if list(self.lr_steps) != sorted(self.lr_steps):
             raise ValueError(f"recipe field lr_steps must ascend, got {self.lr_steps}")
 
     def with_changes(self, changes: dict) -> "Recipe":
-        """A copy with these fields changed; an unknown name raises."""
-        return from_dict(dataclasses.asdict(self) | _known(changes))
+        """A copy with these fields changed. ValueError if a field is unknown or its value is not allowed."""
+        return from_dict({**dataclasses.asdict(self), **changes})
 
     def to_json(self) -> str:
+        """All fields as an indented JSON object; `from_json` reads it."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
 def from_dict(values: dict) -> Recipe:
-    """A recipe from `dataclasses.asdict` or parsed JSON; unknown, missing or ill-typed fields raise ValueError."""
-    missing = [f.name for f in dataclasses.fields(Recipe) if f.default is dataclasses.MISSING and f.name not in values]
-    if missing:
-        raise ValueError(f"recipe lacks the field(s) {', '.join(missing)}")
-    return Recipe(**_known(values))
+    """A recipe from `dataclasses.asdict` or parsed JSON. ValueError names fields that are unknown, missing or wrong."""
+    return Recipe(**values)
 
 
 def from_json(text: str) -> Recipe:
-    return from_dict(json.loads(text))
+    """A recipe from the text that `to_json` writes. Raises ValueError as `from_dict`."""
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError(f"a recipe must be a JSON object, got {type(values).__name__}")
+    return from_dict(values)
 
 
-def _known(values: dict) -> dict:
-    names = [field.name for field in dataclasses.fields(Recipe)]
-    unknown = sorted(set(values) - set(names))
+# pydantic's wording is plain enough for most problems; these are shorter here.
+_WANTED = {
+    "bool_type": "be bool",
+    "float_type": "be float",
+    "int_type": "be int",
+    "string_type": "be str",
+    "too_short": "have at least one value",
+    "tuple_type": "be a list",
+}
+
+
+def _explain(error: pydantic.ValidationError) -> str:
+    """One plain line for the unknown fields, one for the missing ones, and one for each field with a wrong value."""
+    unknown, missing, wrong = [], [], {}
+    for problem in error.errors():
+        if problem["type"] == "value_error":  # from __post_init__, in plain words already
+            return str(problem["ctx"]["error"])
+        field_name, *item = problem["loc"]
+        if problem["type"] == "unexpected_keyword_argument":
+            unknown.append(field_name)
+        elif problem["type"] == "missing":
+            missing.append(field_name)
+        elif field_name not in wrong:  # the first problem of a field explains the others
+            wanted = _WANTED.get(problem["type"], problem["msg"].removeprefix("Input should "))
+            position = f"[{item[0]}]" if item else ""
+            wrong[field_name] = f"recipe field {field_name}{position} must {wanted}, got {problem['input']!r}"
+    lines = []
     if unknown:
-        raise ValueError(f"unknown recipe field(s) {', '.join(unknown)}; there are: {', '.join(names)}")
-    return values
-
-
-def _checked(name: str, value, hint):
-    """`value` as the field's type: ints pass as floats and JSON's lists as tuples, nothing else is converted."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        _check_one_of(name, value, arguments)
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"recipe field {name} must be a list of {arguments[0].__name__}, got {value!r}")
-        return tuple(_checked(name, item, arguments[0]) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or isinstance(value, bool) and hint is not bool:
-        raise ValueError(f"recipe field {name} must be {hint.__name__}, got {value!r} ({type(value).__name__})")
-    return value
-
-
-def _check_one_of(name: str, value, choices):
-    if value not in tuple(choices):
-        raise ValueError(f"recipe field {name} must be one of {', '.join(choices)}; got {value!r}")
+        names = ", ".join(field.name for field in dataclasses.fields(Recipe))
+        lines.append(f"unknown recipe field(s) {', '.join(sorted(unknown))}; there are: {names}")
+    if missing:
+        lines.append(f"recipe lacks the field(s) {', '.join(missing)}")
+    return "\n".join([*lines, *wrong.values()])

@@ -41,18 +41,19 @@ def equal(one, other):
 
 @pytest.fixture
 def stored(tmp_path):
-    checkpoint.save(tmp_path / "last.pth", full_state(network()))
+    checkpoint.write(tmp_path / "last.pth", full_state(network()))
     return tmp_path / "last.pth"
 
 
-def test_what_was_saved_is_loaded(stored):
+def test_a_written_checkpoint_is_read_back(stored):
     model = network(seed=1)
     loaded = load_weights(model, stored)
     assert equal(model.state_dict(), network().state_dict())
     assert (loaded.layout, loaded.copied, loaded.kept, loaded.unused) == ("tanet", len(model.state_dict()), (), ())
     assert str(loaded).endswith("tensors copied, all of the file's, all of the network's")
-    found = checkpoint.read(stored)
-    assert found.recipe == RECIPE and found.class_names == tuple(NAMES) and found.rest["history"] == [{"epoch": 1}]
+    content = checkpoint.read(stored)
+    assert content.recipe == RECIPE and content.class_names == tuple(NAMES)
+    assert content.rest["history"] == [{"epoch": 1}]
 
 
 def test_optimizer_state_survives(tmp_path):
@@ -60,7 +61,7 @@ def test_optimizer_state_survives(tmp_path):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     model(torch.zeros(2, 8, 3, 32, 32)).sum().backward()
     optimizer.step()
-    checkpoint.save(tmp_path / "a.pth", full_state(model, optimizer=optimizer.state_dict()))
+    checkpoint.write(tmp_path / "a.pth", full_state(model, optimizer=optimizer.state_dict()))
     state, wanted = checkpoint.read(tmp_path / "a.pth").rest["optimizer"], optimizer.state_dict()
     assert state["param_groups"] == wanted["param_groups"]
     assert all(
@@ -83,20 +84,21 @@ class Unsavable:
         raise RuntimeError("disk on fire")
 
 
-def test_failed_save_leaves_the_old_file_and_nothing_else(stored):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(stored):
     before = stored.read_bytes()
     with pytest.raises(RuntimeError, match="disk on fire"):
-        checkpoint.save(stored, full_state(network(seed=1), more=Unsavable()))
+        checkpoint.write(stored, full_state(network(seed=1), more=Unsavable()))
     assert stored.read_bytes() == before
     assert os.listdir(stored.parent) == ["last.pth"]
 
 
-def test_save_replaces_the_old_file_and_leaves_nothing_else(stored):
-    checkpoint.save(stored, full_state(network(seed=1)))
+def test_a_write_replaces_the_old_file_and_leaves_nothing_else(stored):
+    checkpoint.write(stored, full_state(network(seed=1)))
     assert equal(checkpoint.read(stored).weights, network(seed=1).state_dict())
     assert os.listdir(stored.parent) == ["last.pth"]
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("layout", ["mmaction2", "official"])
 def test_a_published_file_gives_the_logits_of_the_published_code(tmp_path, device, layout):
@@ -119,12 +121,12 @@ def test_every_layout_is_read_bare_and_wrapped(tmp_path, layout, prefix, wrap):
     theirs = weights if layout == "tanet" else layouts.from_ours(weights, layout)
     theirs = {prefix + key.removeprefix("module."): value for key, value in theirs.items()}
     torch.save(wrap(theirs), tmp_path / "a.pth")
-    found = checkpoint.read(tmp_path / "a.pth")
-    assert found.layout == layout and equal(found.weights, weights)
-    assert (found.arch, found.num_frames, found.num_classes) == ("tanet_tiny", 8, 8)
-    assert found.class_names is None and found.recipe is None
-    assert found.style == ("official" if layout == "official" else "mmaction2")
-    assert found.class_order == ("sorted" if layout == "official" else "listed")
+    content = checkpoint.read(tmp_path / "a.pth")
+    assert content.layout == layout and equal(content.weights, weights)
+    assert (content.arch, content.num_frames, content.num_classes) == ("tanet_tiny", 8, 8)
+    assert content.class_names is None and content.recipe is None
+    assert content.style == ("official" if layout == "official" else "mmaction2")
+    assert content.class_order == ("sorted" if layout == "official" else "listed")
 
 
 def test_bare_safetensors_are_read(tmp_path):
@@ -134,6 +136,7 @@ def test_bare_safetensors_are_read(tmp_path):
     assert equal(model.state_dict(), network().state_dict())
 
 
+@pytest.mark.slow
 def test_imagenet_weights_leave_tam_and_classifier_as_they_are(tmp_path):
     torch.manual_seed(0)
     resnet = torchvision.models.resnet50().state_dict()
@@ -219,14 +222,14 @@ def test_a_missing_and_an_unexpected_key_are_named(tmp_path, key):
         (torch.zeros(3), "not a checkpoint but a Tensor"),
     ],
 )
-def test_files_without_a_network_are_refused_by_name(tmp_path, state, message):
+def test_files_without_a_network_are_refused_naming_the_file(tmp_path, state, message):
     torch.save(state, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=f"other.pth.*{message}"):
         checkpoint.read(tmp_path / "other.pth")
 
 
 def test_a_network_without_tam_that_is_written_bare_keeps_its_classifier(tmp_path):
-    """By its names it could be an image network; its classifier fits, so it is taken over."""
+    """By its names it could be an image network. Its classifier fits, so it is copied."""
     torch.save(network(temporal="none").state_dict(), tmp_path / "tsn.pth")
     model = network(seed=1, temporal="none")
     assert load_weights(model, tmp_path / "tsn.pth").kept == ()
@@ -245,7 +248,7 @@ STRANGE = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", STRANGE)
-def test_weights_that_are_no_plain_tensors_are_refused_and_the_network_is_untouched(tmp_path, kind):
+def test_unusual_tensors_are_refused_and_the_network_is_untouched(tmp_path, kind):
     weights = network().state_dict()
     weights["layer4.0.conv3.weight"] = STRANGE[kind](weights["layer4.0.conv3.weight"])
     torch.save({"state_dict": weights}, tmp_path / "a.pth")
@@ -270,6 +273,9 @@ def test_half_precision_weights_are_taken_over(tmp_path):
     [
         {"recipe": "{"},
         {"recipe": '{"name": "x"}'},
+        {"recipe": "[1]"},
+        {"recipe": 5},
+        {"class_names": 5},
         {"class_names": ["a", "b"]},
         {"class_names": [1, *NAMES[1:]]},
         {"class_names": [NAMES[1], *NAMES[1:]]},
@@ -278,8 +284,8 @@ def test_half_precision_weights_are_taken_over(tmp_path):
         {"tanet": "nothing"},
     ],
 )
-def test_metadata_that_contradict_themselves_are_refused_by_name(tmp_path, change):
-    checkpoint.save(tmp_path / "last.pth", full_state(network()) | change)
+def test_wrong_metadata_is_refused_naming_the_file(tmp_path, change):
+    checkpoint.write(tmp_path / "last.pth", full_state(network()) | change)
     with pytest.raises(CheckpointError, match="last.pth"):
         checkpoint.read(tmp_path / "last.pth")
 
@@ -291,7 +297,7 @@ def test_keys_that_are_no_names_are_refused(tmp_path):
 
 
 def published(arch="tanet50", layout="mmaction2", classes=174, frames=8, temporal="tam"):
-    """What a published file says by its weights alone, without making them."""
+    """A published file with weights that have shapes and no values, which is enough to recognise the network."""
     with torch.device("meta"):
         recipe = recipes.k400_8f().with_changes(
             {"arch": arch, "num_classes": classes, "num_frames": frames, "temporal": temporal, "sampling": "uniform"}
@@ -303,8 +309,8 @@ def published(arch="tanet50", layout="mmaction2", classes=174, frames=8, tempora
 def test_the_recipe_follows_from_the_weights_and_the_style_from_the_layout():
     for layout in ("mmaction2", "official"):
         for frames, name in ((8, "k400_8f"), (16, "k400_16f")):
-            found = checkpoint.recipe_of(published(layout=layout, classes=400, frames=frames))
-            assert (found.name, found.style, found.param_groups) == (name, layout, layout)
+            recipe = checkpoint.recipe_of(published(layout=layout, classes=400, frames=frames))
+            assert (recipe.name, recipe.style, recipe.param_groups) == (name, layout, layout)
 
 
 def test_which_something_something_follows_from_the_data_or_is_asked_for():
@@ -318,7 +324,7 @@ def test_which_something_something_follows_from_the_data_or_is_asked_for():
     assert (v1.name, v1.style, v1.flip) == ("sthv1_8f", "official", "none")
 
 
-def test_networks_that_no_recipe_has_are_described():
+def test_a_network_that_fits_no_recipe_is_described():
     for file, words in (
         (published(classes=10), "tanet50, 10 classes, 8 frames. Recipes that fit: none"),
         (published(arch="tanet101", classes=400), "tanet101, 400 classes"),
@@ -328,8 +334,7 @@ def test_networks_that_no_recipe_has_are_described():
             checkpoint.recipe_of(file)
 
 
-def test_the_files_own_recipe_comes_before_any_rule(stored):
-    found = checkpoint.read(stored)
-    official = dataclasses.replace(found, recipe=dataclasses.replace(RECIPE, style="official"))
+def test_the_recipe_in_the_file_takes_precedence(stored):
+    official = dataclasses.replace(checkpoint.read(stored), recipe=dataclasses.replace(RECIPE, style="official"))
     assert checkpoint.recipe_of(official).style == "official"
     assert checkpoint.recipe_of(official, RECIPE).style == "official"  # the style belongs to the weights

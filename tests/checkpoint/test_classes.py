@@ -22,9 +22,9 @@ def test_the_two_orders_of_something_something_v1_map_onto_each_other():
     listed, by_name = classifier_names(file_of(), V1, LISTED), classifier_names(file_of(order="sorted"), V1, LISTED)
     assert listed == LISTED and by_name == tuple(sorted(LISTED)) and len(set(listed)) == 174
     assert sum(one == other for one, other in zip(listed, by_name)) == 1
-    there = [by_name.index(name) for name in listed]
-    back = [listed.index(name) for name in by_name]
-    assert [back[there[i]] for i in range(174)] == list(range(174)) and there != back
+    to_sorted = [by_name.index(name) for name in listed]
+    to_listed = [listed.index(name) for name in by_name]
+    assert [to_listed[to_sorted[i]] for i in range(174)] == list(range(174)) and to_sorted != to_listed
 
 
 def test_scores_of_either_order_mean_the_same_classes():
@@ -61,10 +61,10 @@ def test_the_other_published_label_files_are_sorted(recipe, count):
     check_published_order(recipe, names)
     with pytest.raises(DataError, match="not in its published order"):
         check_published_order(recipe, names[::-1])
-    check_published_order(recipe, names[:7][::-1])  # a data set of one's own has the order it has
+    check_published_order(recipe, names[:7][::-1])  # any other data set may have any order
 
 
-def test_names_in_the_file_come_before_any_rule():
+def test_names_in_the_file_take_precedence():
     names = tuple(random.Random(0).sample(LISTED, 174))
     assert classifier_names(file_of(names, "sorted"), V1, LISTED) == names
     with pytest.raises(CheckpointError, match=r"file.pth.*other classes.*Humming"):

@@ -19,7 +19,7 @@ WEIGHTS = from_ours(tanet_tiny(3).state_dict(), "official")
 
 
 def legacy(state, path):
-    """As torch wrote files before 1.6, and the authors' still are."""
+    """Saves as torch did before 1.6; the authors' files are in this format."""
     torch.save(state, path, _use_new_zipfile_serialization=False)
 
 
@@ -39,7 +39,7 @@ def test_numpy_numbers_in_a_file_are_read_as_plain_ones(tmp_path, save, number):
 
 
 def test_numpy_numbers_of_old_numpy_are_read(tmp_path):
-    """Files of the authors' time call the constructor by the name it had then."""
+    """The authors' files call the constructor by the name that it had in numpy 1."""
     path = tmp_path / "official.pth.tar"
     legacy({"state_dict": WEIGHTS, "best_prec1": np.float64(76.25)}, path)
     content = path.read_bytes()
@@ -112,7 +112,7 @@ ABUSES = {
 
 @SAVES
 @pytest.mark.parametrize("abuse", ABUSES)
-def test_the_names_of_numpys_numbers_open_no_door(tmp_path, monkeypatch, save, abuse):
+def test_the_allowed_numpy_names_cannot_be_abused(tmp_path, monkeypatch, save, abuse):
     path, marker = tmp_path / "trojan.pth", tmp_path / "marker"
     save({"state_dict": WEIGHTS, "best_prec1": ABUSES[abuse](marker)}, path)
     with pytest.raises(CheckpointError, match=r"trojan.pth: (not weights|holds \w+\.system)"):
@@ -120,11 +120,11 @@ def test_the_names_of_numpys_numbers_open_no_door(tmp_path, monkeypatch, save, a
     assert not marker.exists()
 
 
-def test_the_stand_ins_are_what_refuses(tmp_path, monkeypatch):
-    """The abuse above reaches them: with stand-ins that accept anything the file would be read."""
+def test_the_replacements_of_numpys_names_refuse_the_abuse(tmp_path, monkeypatch):
+    """With replacements that accept anything the same file is read."""
     torch.save({"state_dict": WEIGHTS, "best_prec1": Calls(np.dtype, "O8")}, tmp_path / "a.pth")
-    open_door = [(lambda *arguments: "accepted", name) for _, name in formats._NUMPY_NUMBERS]
-    monkeypatch.setattr(formats, "_NUMPY_NUMBERS", open_door)
+    permissive = [(lambda *arguments: "accepted", name) for _, name in formats._NUMPY_NUMBERS]
+    monkeypatch.setattr(formats, "_NUMPY_NUMBERS", permissive)
     assert formats.read_file(tmp_path / "a.pth")[0]["best_prec1"] == "accepted"
 
 
@@ -162,7 +162,7 @@ NOT_CHECKPOINTS = {
 
 
 @pytest.mark.parametrize("kind", NOT_CHECKPOINTS)
-def test_files_that_are_no_checkpoints_are_said_to_be_what_they_are(tmp_path, kind):
+def test_the_error_names_what_a_file_is_that_is_no_checkpoint(tmp_path, kind):
     content, word = NOT_CHECKPOINTS[kind]
     (tmp_path / "download.pth").write_bytes(content)
     with pytest.raises(CheckpointError, match=word) as failure:

@@ -15,7 +15,7 @@ def own_keys():
 
 
 @pytest.mark.parametrize("layout", THEIRS)
-def test_every_published_key_has_its_place_here_with_its_shape_and_back(layout, own_keys):
+def test_published_keys_and_shapes_translate_to_ours_and_back(layout, own_keys):
     keys = {key: shape for key, (shape, _) in gold(layout)["keys"].items()}
     assert layouts.recognise(keys) == layout
     assert layouts.to_ours(keys, layout) == own_keys
@@ -23,7 +23,7 @@ def test_every_published_key_has_its_place_here_with_its_shape_and_back(layout, 
 
 
 @pytest.mark.parametrize("layout", THEIRS)
-def test_the_prefix_of_data_parallel_training_may_be_there_or_not(layout, own_keys):
+def test_the_prefix_of_data_parallel_training_is_optional(layout, own_keys):
     bare = {key.removeprefix("module."): shape for key, (shape, _) in gold(layout)["keys"].items()}
     wrapped = {f"module.{key}": shape for key, shape in bare.items()}
     for keys in (bare, wrapped):
@@ -31,7 +31,7 @@ def test_the_prefix_of_data_parallel_training_may_be_there_or_not(layout, own_ke
         assert layouts.to_ours(keys, layout) == own_keys
 
 
-def test_networks_of_this_package_and_torchvisions_are_told_apart():
+def test_our_layout_and_torchvisions_are_recognised():
     assert layouts.recognise(tanet_tiny(3).state_dict()) == "tanet"
     assert layouts.recognise(tanet_tiny(3, temporal="none").state_dict()) == "resnet"
     assert layouts.recognise({"features.0.weight": 0}) is None

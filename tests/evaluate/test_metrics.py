@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
 
-from tanet.evaluate import interval, metrics
+from tanet.evaluate import interval
+from tanet.evaluate.metrics import compute_metrics
 
 NAN = float("nan")
 
 
 def test_metrics_by_hand():
     scores = np.array([[0.7, 0.2, 0.1], [0.4, 0.5, 0.1], [0.1, 0.8, 0.1], [0.1, 0.3, 0.6]])
-    result = metrics(scores, [0, 0, 1, 1])
+    result = compute_metrics(scores, [0, 0, 1, 1])
     assert result["top1"] == 50 and result["top5"] == 100
     assert result["class_accuracy"] == {0: 50, 1: 50} and result["mean_class_accuracy"] == 50
     assert result["confusion"] == [[1, 1, 0], [0, 1, 1], [0, 0, 0]]
@@ -16,21 +17,21 @@ def test_metrics_by_hand():
 
 def test_mean_class_accuracy_weighs_classes_alike_and_ignores_those_that_do_not_occur():
     scores = np.eye(4)[[0, 0, 0, 0, 2]]
-    result = metrics(scores, [0, 0, 0, 2, 2])
+    result = compute_metrics(scores, [0, 0, 0, 2, 2])
     assert result["top1"] == 80
     assert result["class_accuracy"] == {0: 100, 2: 50} and result["mean_class_accuracy"] == 75
 
 
-@pytest.mark.parametrize("place, top1, top5", [(0, 100, 100), (1, 0, 100), (4, 0, 100), (5, 0, 0), (9, 0, 0)])
-def test_top5_counts_the_first_five_places(place, top1, top5):
+@pytest.mark.parametrize("rank, top1, top5", [(0, 100, 100), (1, 0, 100), (4, 0, 100), (5, 0, 0), (9, 0, 0)])
+def test_top5_counts_the_first_five_ranks(rank, top1, top5):
     scores = np.linspace(1, 0, 10)[None]
-    result = metrics(scores, [place])
+    result = compute_metrics(scores, [rank])
     assert (result["top1"], result["top5"]) == (top1, top5)
 
 
 @pytest.mark.parametrize("label", [0, 3, 7])
 def test_scores_that_are_all_the_same_score_nothing(label):
-    result = metrics(np.full((1, 8), 0.125), [label])
+    result = compute_metrics(np.full((1, 8), 0.125), [label])
     assert result["top1"] == 0 and result["top5"] == 0
 
 
@@ -41,17 +42,17 @@ def test_nan_never_ranks_first_nor_among_the_first_five(classes, label):
     own = np.linspace(0, 1, classes)[None].copy()
     own[0, label] = NAN
     for scores in (everywhere, own):
-        result = metrics(scores, [label])
+        result = compute_metrics(scores, [label])
         assert (result["top1"], result["top5"], result["mean_class_accuracy"]) == (0, 0, 0)
 
 
 def test_nan_elsewhere_leaves_the_rank_among_numbers():
-    assert metrics(np.array([[NAN, 0.4, 0.6]]), [2])["top1"] == 100
+    assert compute_metrics(np.array([[NAN, 0.4, 0.6]]), [2])["top1"] == 100
 
 
 @pytest.mark.parametrize("scores, label", [([[0.5, 0.5]], 0), ([[NAN, NAN]], 0), ([[NAN, NAN]], 1), ([[0.2, 0.8]], 1)])
 def test_confusion_counts_as_right_exactly_what_top1_counts(scores, label):
-    result = metrics(np.array(scores), [label])
+    result = compute_metrics(np.array(scores), [label])
     assert 100 * np.trace(result["confusion"]) == result["top1"]
 
 

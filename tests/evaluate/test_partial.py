@@ -9,7 +9,7 @@ TEST = {"protocol": "sth-efficient", "sha256": "ab"}
 SCORES = np.random.default_rng(0).random((6, 5)).astype(np.float32)
 
 
-def begun(tmp_path):
+def started(tmp_path):
     partial = PartialScores(tmp_path / "result.json", TEST)
     assert partial.prepare() == {}
     for index in (4, 0, 2):
@@ -19,32 +19,32 @@ def begun(tmp_path):
 
 
 def test_scores_come_back_to_the_bit(tmp_path):
-    found = begun(tmp_path).prepare()
-    assert sorted(found) == [0, 2, 4, 5]
-    assert all(row.dtype == np.float32 and np.array_equal(row, SCORES[index]) for index, row in found.items())
+    scores = started(tmp_path).prepare()
+    assert sorted(scores) == [0, 2, 4, 5]
+    assert all(row.dtype == np.float32 and np.array_equal(row, SCORES[index]) for index, row in scores.items())
 
 
 @pytest.mark.parametrize("cut", [1, 5, 30])
-def test_a_line_cut_short_is_forgotten_and_not_written_on(tmp_path, cut):
-    partial = begun(tmp_path)
+def test_a_line_that_a_kill_cut_short_is_dropped_and_not_appended_to(tmp_path, cut):
+    partial = started(tmp_path)
     path = tmp_path / "result.json.partial/scores-0.jsonl"
     path.write_bytes(path.read_bytes()[:-cut])
     assert sorted(partial.prepare()) == [0, 4, 5]
     partial.add(0, 2, SCORES[2])
-    found = PartialScores(tmp_path / "result.json", TEST).prepare()
-    assert sorted(found) == [0, 2, 4, 5] and np.array_equal(found[2], SCORES[2])
+    scores = PartialScores(tmp_path / "result.json", TEST).prepare()
+    assert sorted(scores) == [0, 2, 4, 5] and np.array_equal(scores[2], SCORES[2])
 
 
 def test_another_test_is_refused_and_nothing_is_lost(tmp_path):
-    partial = begun(tmp_path)
+    partial = started(tmp_path)
     with pytest.raises(ValueError, match="sha256: 'ab' there, 'cd' now"):
         PartialScores(tmp_path / "result.json", TEST | {"sha256": "cd"}).prepare()
     assert sorted(partial.prepare()) == [0, 2, 4, 5]
 
 
-def test_scores_whose_test_is_not_known_any_more_are_not_taken_for_anothers(tmp_path):
-    """A kill in the middle of clearing away can leave scores without the file that says which test they are of."""
-    begun(tmp_path)
+def test_scores_without_the_description_of_their_test_are_dropped(tmp_path):
+    """A kill while the folder is being removed can leave scores without test.json."""
+    started(tmp_path)
     (tmp_path / "result.json.partial/test.json").unlink()
     other = PartialScores(tmp_path / "result.json", TEST | {"sha256": "cd"})
     assert other.prepare() == {} and other.prepare() == {}

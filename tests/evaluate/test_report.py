@@ -1,21 +1,42 @@
+import json
+
 import pytest
 
 from tanet.evaluate import result_page, videos_tested
+from tanet.evaluate.report import write_result
 
 RESULT = {
-    "checkpoint": "tanet_r50-032c8e94.pth", "sha256": "032c8e94" * 8, "layout": "mmaction2", "source": "",
-    "recipe": "k400_8f", "recipe_changes": {}, "protocol": "k400-dense", "views": "10 clips x 3 crops of 256", "frames": 8,
-    "style": "mmaction2", "checkpoint_style": "mmaction2", "class_order": "in the order of the label file",
-    "device": "cpu", "torch": "2", "precision": "float32", "tested": 19796, "listed": 19796, "full_set": 19796,
-    "top1": 76.0, "top1_interval": [75.4, 76.6], "top5": 92.5, "top5_interval": [92.1, 92.9], "mean_class_accuracy": 75.9,
-}  # fmt: skip
+    "checkpoint": "tanet_r50-032c8e94.pth",
+    "sha256": "032c8e94" * 8,
+    "layout": "mmaction2",
+    "source": "",
+    "recipe": "k400_8f",
+    "recipe_changes": {},
+    "protocol": "k400-dense",
+    "views": "10 clips x 3 crops of 256",
+    "frames": 8,
+    "style": "mmaction2",
+    "checkpoint_style": "mmaction2",
+    "class_order": "in the order of the label file",
+    "device": "cpu",
+    "torch": "2",
+    "precision": "float32",
+    "tested": 19796,
+    "listed": 19796,
+    "full_set": 19796,
+    "top1": 76.0,
+    "top1_interval": [75.4, 76.6],
+    "top5": 92.5,
+    "top5_interval": [92.1, 92.9],
+    "mean_class_accuracy": 75.9,
+}
 
 
 def page(**changes):
     return result_page(RESULT | changes)
 
 
-def test_the_number_stands_beside_the_published_rows_with_their_sources():
+def test_the_measured_row_comes_first_and_the_published_rows_with_their_sources_follow():
     lines = page().splitlines()
     rows = [line for line in lines if line.startswith("| measured") or line.startswith("| published")]
     assert rows[0] == "| measured here | 76.00 (75.40 to 76.60) | 92.50 (92.10 to 92.90) | 75.90 | 19796 of 19796 |"
@@ -23,7 +44,7 @@ def test_the_number_stands_beside_the_published_rows_with_their_sources():
     assert all("](https://github.com/open-mmlab/mmaction2" in row for row in rows[1:])
 
 
-def test_it_says_which_checkpoint_protocol_and_style():
+def test_the_page_names_checkpoint_protocol_and_style():
     for words in (
         "tanet_r50-032c8e94.pth",
         "032c8e94",
@@ -37,11 +58,11 @@ def test_it_says_which_checkpoint_protocol_and_style():
 @pytest.mark.parametrize(
     "interval, words", [([75.4, 76.6], "inside"), ([75.0, 75.5], "above"), ([77.0, 78.0], "below")]
 )
-def test_it_says_where_the_published_figure_lies(interval, words):
+def test_the_page_says_where_the_published_figure_lies(interval, words):
     assert f"Published top-1 {words} the interval: 76.28 (MMAction2 0.x), 76.22" in page(top1_interval=interval)
 
 
-def test_a_subset_is_marked_also_where_the_list_itself_is_one():
+def test_a_subset_is_marked_even_if_the_list_itself_is_one():
     assert "subset" not in page()
     for listed in (19796, 500):
         text = page(tested=500, listed=listed)
@@ -58,3 +79,28 @@ def test_a_changed_recipe_does_not_stand_beside_the_published_figures():
     text = page(recipe_changes={"temporal": "none", "short_side": 320}, full_set=None)
     assert "CHANGED from the recipe k400_8f: temporal none, short_side 320" in text
     assert "76.28" not in text and "Nothing is published" not in text
+
+
+def test_unreadable_videos_are_counted_and_the_first_five_named():
+    rows = [{"path": f"{index}.mp4", "reason": "cut short"} for index in range(7)]
+    assert "LEFT OUT: 1 video that cannot be read: 0.mp4." in page(unreadable=rows[:1])
+    assert "LEFT OUT: 7 videos that cannot be read: 0.mp4, 1.mp4, 2.mp4, 3.mp4, 4.mp4, ...." in page(unreadable=rows)
+
+
+def test_the_file_has_a_line_for_each_video_and_each_confusion_row(tmp_path):
+    """A result is for people to read and compare, too."""
+    rows = [{"path": f"{index}.mp4", "label": index, "scores": [0.5, 0.25]} for index in range(2)]
+    result = {**RESULT, "confusion": [[1, 0], [0, 1]], "class_names": ["line\nbreak", "\u2028"], "per_video": rows}
+    write_result(result, tmp_path / "new/result.json")
+    text = (tmp_path / "new/result.json").read_text()
+    assert json.loads(text) == result
+    assert text.startswith('{\n "checkpoint": "tanet_r50-032c8e94.pth",\n "sha256": ')
+    assert ' "top1_interval": [\n  75.4,\n  76.6\n ],\n' in text
+    assert text.endswith(
+        ' "confusion": [\n  [1, 0],\n  [0, 1]\n ],\n'
+        ' "per_video": [\n'
+        '  {"path": "0.mp4", "label": 0, "scores": [0.5, 0.25]},\n'
+        '  {"path": "1.mp4", "label": 1, "scores": [0.5, 0.25]}\n'
+        " ]\n}\n"
+    )
+    assert (tmp_path / "new/result.md").read_text() == result_page(result) + "\n"

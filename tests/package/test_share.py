@@ -10,6 +10,8 @@ from tanet.errors import CheckpointError
 from tanet.runtime import sha256
 from tanet.share import pack
 
+pytestmark = pytest.mark.slow  # packs a trained run
+
 
 @pytest.fixture(scope="module")
 def tested_run(tmp_path_factory, trained_run, something_root):
@@ -32,18 +34,25 @@ def packed(tmp_path_factory, tested_run):
     return folder, pack(tested_run, folder)
 
 
-def test_the_folder_holds_what_there_is_to_share_and_no_more(packed, tested_run):
-    folder, said = packed
+def test_the_folder_holds_what_belongs_to_the_checkpoint_and_no_more(packed, tested_run):
+    folder, report = packed
     assert sorted(path.name for path in folder.iterdir()) == [
-        "README.md", "metrics.jsonl", "model.safetensors", "recipe.json", "result-sth-efficient.md", "result.md",
-    ]  # fmt: skip
+        "README.md",
+        "metrics.jsonl",
+        "model.safetensors",
+        "recipe.json",
+        "result-sth-efficient.md",
+        "result.md",
+    ]
     assert (folder / "metrics.jsonl").read_bytes() == (tested_run / "metrics.jsonl").read_bytes()
     assert (folder / "recipe.json").read_text() == (tested_run / "recipe.json").read_text()
-    assert said[1:] == [f"{tested_run}/result-sth-accurate.json: left out, it tested another checkpoint than last.pth"]
+    assert report[1:] == [
+        f"{tested_run}/result-sth-accurate.json: left out, it tested another checkpoint than last.pth"
+    ]
     assert not list(folder.parent.glob(".*"))
 
 
-def test_the_packed_weights_are_the_runs_and_test_alike(packed, tested_run, something_root):
+def test_the_packed_weights_are_the_runs_own_and_give_the_same_scores(packed, tested_run, something_root):
     folder, _ = packed
     one, other = (checkpoint.read(path) for path in (tested_run / "checkpoints/last.pth", folder / "model.safetensors"))
     assert all(torch.equal(one.weights[key], other.weights[key]) for key in one.weights)
@@ -53,7 +62,7 @@ def test_the_packed_weights_are_the_runs_and_test_alike(packed, tested_run, some
     assert again["per_video"] == before["per_video"]
 
 
-def test_the_card_names_what_was_measured_and_how_it_was_trained(packed, tested_run, something_recipe):
+def test_the_card_reports_the_measurements_and_the_training(packed, tested_run, something_recipe):
     folder, _ = packed
     card = (folder / "README.md").read_text()
     result = json.loads((tested_run / "result-sth-efficient.json").read_text())
@@ -64,7 +73,7 @@ def test_the_card_names_what_was_measured_and_how_it_was_trained(packed, tested_
     assert sha256(folder / "model.safetensors") in card and result["sha256"][:16] in card
 
 
-def test_the_cards_lines_of_python_run(packed, monkeypatch):
+def test_the_python_code_of_the_card_runs(packed, monkeypatch):
     folder, _ = packed
     (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     monkeypatch.chdir(folder)
@@ -75,19 +84,19 @@ def test_the_cards_lines_of_python_run(packed, monkeypatch):
     assert len(names["class_names"]) == 8
 
 
-def test_an_untested_run_says_so(tmp_path, trained_run):
-    said = pack(trained_run, tmp_path / "shared", which="best")
-    assert said == [f"{tmp_path}/shared: 0 result(s); the card says that it was not tested"]
+def test_the_card_of_an_untested_run_says_so(tmp_path, trained_run):
+    report = pack(trained_run, tmp_path / "shared", which="best")
+    assert report == [f"{tmp_path}/shared: 0 result(s); the card says that it was not tested"]
     assert "Not run" in (tmp_path / "shared/README.md").read_text()
 
 
-def test_a_folder_that_is_there_is_left_alone(tmp_path, trained_run):
+def test_an_existing_folder_is_left_as_it_is(tmp_path, trained_run):
     with pytest.raises(FileExistsError, match=f"{tmp_path} is there already"):
         pack(trained_run, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_no_run_leaves_nothing_behind(tmp_path, trained_run):
+def test_a_folder_that_is_no_run_leaves_nothing_behind(tmp_path, trained_run):
     with pytest.raises(FileNotFoundError, match="checkpoints/last.pth"):
         pack(tmp_path, tmp_path / "shared")
     shutil.copytree(trained_run, tmp_path / "run")
@@ -97,7 +106,7 @@ def test_what_is_no_run_leaves_nothing_behind(tmp_path, trained_run):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_the_command_says_what_it_did_or_why_not(tmp_path, trained_run, capsys):
+def test_the_command_prints_its_report_or_its_error(tmp_path, trained_run, capsys):
     cli.main(["checkpoint", "pack", str(trained_run), str(tmp_path / "shared")])
     assert capsys.readouterr().out.startswith(f"{tmp_path}/shared: 0 result(s)")
     with pytest.raises(SystemExit) as ended:

@@ -1,10 +1,13 @@
 import dataclasses
+import itertools
 import json
+import typing
 
 import pytest
 
 from tanet import recipes
 from tanet.cli import parse_changes
+from tanet.model import ARCHITECTURES, TEMPORAL_MODULES
 from tanet.recipes import Recipe, from_dict, from_json
 
 
@@ -14,14 +17,22 @@ def recipe():
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
-def test_every_recipe_loads_by_its_name_and_survives_json(name):
+def test_every_preset_is_found_by_its_name_and_survives_json(name):
     recipe = recipes.get(name)
     assert recipe.name == name
     assert from_json(recipe.to_json()) == recipe
     assert json.loads(recipe.to_json()) == json.loads(json.dumps(dataclasses.asdict(recipe)))
 
 
-def test_unknown_recipe_is_refused_with_the_names_there_are():
+def test_the_names_that_a_recipe_allows_are_those_that_exist():
+    """`Recipe` spells them out as Literal, because recipes stand below the model and its modules."""
+    assert set(typing.get_args(recipes.Arch)) == set(ARCHITECTURES)
+    assert set(typing.get_args(recipes.Temporal)) == set(TEMPORAL_MODULES)
+    assert typing.get_args(recipes.ProtocolName) == tuple(recipes.PROTOCOLS)
+    assert all(protocol.name == name for name, protocol in recipes.PROTOCOLS.items())
+
+
+def test_an_unknown_recipe_is_refused_and_the_known_ones_are_named():
     with pytest.raises(ValueError, match="'k400'.*demo_kinetics.*k400_8f.*sthv1_16f"):
         recipes.get("k400")
 
@@ -121,7 +132,7 @@ def test_with_changes_changes_those_fields_alone(recipe):
     assert recipe.epochs == recipes.get("demo_kinetics").epochs
 
 
-def test_unknown_fields_are_named_with_those_there_are(recipe):
+def test_unknown_fields_are_named_and_the_known_ones_listed(recipe):
     with pytest.raises(ValueError, match="epoch, learning_rate.*there are.*epochs"):
         recipe.with_changes({"learning_rate": 1.0, "epoch": 3})
     with pytest.raises(ValueError, match="colour"):
@@ -180,7 +191,7 @@ OUT_OF_RANGE = [
     ("memory_format", "nhwc"),
     ("sampling", "sparse"),
 ]
-# What Recipe's promise, every field is checked for its range, covers too.
+# Limits that are easy to forget.
 SUBTLY_OUT_OF_RANGE = [
     ("crop_scales", ()),
     ("crop_scales", (1.2,)),
@@ -201,12 +212,78 @@ def test_ill_typed_and_impossible_values_are_refused_naming_the_field(recipe, fi
         dataclasses.replace(recipe, **{field: value})
 
 
+@pytest.mark.parametrize(
+    "field, value, line",
+    [
+        ("epochs", 0, "recipe field epochs must be greater than 0, got 0"),
+        ("epochs", 3.0, "recipe field epochs must be int, got 3.0"),
+        ("lr", float("nan"), "recipe field lr must be a finite number, got nan"),
+        ("flip", "up", "recipe field flip must be 'none', 'plain' or 'swap', got 'up'"),
+        ("lr_steps", 5, "recipe field lr_steps must be a list, got 5"),
+        ("lr_steps", [3, "5"], "recipe field lr_steps[1] must be int, got '5'"),
+        ("lr_steps", (5, 3), "recipe field lr_steps must ascend, got (5, 3)"),
+        ("crop_scales", (1.2,), "recipe field crop_scales[0] must be less than or equal to 1, got 1.2"),
+        ("protocols", (), "recipe field protocols must have at least one value, got ()"),
+    ],
+)
+def test_an_error_is_one_plain_line(recipe, field, value, line):
+    with pytest.raises(ValueError) as failure:
+        recipe.with_changes({field: value})
+    assert str(failure.value) == line
+
+
+def test_several_problems_are_one_plain_line_each(recipe):
+    with pytest.raises(ValueError) as failure:
+        recipe.with_changes({"epoch": 3, "epochs": "3", "lr": -1, "protocols": ["sth", "k400"]})
+    unknown, *wrong = str(failure.value).splitlines()
+    assert unknown.startswith("unknown recipe field(s) epoch; there are: name, dataset")
+    assert [line.split(" must ")[0] for line in wrong] == [
+        "recipe field protocols[0]",
+        "recipe field epochs",
+        "recipe field lr",
+    ]
+    assert "pydantic" not in str(failure.value)
+
+
+def test_json_that_is_no_object_is_refused():
+    for text in ("[1]", "5", '"k400_8f"', "null"):
+        with pytest.raises(ValueError, match="a recipe must be a JSON object"):
+            from_json(text)
+
+
 def test_uniform_sampling_allows_any_number_of_frames():
     assert recipes.get("demo_something").with_changes({"num_frames": 7}).num_frames == 7
 
 
 def test_defaults_are_checked_as_well_as_given_values():
     assert isinstance(Recipe(name="x", dataset="kinetics", num_classes=2, crop_scales=[1]).crop_scales[0], float)
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_field_of_every_preset_has_a_source(name):
+    texts = recipes.sources(name)
+    assert list(texts) == [field.name for field in dataclasses.fields(Recipe)]
+    for field, text in texts.items():
+        origin, _, reason = text.partition(": ")
+        assert origin.split(",")[0] in recipes.ORIGINS and reason, field
+
+
+@pytest.mark.parametrize("one, other", list(itertools.combinations(recipes.RECIPES, 2)))
+def test_different_values_of_a_field_do_not_share_a_source(one, other):
+    """A preset that changes a value of the preset that it builds on must say why."""
+    values, others = dataclasses.asdict(recipes.get(one)), dataclasses.asdict(recipes.get(other))
+    shared = recipes.sources(one).items() & recipes.sources(other).items()
+    assert [field for field, _ in shared if values[field] != others[field]] == ["name"]
+
+
+def test_the_source_table_shows_values_and_mixed_sources():
+    for name in recipes.RECIPES:
+        table = recipes.source_table(name)
+        assert f"| `epochs` | `{recipes.get(name).epochs}` | {recipes.sources(name)['epochs']} |" in table.splitlines()
+        assert table.startswith("Mixed: ") == (name in ("k400_16f", "sthv1_16f", "sthv2_16f"))
+    assert "0.005" in recipes.source_table("sthv1_16f") and "MMAction2's style" in recipes.source_table("k400_16f")
+    with pytest.raises(ValueError, match="no recipe 'k400'"):
+        recipes.sources("k400")
 
 
 def test_published_figures_are_those_of_their_sources():
@@ -235,7 +312,7 @@ def test_published_figures_are_those_of_their_sources():
     assert [row.top1 for row in recipes.published_results("sthv1_8f", "sth-accurate", "mmaction2")] == [49.58, 49.71]
 
 
-def test_every_published_row_is_of_a_recipe_and_a_protocol_there_is():
+def test_every_published_row_names_a_known_recipe_and_protocol():
     for row in recipes.published_results():
         assert row.protocol in recipes.get(row.recipe).protocols
 
@@ -250,8 +327,7 @@ def test_a_style_is_changed_as_a_whole():
 
 
 def test_changes_on_a_command_line_are_json_or_words():
-    assert parse_changes(["lr=0.1", "lr_steps=[3, 4]", "style=official", "init=a=b.pth"]) == {
-        "lr": 0.1, "lr_steps": [3, 4], "style": "official", "init": "a=b.pth"
-    }  # fmt: skip
+    changes = parse_changes(["lr=0.1", "lr_steps=[3, 4]", "style=official", "init=a=b.pth"])
+    assert changes == {"lr": 0.1, "lr_steps": [3, 4], "style": "official", "init": "a=b.pth"}
     with pytest.raises(ValueError, match="lr: expected FIELD=VALUE"):
         parse_changes(["lr"])

@@ -1,5 +1,6 @@
-"""Files in the layouts of others, made from the gold tables: the same keys, weights drawn by the tables' rule."""
+"""Weights in the layouts of other code bases: the keys of the gold tables, the values drawn by the tables' rule."""
 
+import functools
 import json
 import math
 import zlib
@@ -14,9 +15,12 @@ def gold(layout: str) -> dict:
     return json.loads((GOLD / f"{layout}_k400_8f.json").read_text())
 
 
+@functools.cache  # drawing them takes seconds
 def gold_weights(layout: str) -> dict[str, torch.Tensor]:
-    """The weights for the gold logits, by the keys of the published file."""
-    return {key: _weight(key.removeprefix("module."), *what) for key, what in gold(layout)["keys"].items()}
+    """The weights for the gold logits, by the keys of the published file; tests must leave them as they are."""
+    return {
+        key: _weight(key.removeprefix("module."), shape, dtype) for key, (shape, dtype) in gold(layout)["keys"].items()
+    }
 
 
 def gold_clips(layout: str) -> torch.Tensor:
@@ -28,13 +32,13 @@ def gold_clips(layout: str) -> torch.Tensor:
 def _weight(key: str, shape: list[int], dtype: str) -> torch.Tensor:
     if dtype == "int64":
         return torch.zeros(shape, dtype=torch.int64)
-    a = np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape).astype(np.float32)
+    values = np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape).astype(np.float32)
     if key.endswith("running_var"):
-        a = 1 + 0.1 * abs(a)
+        values = 1 + 0.1 * abs(values)
     elif key.endswith(("running_mean", "bias")):
-        a = 0.1 * a
+        values = 0.1 * values
     elif len(shape) == 1:
-        a = 1 + 0.1 * a
+        values = 1 + 0.1 * values
     else:
-        a = (a.astype(np.float64) * math.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
-    return torch.tensor(a)
+        values = (values.astype(np.float64) * math.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
+    return torch.tensor(values)
