@@ -24,8 +24,8 @@ def check_parameters(namespace: dict, **types) -> None:
         if type(value) is int and float in accepted:
             continue
         if type(value) not in accepted:  # not isinstance, for which True is an int
-            wanted = getattr(expected, "__name__", expected)
-            raise TypeError(f"parameter {name} must be {wanted}, got {value!r} ({type(value).__name__})")
+            type_name = getattr(expected, "__name__", expected)
+            raise TypeError(f"parameter {name} must be {type_name}, got {value!r} ({type(value).__name__})")
 
 
 def _injected_names(namespace: dict) -> set[str]:

@@ -33,7 +33,7 @@ def test_names_that_the_notebook_assigns_are_not_parameters():
 
 
 @pytest.mark.parametrize(
-    "value, expected, wanted",
+    "value, expected, type_name",
     [
         ("2", int, "int"),
         (2.0, int, "int"),
@@ -47,8 +47,8 @@ def test_names_that_the_notebook_assigns_are_not_parameters():
         (True, float, "float"),
     ],
 )
-def test_parameters_of_another_type_are_named_with_type_and_value(value, expected, wanted):
-    with pytest.raises(TypeError, match=f"parameter gpus must be {wanted}, got {value!r}"):
+def test_parameters_of_another_type_are_named_with_type_and_value(value, expected, type_name):
+    with pytest.raises(TypeError, match=f"parameter gpus must be {type_name}, got {value!r}"):
         check_parameters(namespace(gpus=value), gpus=expected)
 
 
