@@ -1,10 +1,11 @@
-"""TAM as the published code bases compute it, written from a description of its steps: the benchmarks' baseline.
+"""The baselines of the benchmarks: TAM with the steps of the published code bases, and MMAction2's own class.
 
-Same values as `tanet.TAM`, other cost: x is copied to channel-major order, pooled, reweighted into a second tensor,
-convolved with one group for each channel of each clip, and copied back.
+They compute what `tanet.TAM` computes, at another cost: x is copied to channel-major order, pooled, reweighted into a
+second tensor, convolved with one group for each channel of each clip, and copied back.
 """
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -16,9 +17,10 @@ from tanet.model import Bottleneck, TANet
 
 
 class PublishedTAM(nn.Module):
-    """`TAM`'s published formulation, on the very branches of `tam`; no subclass, so that nothing treats it as a TAM.
+    """The published formulation of `tam`, with the same branch modules.
 
-    x [N*T, C, H, W] -> the same shape, contiguous. Under autocast theta and both branches follow the autocast's type.
+    x [N*T, C, H, W] -> y of the same shape, contiguous. Under autocast, theta and both branches use its dtype.
+    It is not a subclass of TAM, so that a network does not fuse it with its BatchNorm.
     """
 
     def __init__(self, tam: TAM):
@@ -39,10 +41,10 @@ class PublishedTAM(nn.Module):
 
 
 def mmaction2_tam(folder: Path) -> type:
-    """MMAction2's own class, from `pip install --no-deps --target FOLDER mmaction2`; its one file needs torch alone."""
+    """MMAction2's own class, from `pip install --no-deps --target FOLDER mmaction2`. Its file imports only torch."""
     path = folder / "mmaction" / "models" / "common" / "tam.py"
     if not path.exists():
-        raise SystemExit(f"{path} not found: run pip install --no-deps --target {folder} mmaction2")
+        raise SystemExit(f"{path} not found; run pip install --no-deps --target {folder} mmaction2")
     spec = importlib.util.spec_from_file_location("mmaction2_tam", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -50,15 +52,19 @@ def mmaction2_tam(folder: Path) -> type:
 
 
 def as_mmaction2(tam: TAM, folder: Path) -> nn.Module:
-    """MMAction2's module on the branches of `tam`."""
-    taps = {"adaptive_kernel_size": tam.kernel_size, "adaptive_convolution_padding": tam.kernel_size // 2}
-    module = mmaction2_tam(folder)(tam.channels, tam.num_frames, **taps)
+    """MMAction2's module with the branches of `tam`."""
+    module = mmaction2_tam(folder)(
+        tam.channels,
+        tam.num_frames,
+        adaptive_kernel_size=tam.kernel_size,
+        adaptive_convolution_padding=tam.kernel_size // 2,
+    )
     module.G, module.L = tam.global_branch, tam.local_branch
     return module
 
 
-def replace_slots(model: TANet, make) -> TANet:
-    """`model` itself, with `make(tam)` in every bottleneck in place of its TAM."""
+def replace_tam(model: TANet, make: Callable[[TAM], nn.Module]) -> TANet:
+    """Replaces the TAM of every bottleneck by `make(tam)`; returns `model`."""
     for module in model.modules():
         if isinstance(module, Bottleneck):
             module.temporal = make(module.temporal)

@@ -1,17 +1,18 @@
-"""What checkpoints and metrics.jsonl cost a training: shares of its time at the default intervals.
+"""The cost of checkpoints and metrics.jsonl: their shares of a training's time at the default intervals.
 
     python benchmarks/checkpoints.py [--arch tanet50] [--clips 2] [--rounds 5]
 
-One step of the optimiser, one checkpoint of the whole state (weights and momentum, written, synced and rotated) and one
-line of metrics.jsonl are timed in turn.
+Three actions are timed in turns: one step of the optimiser, one checkpoint of the whole state (weights and momentum,
+written, synced, and the oldest removed), and one line of metrics.jsonl.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from common import clock, device, fair_malloc, interleaved, record
+from common import Contestant, clock, device, fair_malloc, median_in_turns, record
 
 from tanet import recipes, train
 from tanet.data import Sample, VideoList
@@ -38,27 +39,32 @@ def main():
         run_dir = Path(folder)
         (run_dir / "checkpoints").mkdir()
         training = state.begin(recipe, videos.class_names, {}, run_dir, Process(0, 1, device()), None)
-        watch, speed = FiniteCheck(videos, training.run_dir), StepTimer()
+        finite_check, timer = FiniteCheck(videos, training.run_dir), StepTimer()
         actions = {
-            "step": lambda: loop._step(training, parts, watch),
+            "step": lambda: loop._step(training, parts, finite_check),
             "checkpoint": lambda: state.save(training),
-            "line": lambda: loop._log_step(training, 0.01, 0.5, speed),
+            "line": lambda: loop._log_step(training, 0.01, 0.5, timer),
         }
-        times = interleaved({name: timed(action) for name, action in actions.items()}, chosen.rounds)
+        times = median_in_turns({name: timed(action) for name, action in actions.items()}, chosen.rounds)
     seconds = {name: row["seconds"] for name, row in times.items()}
     shares = {
         "checkpoint": seconds["checkpoint"] / SAVE_SECONDS,
         "line": seconds["line"] / (train.LOG_STEPS * seconds["step"]),
     }
-    rows = [{"arch": chosen.arch, "clips": chosen.clips, "what": what, "percent of the training": round(100 * share, 4)}
-            | ({"seconds": round(seconds[what], 5)} if device().type == "cuda" else {})
-            for what, share in shares.items()]  # fmt: skip
-    for row in rows:
+    rows = []
+    for action, share in shares.items():
+        row = {"arch": chosen.arch, "clips": chosen.clips, "what": action}
+        row["percent of the training"] = round(100 * share, 4)
+        if device().type == "cuda":
+            row["seconds"] = round(seconds[action], 5)
+        rows.append(row)
         print(row)
     record(f"checkpoints-{chosen.arch}", rows)
 
 
-def timed(action):
+def timed(action: Callable) -> Contestant:
+    """A contestant that runs `action` once."""
+
     def run():
         started = clock()
         action()

@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved rounds, medians, ratios and their range, a record that names the machine."""
+"""What the benchmarks share: measuring in turns, medians and ranges, ratios, and records that name the machine."""
 
 import json
 import os
@@ -15,11 +15,14 @@ import torch
 
 RESULTS = Path(__file__).parent / "results"
 
+Contestant = Callable[[], dict[str, float]]  # runs once and returns {figure: seconds}
+
 
 def fair_malloc() -> None:
-    """Starts the script again with large blocks kept by malloc, where glibc has that setting.
+    """Restarts the script so that malloc keeps large blocks, where glibc has that setting.
 
-    Otherwise every large temporary is mapped and cleared anew, which triples the time of whoever allocates most.
+    Without it, the kernel maps and clears the memory of every large temporary again. That triples the time of the code
+    that allocates most.
     """
     setting = "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296"
     if sys.platform == "linux" and os.environ.get("GLIBC_TUNABLES") != setting:
@@ -27,13 +30,14 @@ def fair_malloc() -> None:
 
 
 def device() -> torch.device:
+    """The device to measure: the GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def measured(contestants: dict[str, Callable[[], dict[str, float]]], rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Calls A, B, C, A, B, C, ...: each contestant's figures (seconds), one a round.
+def measure_in_turns(contestants: dict[str, Contestant], rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Runs A, B, C, A, B, C, ... and returns {contestant: {figure: [seconds of each round]}}.
 
-    Two rounds before them warm up, or one if that takes longer than a minute.
+    In turns, because the speed of a machine drifts. Two rounds to warm up come first, or one if it takes over a minute.
     """
     started = time.perf_counter()
     warm_up = 0
@@ -41,73 +45,88 @@ def measured(contestants: dict[str, Callable[[], dict[str, float]]], rounds: int
         for contestant in contestants.values():
             contestant()
         warm_up += 1
-    figures = {name: [] for name in contestants}
+    results = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, contestant in contestants.items():
-            figures[name].append(contestant())
-    return {name: {key: [row[key] for row in rows] for key in rows[0]} for name, rows in figures.items()}
+            results[name].append(contestant())
+    return {name: {figure: [row[figure] for row in rows] for figure in rows[0]} for name, rows in results.items()}
 
 
-def interleaved(contestants: dict[str, Callable[[], dict[str, float]]], rounds: int) -> dict[str, dict[str, float]]:
-    """The median of each figure (seconds) of each contestant, `measured` in turn."""
-    found = measured(contestants, rounds)
-    return {name: {key: median(values) for key, values in figures.items()} for name, figures in found.items()}
+def median_in_turns(contestants: dict[str, Contestant], rounds: int) -> dict[str, dict[str, float]]:
+    """{contestant: {figure: median seconds}} of `measure_in_turns`."""
+    times = measure_in_turns(contestants, rounds)
+    return {name: {figure: median(values) for figure, values in figures.items()} for name, figures in times.items()}
 
 
-def ratios(found: dict[str, dict[str, list[float]]], base: str, **conditions) -> list[dict]:
-    """One row for each contestant and figure of `measured`: its ratio to the same round's `base`, median and range.
+def ratios(times: dict[str, dict[str, list[float]]], base: str, **conditions) -> list[dict]:
+    """One row for each contestant and figure of `measure_in_turns`: its ratio to `base` in the same round.
 
-    `conditions` stand in every row. On a GPU a row also has the median in milliseconds.
+    A row has the median ratio and its range, and `conditions`. On a GPU it also has the median in milliseconds.
     """
     rows = []
-    for name, figures in found.items():
+    for name, figures in times.items():
         for figure, values in figures.items():
-            each = [value / reference for value, reference in zip(values, found[base][figure])]
-            row = conditions | {"figure": figure, "contestant": name, "base": base} | spread("ratio", each)
-            rows.append(row | ({"milliseconds": round(1000 * median(values), 3)} if torch.cuda.is_available() else {}))
+            by_round = [value / reference for value, reference in zip(values, times[base][figure])]
+            row = {
+                **conditions,
+                "figure": figure,
+                "contestant": name,
+                "base": base,
+                **median_and_range("ratio", by_round),
+            }
+            if torch.cuda.is_available():
+                row["milliseconds"] = round(1000 * median(values), 3)
+            rows.append(row)
     return rows
 
 
-def spread(name: str, values: list[float]) -> dict:
-    """{name: the median, "range": [the smallest, the largest]}, rounded."""
+def median_and_range(name: str, values: list[float]) -> dict:
+    """{name: the median, "range": [the smallest, the largest]}, rounded to four decimals."""
     return {name: round(median(values), 4), "range": [round(min(values), 4), round(max(values), 4)]}
 
 
 def clock() -> float:
-    """The time, after all work given to the GPU is done."""
+    """The time in seconds, read after the GPU has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def record(name: str, rows: list[dict]) -> None:
-    """Writes results/NAME-DEVICE.json: the rows with date, device, threads and versions.
+    """Writes results/NAME-DEVICE.json: the rows, and the date, device, threads and versions of this measurement.
 
-    A CPU is named with the instructions that torch uses: without AVX512 bfloat16 convolutions are slower than float32.
+    The name of a CPU includes the instructions that torch uses: without AVX512, bfloat16 convolutions are slower than
+    float32.
     """
-    on_gpu = torch.cuda.is_available()
-    label = torch.cuda.get_device_name() if on_gpu else f"{_cpu_name()} ({torch.backends.cpu.get_cpu_capability()})"
-    short = label.lower().replace(" ", "-") if on_gpu else "cpu"
-    head = {"date": str(date.today()), "device": label, "threads": torch.get_num_threads()} | _versions()
-    lines = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
-    lines += [' "rows": [', ",\n".join("  " + json.dumps(row) for row in rows), " ]"]
+    if torch.cuda.is_available():
+        device_name = torch.cuda.get_device_name()
+        suffix = device_name.lower().replace(" ", "-")
+    else:
+        device_name = f"{_cpu_name()} ({torch.backends.cpu.get_cpu_capability()})"
+        suffix = "cpu"
+    head = {"date": str(date.today()), "device": device_name, "threads": torch.get_num_threads(), **_versions()}
+    # One row per line, so that a change of a record can be read.
+    head_lines = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
+    row_lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{short}.json"
-    path.write_text("\n".join(["{", *lines, "}"]) + "\n")
+    path = RESULTS / f"{name}-{suffix}.json"
+    path.write_text("\n".join(["{", *head_lines, ' "rows": [', row_lines, " ]", "}"]) + "\n")
     print(f"written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
 
 
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     try:
-        return versions | {"triton": metadata.version("triton")}
+        versions["triton"] = metadata.version("triton")
     except metadata.PackageNotFoundError:
-        return versions
+        pass
+    return versions
 
 
 def _cpu_name() -> str:
-    if Path("/proc/cpuinfo").exists():
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()

@@ -1,21 +1,23 @@
-"""Reading clips from disk: `tanet.data.video` against decord, PyAV, torchcodec and OpenCV used plainly, and Pillow on JPEGs.
+"""Reading clips from disk: `tanet.data` compared with direct calls of decord, PyAV, torchcodec, OpenCV and Pillow.
 
     python benchmarks/decode.py [--rounds 15]
 
-Videos are H.264 as x264 makes it by default, 300 frames; figures are ratios to decord's `get_batch` with one thread in
-the order of the clips. A training clip is 8 of 64 frames, a test 10 clips of them; every reading opens the file anew.
+The videos have 300 frames of H.264 with the defaults of x264. Figures are ratios to decord's `get_batch`, with one
+thread and the frames in the order of the clips. A training clip has 8 frames from a window of 64; a test has 10 such
+clips. Every reading opens the file again.
 """
 
 import argparse
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import clock, fair_malloc, interleaved, record
+from common import Contestant, clock, fair_malloc, median_in_turns, record
 from PIL import Image
 
 from tanet.data import open_video, probe, sampling
@@ -34,32 +36,32 @@ def plain_decord(path: Path, indices: np.ndarray):
 
 
 def plain_pyav(path: Path, indices: np.ndarray):
-    """Decodes from the beginning and keeps what is wanted."""
+    """Decodes the video from its beginning and keeps the frames in `indices`."""
     import av
 
-    wanted, found = set(indices.ravel().tolist()), {}
+    wanted, frames = set(indices.ravel().tolist()), {}
     with av.open(str(path)) as container:
         container.streams.video[0].thread_count = 1
         for number, frame in enumerate(container.decode(video=0)):
             if number in wanted:
-                found[number] = frame.to_ndarray(format="rgb24", threads=1)
-            if len(found) == len(wanted):
+                frames[number] = frame.to_ndarray(format="rgb24", threads=1)
+            if len(frames) == len(wanted):
                 break
-    return np.stack([found[i] for i in indices.ravel()])
+    return np.stack([frames[i] for i in indices.ravel()])
 
 
 def plain_opencv(path: Path, indices: np.ndarray):
-    """Decodes from the beginning and converts what is wanted."""
+    """Decodes the video from its beginning and converts the frames in `indices`."""
     import cv2
 
-    wanted, found = set(indices.ravel().tolist()), {}
+    wanted, frames = set(indices.ravel().tolist()), {}
     video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     for number in range(max(wanted) + 1):
         video.grab()
         if number in wanted:
-            found[number] = cv2.cvtColor(video.retrieve()[1], cv2.COLOR_BGR2RGB)
+            frames[number] = cv2.cvtColor(video.retrieve()[1], cv2.COLOR_BGR2RGB)
     video.release()
-    return np.stack([found[i] for i in indices.ravel()])
+    return np.stack([frames[i] for i in indices.ravel()])
 
 
 def plain_torchcodec(path: Path, indices: np.ndarray):
@@ -68,8 +70,11 @@ def plain_torchcodec(path: Path, indices: np.ndarray):
     return VideoDecoder(str(path), num_ffmpeg_threads=1).get_frames_at(indices.ravel().tolist()).data
 
 
-def by(reader: str | None):
-    """Through tanet.data.video with a stored probe that names this reader; None: probed on opening, which chooses."""
+def tanet_reader(reader: str | None):
+    """Reads by `tanet.data.open_video` with a stored probe that names `reader`.
+
+    With None there is no stored probe: the file is probed when it is opened, and the probe chooses the reader.
+    """
     probes = {}
 
     def read(path: Path, indices: np.ndarray):
@@ -83,9 +88,9 @@ def by(reader: str | None):
 
 READERS = {
     "decord, clip order": plain_decord,
-    "tanet by decord": by("decord"),
-    "tanet by pyav": by("pyav"),
-    "tanet, probed on opening": by(None),
+    "tanet by decord": tanet_reader("decord"),
+    "tanet by pyav": tanet_reader("pyav"),
+    "tanet, probed on opening": tanet_reader(None),
     "PyAV from the beginning": plain_pyav,
     "OpenCV from the beginning": plain_opencv,
     "torchcodec": plain_torchcodec,
@@ -93,7 +98,7 @@ READERS = {
 
 
 def footage(width: int, height: int) -> np.ndarray:
-    """uint8 [T, H, W, 3]: a picture of many scales that drifts and turns, with camera noise."""
+    """A synthetic video, uint8 [T, H, W, 3]: a picture with details of many sizes that drifts and turns, and noise."""
     rng = np.random.default_rng(0)
     side = 2 * max(width, height)
     scales = [Image.fromarray(rng.integers(0, 256, (n, n, 3), np.uint8)) for n in (4, 16, 64, 256)]
@@ -107,7 +112,9 @@ def footage(width: int, height: int) -> np.ndarray:
     return np.stack(frames)
 
 
-def contestant(read, path: Path, requests: list[np.ndarray]):
+def contestant(read: Callable, path: Path, requests: list[np.ndarray]) -> Contestant:
+    """A contestant that reads all `requests` from the video at `path`."""
+
     def run():
         started = clock()
         for indices in requests:
@@ -117,23 +124,23 @@ def contestant(read, path: Path, requests: list[np.ndarray]):
     return run
 
 
-def available(path: Path) -> dict:
-    """The readers that are installed."""
-    found = {}
+def available(path: Path) -> dict[str, Callable]:
+    """The readers that can read the video at `path`; prints why the others cannot."""
+    readers = {}
     for name, read in READERS.items():
         try:
             read(path, np.array([[0]]))
-            found[name] = read
+            readers[name] = read
         except (ImportError, RuntimeError, OSError) as error:
             print(f"{name}: not measured ({str(error).splitlines()[0]})")
-    return found
+    return readers
 
 
 def measure_videos(folder: Path, rounds: int) -> list[dict]:
     rng = np.random.default_rng(0)
     training = [sampling.dense_train(FRAMES, 8, rng) for _ in range(4)]
     tasks = {"training clip": training, "30-view test": [sampling.dense_clips(FRAMES, 8)]}
-    rows, readers = [], None
+    rows, readers = [], {}
     for width, height in SIZES:
         frames = footage(width, height)
         for distance in KEY_DISTANCES:
@@ -141,11 +148,13 @@ def measure_videos(folder: Path, rounds: int) -> list[dict]:
             write_video(path, frames, Fraction(30), preset="medium", g=str(distance))
             for task, requests in tasks.items():
                 readers = readers or available(path)
-                times = interleaved({name: contestant(f, path, requests) for name, f in readers.items()}, rounds)
-                base = times["decord, clip order"]["time"]
-                rows.append({"task": task, "size": [width, height], "key frame every": distance})
-                rows[-1] |= {name: round(time["time"] / base, 3) for name, time in times.items()}
-                print(rows[-1], flush=True)
+                contestants = {name: contestant(read, path, requests) for name, read in readers.items()}
+                times = median_in_turns(contestants, rounds)
+                row = {"task": task, "size": [width, height], "key frame every": distance}
+                for name, figures in times.items():
+                    row[name] = round(figures["time"] / times["decord, clip order"]["time"], 3)
+                rows.append(row)
+                print(row, flush=True)
     return rows
 
 
@@ -162,14 +171,17 @@ def measure_folders(folder: Path, rounds: int) -> list[dict]:
         for i, frame in enumerate(footage(width, height)[:48]):
             Image.fromarray(frame).save(target / f"{i + 1:05d}.jpg", quality=75)
         requests = [sampling.uniform_frames(48, 8)] * 4
-        ours = by(None)
-        identical = bool((ours(target, requests[0])[0] == pillow_frames(target, requests[0])).all())
-        readers = {"Pillow": pillow_frames, "tanet": ours}
-        times = interleaved({name: contestant(f, target, requests) for name, f in readers.items()}, 10 * rounds)
-        base = times["Pillow"]["time"]
-        rows.append({"task": "8 JPEG frames", "size": [width, height], "bit-identical": identical})
-        rows[-1] |= {"Pillow": 1.0, "tanet": round(times["tanet"]["time"] / base, 3)}
-        print(rows[-1], flush=True)
+        read = tanet_reader(None)
+        identical = bool((read(target, requests[0])[0] == pillow_frames(target, requests[0])).all())
+        contestants = {
+            "Pillow": contestant(pillow_frames, target, requests),
+            "tanet": contestant(read, target, requests),
+        }
+        times = median_in_turns(contestants, 10 * rounds)
+        row = {"task": "8 JPEG frames", "size": [width, height], "bit-identical": identical, "Pillow": 1.0}
+        row["tanet"] = round(times["tanet"]["time"] / times["Pillow"]["time"], 3)
+        rows.append(row)
+        print(row, flush=True)
     return rows
 
 
@@ -185,13 +197,13 @@ def main():
 
 
 def table(rows: list[dict]) -> list[str]:
-    """The videos' rows in Markdown, for the README."""
+    """A Markdown table of the rows about videos, for the README."""
     rows = [row for row in rows if "key frame every" in row]
     readers = [name for name in rows[0] if name not in ("task", "size", "key frame every")]
     lines = [f"| task, picture, key frame every | {' | '.join(readers)} |", "|---" * (len(readers) + 1) + "|"]
     for row in rows:
-        place = f"{row['task']}, {row['size'][0]}x{row['size'][1]}, {row['key frame every']}"
-        lines.append(f"| {place} | {' | '.join(f'{row[name]:.2f}' for name in readers)} |")
+        conditions = f"{row['task']}, {row['size'][0]}x{row['size'][1]}, {row['key frame every']}"
+        lines.append(f"| {conditions} | {' | '.join(f'{row[name]:.2f}' for name in readers)} |")
     return lines
 
 

@@ -1,14 +1,15 @@
-"""How exact the gradients of TAM's parameters are under bfloat16 autocast: `tanet.TAM` and the published formulation.
+"""The error of TAM's parameter gradients under bfloat16 autocast: `tanet.TAM` and the published formulation.
 
     python benchmarks/gradients.py [--clips 8] [--size 112] [--seeds 3]
 
-The module of each of ResNet-50's stages, 8 frames, on activations behind a ReLU whose level differs by clip, channel
-and frame, as in a network. x and the gradient of y are bfloat16 and the same for all; the truth is the equation in
-float64. An error is relative: rms of the difference over rms of the truth.
+Measured for the module of each stage of ResNet-50, with 8 frames. The input is the output of a ReLU whose level differs
+by clip, channel and frame, as in a network. All contestants get the same bfloat16 x and gradient of y. The true
+gradients are those of the equation in float64. An error is relative: rms of the difference over rms of the truth.
 """
 
 import argparse
 import copy
+from collections.abc import Iterable
 from itertools import product
 from statistics import median
 
@@ -24,34 +25,44 @@ from tanet.runtime import autocast
 
 
 def activations(clips: int, channels: int, side: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """x [N*T, C, H, W] behind BatchNorm and ReLU, and a gradient of y; both bfloat16."""
+    """x [N*T, C, H, W] after BatchNorm and ReLU, and a gradient of y of the same shape; both bfloat16."""
     generator = torch.Generator().manual_seed(seed)
-    level = torch.randn(clips, 1, channels, 1, 1, generator=generator)  # of a clip
-    level = level + 0.5 * torch.randn(clips, FRAMES, channels, 1, 1, generator=generator)
+    clip_level = torch.randn(clips, 1, channels, 1, 1, generator=generator)
+    level = clip_level + 0.5 * torch.randn(clips, FRAMES, channels, 1, 1, generator=generator)
     z = level + torch.randn(clips, FRAMES, channels, side, side, generator=generator)
     z = (z - z.mean((0, 1, 3, 4), keepdim=True)) / z.std((0, 1, 3, 4), keepdim=True)
     grad = torch.randn(z.shape, generator=generator)
-    return tuple(a.flatten(0, 1).bfloat16().to(device()) for a in (z.relu(), grad))
+    x, grad = (values.flatten(0, 1).bfloat16().to(device()) for values in (z.relu(), grad))
+    return x, grad
 
 
 def gradients(module: nn.Module, x: torch.Tensor, grad: torch.Tensor, precision: str) -> dict[str, torch.Tensor]:
-    """{parameter: its gradient in float64}, in training mode."""
+    """{parameter: its gradient, converted to float64}, with `module` in training mode."""
     module.train().zero_grad()
     with autocast(x.device, precision):
         y = module(x)
-    y.backward(grad)  # outside autocast, as a training does; inside it the branches' backward would be rounded
+    y.backward(grad)  # outside autocast, as in a training; inside, the backward pass of the branches would be rounded
     return {name.removeprefix("tam."): p.grad.double() for name, p in module.named_parameters()}
 
 
-def errors(found: dict[str, torch.Tensor], truth: dict[str, torch.Tensor]) -> dict[str, float]:
-    """Relative rms error of each parameter's gradient and of all together."""
-    found, truth = ({**each, "all": torch.cat([g.flatten() for g in each.values()])} for each in (found, truth))
-    return {name: ((found[name] - truth[name]).norm() / truth[name].norm()).item() for name in truth}
+def errors(grads: dict[str, torch.Tensor], true_grads: dict[str, torch.Tensor]) -> dict[str, float]:
+    """The relative rms error of each parameter's gradient, and of all together under "all"."""
+    result = {name: _relative_error(grads[name], true_grads[name]) for name in true_grads}
+    result["all"] = _relative_error(_concatenated(grads, true_grads), _concatenated(true_grads, true_grads))
+    return result
+
+
+def _relative_error(grad: torch.Tensor, true_grad: torch.Tensor) -> float:
+    return ((grad - true_grad).norm() / true_grad.norm()).item()
+
+
+def _concatenated(grads: dict[str, torch.Tensor], names: Iterable[str]) -> torch.Tensor:
+    return torch.cat([grads[name].flatten() for name in names])
 
 
 def measure(stage: str, clips: int, size: int, seeds: int) -> list[dict]:
     channels, stride, _ = STAGES[stage]
-    each = {}  # {contestant: [{parameter: error}, one for each seed]}
+    by_contestant = {}  # {contestant: [{parameter: error} of each seed]}
     for seed in range(seeds):
         torch.manual_seed(seed)
         tam = TAM(channels, FRAMES).to(device())
@@ -61,14 +72,21 @@ def measure(stage: str, clips: int, size: int, seeds: int) -> list[dict]:
         contestants |= {f"tanet, {path}": (tam, path) for path in paths(device())}
         for name, (module, path) in contestants.items():
             with use(path):
-                each.setdefault(name, []).append(errors(gradients(module, x, grad, "bfloat16"), truth))
+                grads = gradients(module, x, grad, "bfloat16")
+                by_contestant.setdefault(name, []).append(errors(grads, truth))
     rows = []
-    for (name, found), parameter in product(each.items(), [*truth, "all"]):
-        values = [row[parameter] for row in found]
+    for (name, by_seed), parameter in product(by_contestant.items(), [*truth, "all"]):
+        values = [by_parameter[parameter] for by_parameter in by_seed]
         row = {"task": "gradients", "stage": stage, "clips": clips, "precision": "bfloat16", "contestant": name}
-        row |= {"parameter": parameter, "error": float(f"{median(values):.3g}")}
-        rows.append(row | {"range": [float(f"{value:.3g}") for value in (min(values), max(values))]})
+        row["parameter"] = parameter
+        row["error"] = _three_digits(median(values))
+        row["range"] = [_three_digits(min(values)), _three_digits(max(values))]
+        rows.append(row)
     return rows
+
+
+def _three_digits(value: float) -> float:
+    return float(f"{value:.3g}")
 
 
 def main():

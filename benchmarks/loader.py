@@ -1,21 +1,22 @@
-"""Clips from files to the device: `tanet.data` against a plain loader; tests batched across videos against one by one.
+"""Loading clips: `tanet.data` compared with a plain loader, and tests batched across videos with tests one by one.
 
     python benchmarks/loader.py [--workers 0 1 2] [--batches 4] [--rounds 3] [--arch tanet50] [--size 112] [--videos 6]
 
-The plain loader draws the same frames and crops, but reads as much code does: decord's frames in the order of the clip
-(Pillow's of JPEGs), normalised to floats in the loading process. Figures are clips/s and videos/s with files in the
-page cache, and the time's ratio to the plain loader's, or to testing one video at a time, in the same round.
+The plain loader takes the same frames and crops, but reads them in the common way: with decord, in the order of the
+clip (JPEGs with Pillow), and its workers normalise them to floats. Figures are clips/s and videos/s with the files in
+the page cache, and ratios of time in the same round: to the plain loader, or to testing one video at a time.
 """
 
 import argparse
 import os
 import tempfile
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import clock, device, fair_malloc, measured, record, spread
+from common import Contestant, clock, device, fair_malloc, measure_in_turns, median_and_range, record
 from decode import FRAMES, KEY_DISTANCES, SIZES, footage, pillow_frames, plain_decord
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -28,22 +29,24 @@ from tanet.model import ARCHITECTURES, PIXEL_MEAN, PIXEL_STD
 from tanet.recipes import Recipe, get_protocol
 from tanet.runtime import repeatable, to_device, worker_count
 
-JPEGS = 48  # frames of a folder
+JPEGS = 48  # frames in the folder of JPEGs
 
 
 class PlainClips(TrainingClips):
-    """The clips of TrainingClips as floats, normalised: item (epoch, index) -> (float32 [T, 3, S, S], label)."""
+    """The clips of TrainingClips, normalised to floats: item (epoch, index) -> (float32 [T, 3, S, S], label)."""
 
     def __getitem__(self, key):
-        (epoch, index), recipe = key, self.recipe
-        sample, rng = self.videos.samples[index], np.random.default_rng((recipe.seed, epoch, index))
+        epoch, index = key
+        recipe, sample = self.recipe, self.videos.samples[index]
+        rng = np.random.default_rng((recipe.seed, epoch, index))
         if recipe.sampling == "dense":
             indices = sampling.dense_train(FRAMES, recipe.num_frames, rng)
             frames = torch.from_numpy(plain_decord(sample.path, indices)).permute(0, 3, 1, 2)
         else:
             frames = pillow_frames(sample.path, sampling.uniform_train(JPEGS, recipe.num_frames, rng, recipe.style))
         clip, _ = training_clip(frames, recipe, rng)
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
+        mean = torch.tensor(PIXEL_MEAN).view(3, 1, 1)
+        std = torch.tensor(PIXEL_STD).view(3, 1, 1)
         return (clip.float() - mean) / std, sample.label
 
 
@@ -57,23 +60,30 @@ def plain_loader(videos: VideoList, recipe: Recipe, workers: int) -> DataLoader:
     )
 
 
+def tanet_loader(videos: VideoList, recipe: Recipe, workers: int) -> DataLoader:
+    return training_loader(videos, recipe.with_changes({"workers": workers}), use_gpu=device().type == "cuda")
+
+
 def write_kinds(folder: Path) -> dict[str, tuple[Sample, Recipe]]:
-    """One video of each kind, and the recipe that reads it."""
-    (width, height), kinds = SIZES[0], {}
+    """{kind: (a video of that kind, the recipe to read it with)}; writes the videos into `folder`."""
+    width, height = SIZES[0]
+    kinds = {}
     frames = footage(width, height)
     for distance in KEY_DISTANCES:
         path = folder / f"{distance}.mp4"
         write_video(path, frames, Fraction(30), preset="medium", g=str(distance))
         sample = Sample(path, 0, probe(path))
         kinds[f"H.264 {width}x{height}, key frame every {distance}"] = sample, recipes.get("k400_8f")
+    (folder / "jpegs").mkdir()
     for number, frame in enumerate(footage(176, 100)[:JPEGS]):
-        (folder / "jpegs").mkdir(exist_ok=True)
         Image.fromarray(frame).save(folder / "jpegs" / f"{number + 1:05d}.jpg", quality=75)
     kinds["JPEG 176x100"] = Sample(folder / "jpegs", 0), recipes.get("sthv1_8f")
     return kinds
 
 
-def reading(batches):
+def reading(batches: Iterable) -> Contestant:
+    """A contestant that loads all `batches` to the device; returns the seconds per clip."""
+
     def run():
         started, count = clock(), 0
         for clips, *_ in batches:
@@ -84,27 +94,27 @@ def reading(batches):
 
 
 def measure_training(kinds: dict, workers: list[int], batches: int, rounds: int) -> list[dict]:
-    rows, use_gpu = [], device().type == "cuda"
+    rows = []
     for kind, (sample, recipe) in kinds.items():
         videos = VideoList((sample,) * (batches * recipe.clips_per_process), ("one",) * recipe.num_classes)
         for count in workers:
             contestants = {
                 "plain": reading(plain_loader(videos, recipe, count)),
-                "tanet": reading(training_loader(videos, recipe.with_changes({"workers": count}), use_gpu=use_gpu)),
+                "tanet": reading(tanet_loader(videos, recipe, count)),
             }
             conditions = {"task": "training clips", "kind": kind, "workers": count}
-            rows += shown(measured(contestants, rounds), "plain", "clips_per_second", conditions)
+            rows += speeds(measure_in_turns(contestants, rounds), "plain", "clips_per_second", conditions)
     return rows
 
 
 def measure_testing(kinds: dict, chosen: argparse.Namespace) -> list[dict]:
     rows = []
-    kind, (sample, recipe) = list(kinds.items())[-2]
-    sizes = {"test_size": chosen.size, "crop_size": min(chosen.size, 224)}
-    recipe = recipe.with_changes({"workers": max(chosen.workers)} | sizes)
+    kind, (sample, recipe) = list(kinds.items())[-2]  # the H.264 video with few key frames
+    changes = {"workers": max(chosen.workers), "test_size": chosen.size, "crop_size": min(chosen.size, 224)}
+    recipe = recipe.with_changes(changes)
     model = ARCHITECTURES[chosen.arch](recipe.num_classes).eval().to(device(), memory_format=torch.channels_last)
 
-    def testing(protocol: str, videos: VideoList, batch: int | None):
+    def testing(protocol: str, videos: VideoList, batch: int | None) -> Contestant:
         def run():
             started = clock()
             score_videos(model, videos, protocol, recipe, batch=batch)
@@ -122,18 +132,21 @@ def measure_testing(kinds: dict, chosen: argparse.Namespace) -> list[dict]:
         conditions = {"task": f"test, {views} view(s)", "kind": kind, "arch": chosen.arch, "size": chosen.size}
         conditions["workers"] = recipe.workers
         with repeatable(device()):
-            rows += shown(measured(contestants, chosen.rounds), "one video at a time", "videos_per_second", conditions)
+            times = measure_in_turns(contestants, chosen.rounds)
+        rows += speeds(times, "one video at a time", "videos_per_second", conditions)
     return rows
 
 
-def shown(found: dict, base: str, unit: str, conditions: dict) -> list[dict]:
-    """A row for each contestant: its speed, median and range, and its time as a ratio to `base`'s in the same round."""
+def speeds(times: dict, base: str, unit: str, conditions: dict) -> list[dict]:
+    """One row for each contestant: its speed, median and range, and its time as a ratio to `base` in the same round."""
     rows = []
-    for name, figures in found.items():
-        ratio = np.median([own / other for own, other in zip(figures["seconds"], found[base]["seconds"])])
-        speed = spread(unit, [1 / seconds for seconds in figures["seconds"]])
-        rows.append(conditions | {"contestant": name} | speed | {"ratio": round(float(ratio), 3), "base": base})
-        print(rows[-1], flush=True)
+    for name, figures in times.items():
+        by_round = [seconds / reference for seconds, reference in zip(figures["seconds"], times[base]["seconds"])]
+        row = conditions | {"contestant": name}
+        row |= median_and_range(unit, [1 / seconds for seconds in figures["seconds"]])
+        row |= {"ratio": round(float(np.median(by_round)), 3), "base": base}
+        rows.append(row)
+        print(row, flush=True)
     return rows
 
 
@@ -141,16 +154,18 @@ def main():
     on_cpu = device().type == "cpu"
     cores = worker_count(os.cpu_count())
     powers = [2**power for power in range(cores.bit_length()) if 2**power < cores]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     counts = [0, *powers, cores]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--workers", type=int, nargs="+", default=counts, help="loading processes; a test takes the most"
+        "--workers", type=int, nargs="+", default=counts, help="numbers of workers; a test takes the most"
     )
-    parser.add_argument("--batches", type=int, default=2 * cores, help="of 8 clips, in each round")
+    parser.add_argument("--batches", type=int, default=2 * cores, help="batches of 8 clips in each round")
     parser.add_argument("--rounds", type=int, default=3 if on_cpu else 5)
-    parser.add_argument("--arch", choices=tuple(ARCHITECTURES), default="tanet50", help="that is tested")
+    parser.add_argument("--arch", choices=tuple(ARCHITECTURES), default="tanet50", help="the network to test")
     parser.add_argument("--size", type=int, default=112 if on_cpu else 256, help="side of a test crop, in pixels")
-    parser.add_argument("--videos", type=int, default=6 if on_cpu else 600, help="of 1 view in a test; of 30, a 30th")
+    parser.add_argument(
+        "--videos", type=int, default=6 if on_cpu else 600, help="videos in a test of 1 view; with 30 views, a 30th"
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,13 +1,15 @@
-"""The table of what had to be reached and what was measured, and the figures behind it, all from benchmarks/results.
+"""The tables of the README: the targets with what was measured, and the figures behind them, from benchmarks/results.
 
     python benchmarks/table.py [--write]
 
-Prints Markdown; `--write` puts it into README.md between the two comments below. What has no record is "not run".
+Prints Markdown. `--write` puts it into README.md between the two comments below. A target that no record measures is
+"not run".
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,33 +25,36 @@ COMPILED = {"contestant": "TANet, compiled"}
 
 @dataclass(frozen=True)
 class Target:
-    """One row of the table: the rows of a script's record with `where`, and what the worst of them should be."""
+    """One row of the table: a limit that the worst of some rows of a script's records has to keep."""
 
-    what: str
+    title: str
     script: str  # benchmarks/SCRIPT.py; its records are SCRIPT-*.json
-    where: dict  # a tuple stands for any of its values
-    limit: float  # the most it may be, or the least if `at_least`
-    value: str = "ratio"  # the field with the figure
+    where: dict  # the fields of the rows that count; a tuple means any of its values
+    limit: float  # the largest allowed value, or the smallest if `at_least`
+    value: str = "ratio"  # the field with the value
     at_least: bool = False
-    on: str = "CPU"  # where it is to be measured: "CPU", "GPU" or "any device"
+    on: str = "CPU"  # the device that counts: "CPU", "GPU" or "any device"
 
 
-def module_target(what: str, layout: str, contestant: str, figure: str, limit: float) -> Target:
+def module_target(title: str, layout: str, contestant: str, figure: str, limit: float) -> Target:
     where = MODULE | {"precision": "float32", "layout": layout, "contestant": contestant, "figure": figure}
-    return Target(f"one module / published, {what}, 8 and 32 clips, float32 {layout}", "module", where, limit)
+    return Target(f"one module / published, {title}, 8 and 32 clips, float32 {layout}", "module", where, limit)
 
 
-def network_target(what: str, task: str, precision: str, limit: float, where=None, clips=(2,), **options) -> Target:
-    """TANet / TSN at 224 pixels, channels_last, unless `where` says otherwise; any of these numbers of clips."""
-    where = TANET | (where or {}) | {"task": task, "precision": precision, "clips": clips}
-    what = f"{what}, {' and '.join(map(str, clips))} clip{'s' * (clips != (1,))}, {precision} channels_last"
-    return Target(what, "network", where, limit, **options)
+def network_target(
+    title: str, task: str, precision: str, limit: float, changes: dict | None = None, clips=(2,), **options
+) -> Target:
+    """TANet / TSN at 224 pixels, channels_last, with `changes` of these conditions; any of these numbers of clips."""
+    where = TANET | (changes or {}) | {"task": task, "precision": precision, "clips": clips}
+    noun = "clip" if clips == (1,) else "clips"
+    title = f"{title}, {' and '.join(map(str, clips))} {noun}, {precision} channels_last"
+    return Target(title, "network", where, limit, **options)
 
 
 def bandwidth_target(figure: str) -> Target:
     where = {"task": "bandwidth", "clips": 32, "contestant": "tanet, triton", "figure": figure}
-    what = f"aggregation, {figure}, share of a copy's bandwidth, 32 clips, worst shape, type and layout"
-    return Target(what, "module", where, 0.70, "share", at_least=True, on="GPU")
+    title = f"aggregation, {figure}, share of a copy's bandwidth, 32 clips, worst shape, type and layout"
+    return Target(title, "module", where, 0.70, "share", at_least=True, on="GPU")
 
 
 TARGETS = (
@@ -77,20 +82,42 @@ TARGETS = (
     bandwidth_target("backward"),
     network_target("TANet / TSN, training step", "training step", "bfloat16", 1.05, clips=(32, 64), on="GPU"),
     network_target(
-        "TANet / TSN, both compiled, training step", "training step", "bfloat16", 1.05,
-        COMPILED | {"base": "TSN, compiled"}, clips=(32, 64), on="GPU",
+        "TANet / TSN, both compiled, training step",
+        "training step",
+        "bfloat16",
+        1.05,
+        COMPILED | {"base": "TSN, compiled"},
+        clips=(32, 64),
+        on="GPU",
     ),
     network_target(
-        "TANet / published TAM in the same network, training step", "training step", "bfloat16", 0.80,
-        {"base": "published TAM"}, clips=(32, 64), on="GPU",
+        "TANet / published TAM in the same network, training step",
+        "training step",
+        "bfloat16",
+        0.80,
+        {"base": "published TAM"},
+        clips=(32, 64),
+        on="GPU",
     ),
     network_target(
-        "peak memory of a training step in MiB", "peak memory", "float32", 5800,
-        {"base": None}, clips=(8,), value="MiB", on="GPU",
+        "peak memory of a training step in MiB",
+        "peak memory",
+        "float32",
+        5800,
+        {"base": None},
+        clips=(8,),
+        value="MiB",
+        on="GPU",
     ),
     network_target(
-        "peak memory of a training step in MiB", "peak memory", "bfloat16", 3400,
-        {"base": None}, clips=(8,), value="MiB", on="GPU",
+        "peak memory of a training step in MiB",
+        "peak memory",
+        "bfloat16",
+        3400,
+        {"base": None},
+        clips=(8,),
+        value="MiB",
+        on="GPU",
     ),
     Target(
         "share of a training step waiting for data, 340x256 clips, 16 cores",
@@ -100,56 +127,66 @@ TARGETS = (
         value="data_wait",
         on="GPU",
     ),
-)  # fmt: skip
+)
 
 
 def read_records(folder: Path) -> list[dict]:
-    """Every record of `folder` with the script that wrote it and whether on a CPU or GPU."""
+    """Every record of `folder`, with two fields added: "script" that wrote it, and "on", "CPU" or "GPU"."""
     names = sorted({target.script for target in TARGETS} | {"scaling"})
     records = []
     for path in sorted(folder.glob("*.json")):
         script = next((name for name in names if path.stem.startswith(name + "-")), None)
-        place = "CPU" if path.stem.endswith("-cpu") else "GPU"
-        records.append(json.loads(path.read_text()) | {"script": script, "on": place})
+        device_kind = "CPU" if path.stem.endswith("-cpu") else "GPU"
+        records.append(json.loads(path.read_text()) | {"script": script, "on": device_kind})
     return records
 
 
 def matching(record: dict, where: dict) -> list[dict]:
-    def fits(found, wanted) -> bool:
-        return found in wanted if isinstance(wanted, tuple) else found == wanted
+    """The rows of a record that have the values of `where`; a tuple means any of its values."""
 
-    return [row for row in record["rows"] if all(fits(row.get(key), value) for key, value in where.items())]
+    def fits(value, expected) -> bool:
+        return value in expected if isinstance(expected, tuple) else value == expected
+
+    return [row for row in record["rows"] if all(fits(row.get(key), expected) for key, expected in where.items())]
 
 
 def targets_table(records: list[dict]) -> list[str]:
-    """The rows of "Must reach": one line for each device that measured it, or one that says "not run"."""
+    """The table of targets: one line for each record that measured a target, or one line that says "not run"."""
     lines = ["| | must be | measured | reached | device | date | by |", "|---|---|---|---|---|---|---|"]
     for target in TARGETS:
         sign = "at least" if target.at_least else "at most"
-        start = f"| {target.on}: {target.what} | {sign} {_number(target.limit, target.value)} |"
+        start = f"| {target.on}: {target.title} | {sign} {_number(target.limit, target.value)} |"
         script = f"`benchmarks/{target.script}.py`"
-        measured = [line for record in records if (line := _measured(target, record))] or ["not run | | |"]
-        lines += [f"{start} {line} | {script} |" for line in measured]
+        measured = [cells for record in records if (cells := _measured(target, record))]
+        if not measured:
+            measured = ["not run | | |"]
+        lines += [f"{start} {cells} | {script} |" for cells in measured]
     return lines
 
 
 def _measured(target: Target, record: dict) -> str | None:
-    """The cells of the worst row of this record that the target is about, None if it has none."""
+    """Cells for the worst row that counts for the target; None if the record has no such row."""
     if record["script"] != target.script or target.on not in (record["on"], "any device"):
         return None
     rows = [row for row in matching(record, target.where) if target.value in row]
     if not rows:
         return None
-    worst = (min if target.at_least else max)(rows, key=lambda row: row[target.value])
-    value = worst[target.value]
-    reached = value >= target.limit if target.at_least else value <= target.limit
+    if target.at_least:
+        worst = min(rows, key=lambda row: row[target.value])
+        reached = worst[target.value] >= target.limit
+    else:
+        worst = max(rows, key=lambda row: row[target.value])
+        reached = worst[target.value] <= target.limit
     return f"{_figure(worst, target.value)} | {'yes' if reached else 'no'} | {_device(record)} | {record['date']}"
 
 
 def _figure(row: dict, value: str) -> str:
-    """The figure with its range where there is one."""
-    low, high = (_number(end, value) for end in row["range"]) if "range" in row else (None, None)
-    return _number(row[value], value) + (f" ({low} to {high})" if low != high else "")
+    """The value as text, with its range if there is one that is visible after rounding."""
+    text = _number(row[value], value)
+    if "range" not in row:
+        return text
+    low, high = (_number(end, value) for end in row["range"])
+    return text if low == high else f"{text} ({low} to {high})"
 
 
 def _number(number: float, value: str) -> str:
@@ -157,42 +194,50 @@ def _number(number: float, value: str) -> str:
         return f"{number:.0f}"
     if value == "error":
         return f"{100 * number:.2g}%"
-    return f"{100 * number:.0f}%" if value in ("share", "data_wait") else f"{number:.2f}"
+    if value in ("share", "data_wait"):
+        return f"{100 * number:.0f}%"
+    return f"{number:.2f}"
 
 
 def _device(record: dict) -> str:
-    return record["device"] + (f", {record['threads']} thread(s)" if record["on"] == "CPU" else "")
+    if record["on"] == "CPU":
+        return f"{record['device']}, {record['threads']} thread(s)"
+    return record["device"]
 
 
 def module_table(record: dict) -> list[str]:
-    """Time of the 16 modules as ratios to the published formulation."""
+    """The time of the 16 modules, as ratios to the published formulation."""
     rows = matching(record, MODULE | {"figure": ("forward", "forward+backward")})
     title = "ResNet-50's 16 TAM modules, clips of 8 frames, ratios of time, forward / forward+backward"
     return grid(title, record, rows, "{clips} clips, {precision} {layout}", _ratios)
 
 
 def network_table(record: dict) -> list[str]:
-    """The whole network's times or memory as ratios to TSN's, in units as well where there are any."""
+    """Times or memory of the whole network, as ratios to TSN and, where recorded, in units."""
     rows = [row for row in record["rows"] if row.get("base", "TSN") == "TSN"]
     title = f"{rows[0]['arch']}, 8 frames, clips x pixels, ratios to TSN"
     column = "{task}, {clips} x {size}, {precision} {layout}"
-    return grid(title, record, rows, column, lambda found: _in_units(found[0]))
+    return grid(title, record, rows, column, lambda cell_rows: _in_units(cell_rows[0]))
 
 
 def scaling_table(record: dict) -> list[str]:
-    """TANet by path against TSN as frames, clips and pixels grow."""
+    """The paths of TANet compared with TSN, as frames, clips and pixels grow."""
     rows = [row for row in record["rows"] if row["contestant"] != "TSN"]
-    what = f"{rows[0]['arch']}, {rows[0]['precision']} {rows[0]['layout']}, frames x clips x pixels"
-    title = f"{what}, ratios of time to TSN, training step / test forward"
+    conditions = f"{rows[0]['arch']}, {rows[0]['precision']} {rows[0]['layout']}, frames x clips x pixels"
+    title = f"{conditions}, ratios of time to TSN, training step / test forward"
     return grid(title, record, rows, "{frames} x {clips} x {size}", _ratios)
 
 
-def grid(title: str, record: dict, rows: list[dict], column: str, cell) -> list[str]:
-    """A line for each contestant, a column for each text that `column` makes of a row; cell([row, ...]) -> text."""
+def grid(title: str, record: dict, rows: list[dict], column: str, cell: Callable[[list[dict]], str]) -> list[str]:
+    """A Markdown table with a line for each contestant.
+
+    `column` is a format string that makes a row's column head. `cell` makes the text of a cell from its rows.
+    """
     cells = {}
     for row in rows:
         cells.setdefault((row["contestant"], column.format_map(row)), []).append(row)
-    names, columns = (list(dict.fromkeys(key[place] for key in cells)) for place in (0, 1))
+    names = list(dict.fromkeys(name for name, _ in cells))
+    columns = list(dict.fromkeys(head for _, head in cells))
     lines = ["", f"{title}; {_device(record)}, torch {record['torch']}, {record['date']}:", ""]
     lines += [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name in names:
@@ -206,38 +251,41 @@ def _ratios(rows: list[dict]) -> str:
 
 
 def _in_units(row: dict) -> str:
-    """A ratio and what it is in MiB, milliseconds or videos a second, as far as the row says."""
+    """The ratio of a row, and its MiB, milliseconds or videos per second, if the row has them."""
     parts = [f"{row['ratio']:.2f}"] if "ratio" in row else []
     if "MiB" in row:
         parts.append(f"{row['MiB']:.0f} MiB")
     elif "milliseconds" in row:
-        milliseconds = row["milliseconds"]
-        parts.append(f"{1000 / milliseconds:.0f} videos/s" if row["task"] == "inference" else f"{milliseconds:.0f} ms")
+        if row["task"] == "inference":
+            parts.append(f"{1000 / row['milliseconds']:.0f} videos/s")
+        else:
+            parts.append(f"{row['milliseconds']:.0f} ms")
     return ", ".join(parts)
 
 
 def tables(folder: Path = RESULTS) -> str:
-    """The targets, then what module.py, network.py and scaling.py recorded, device by device."""
+    """The table of targets, then one table for each record of module.py, network.py and scaling.py."""
     records = read_records(folder)
     lines = targets_table(records)
-    for script, table in {"module": module_table, "network": network_table, "scaling": scaling_table}.items():
+    for script, make_table in {"module": module_table, "network": network_table, "scaling": scaling_table}.items():
         for record in records:
-            lines += table(record) if record["script"] == script else []
+            if record["script"] == script:
+                lines += make_table(record)
     return "\n".join(lines)
 
 
 def write(text: str, path: Path = README) -> None:
-    """Puts the text between the two comments of the file; ValueError where they are not there."""
-    before, begin, rest = path.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    """Puts the text between the two comments of the file. Raises ValueError if the file does not have them."""
+    before, begin, from_begin = path.read_text().partition(BEGIN)
+    _, end, after = from_begin.partition(END)
     if not begin or not end:
-        raise ValueError(f"{path.name} needs the lines {BEGIN} and {END} where the tables belong")
+        raise ValueError(f"{path.name} needs the lines {BEGIN} and {END} around the tables")
     path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="into README.md")
+    parser.add_argument("--write", action="store_true", help="write the tables into README.md")
     chosen = parser.parse_args()
     print(tables())
     if chosen.write:

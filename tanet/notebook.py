@@ -1,18 +1,19 @@
-"""What a notebook needs of itself: its parameters checked, its versions shown."""
+"""Helpers for the notebooks: check their parameters, show the versions of packages."""
 
 import ast
 import platform
 import typing
 from importlib.metadata import PackageNotFoundError, version
 
-INJECTED = "# Parameters"  # papermill begins the cell it injects with this line
+INJECTED = "# Parameters"  # the first line of the cell that papermill injects
 
 
 def check_parameters(namespace: dict, **types) -> None:
-    """Refuses what papermill was given wrongly; call it below the `parameters` cell with `globals()`.
+    """Checks the parameters that papermill injected. Call it below the `parameters` cell with `globals()`.
 
     `types` declares every parameter: `check_parameters(globals(), recipe=str, data_root=str | None, gpus=int)`. Raises
-    ValueError on a parameter that is not declared (papermill itself only warns) and TypeError on one of another type.
+    ValueError for a parameter that is not declared (papermill only warns) and TypeError for a value of another type.
+    An int is accepted for a float; a bool is not accepted for an int.
     """
     unknown = sorted(_injected_names(namespace) - set(types))
     if unknown:
@@ -22,13 +23,13 @@ def check_parameters(namespace: dict, **types) -> None:
         accepted = typing.get_args(expected) or (expected,)
         if type(value) is int and float in accepted:
             continue
-        if type(value) not in accepted:
-            wanted = getattr(expected, "__name__", expected)
-            raise TypeError(f"parameter {name} must be {wanted}, got {value!r} ({type(value).__name__})")
+        if type(value) not in accepted:  # not isinstance, for which True is an int
+            type_name = getattr(expected, "__name__", expected)
+            raise TypeError(f"parameter {name} must be {type_name}, got {value!r} ({type(value).__name__})")
 
 
 def _injected_names(namespace: dict) -> set[str]:
-    """Names assigned by the cells that papermill put in, read from IPython's history of this session's cells."""
+    """Names that the injected cells assign, read from `In`, IPython's list of the cells that it has run."""
     names = set()
     for source in namespace.get("In", []):
         if source.startswith(INJECTED):
@@ -39,13 +40,13 @@ def _injected_names(namespace: dict) -> set[str]:
 
 
 def versions(*packages: str) -> str:
-    """One line that says what ran: Python and the named packages with their versions."""
-    listed = [f"{package} {_version(package)}" for package in packages]
-    return ", ".join([f"Python {platform.python_version()}", *listed])
+    """One line with the versions of Python and of the named packages."""
+    package_versions = [f"{package} {_version(package)}" for package in packages]
+    return ", ".join([f"Python {platform.python_version()}", *package_versions])
 
 
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:  # as decord, where another package stands in for it
+    except PackageNotFoundError:  # decord on macOS, where eva-decord replaces it
         return "not installed"

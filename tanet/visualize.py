@@ -1,24 +1,25 @@
-"""Figures of clips, maps, kernels and results: tensors and numbers in, matplotlib figures out; nothing is computed here
-that the network does not compute itself.
+"""Figures of clips, maps, kernels and results.
+
+Each function takes tensors or numbers and returns a matplotlib figure. Nothing is computed here that belongs to a
+network: the maps and kernels that are drawn come from its forward pass. Figures are made without pyplot, so no state is
+kept. A notebook shows a figure by naming it on the last line of a cell.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Rectangle
-
-# Figures are made without pyplot, so no state is kept; a notebook shows one by naming it on a cell's last line.
 
 
 def filmstrip(clips: Mapping[str, torch.Tensor], titles: Sequence[str] | None = None) -> Figure:
-    """Clips as rows of frames: {row label: uint8 [T, 3, H, W]}; `titles` go above the columns."""
+    """Clips {label: uint8 [T, 3, H, W]} as rows of frames. `titles` of the columns: by default frame numbers."""
     num_frames = max(len(clip) for clip in clips.values())
     figure = Figure(figsize=(1.25 * num_frames + 1.2, 1.3 * len(clips) + 0.4), layout="constrained")
     axes = figure.subplots(len(clips), num_frames, squeeze=False)
     for row, (label, clip) in zip(axes, clips.items()):
-        for axis in row:
+        for axis in row:  # a shorter clip leaves some of them empty
             axis.set_axis_off()
         for axis, frame in zip(row, clip):
             axis.imshow(frame.permute(1, 2, 0).numpy())
@@ -29,7 +30,7 @@ def filmstrip(clips: Mapping[str, torch.Tensor], titles: Sequence[str] | None = 
 
 
 def importance_maps(maps: Mapping[str, torch.Tensor], title: str) -> Figure:
-    """Importance maps {name: [C, T]} side by side, channels sorted by the frame where they peak; one colour scale."""
+    """Importance maps {name: [C, T]} side by side on one colour scale. Channels are sorted by their peak frame."""
     figure = Figure(figsize=(2.4 * len(maps) + 1, 3.6), layout="constrained")
     _draw_maps(figure, maps)
     figure.suptitle(title, fontsize=11)
@@ -37,7 +38,7 @@ def importance_maps(maps: Mapping[str, torch.Tensor], title: str) -> Figure:
 
 
 def clip_and_maps(clip: torch.Tensor, maps: Mapping[str, torch.Tensor], title: str) -> Figure:
-    """A clip uint8 [T, 3, H, W] above its importance maps {block: [C, T]}: the whole story on one page."""
+    """A clip, uint8 [T, 3, H, W], above its importance maps {block: [C, T]}."""
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(1, 2.6))
     for index, (axis, frame) in enumerate(zip(above.subplots(1, len(clip)), clip)):
@@ -49,14 +50,25 @@ def clip_and_maps(clip: torch.Tensor, maps: Mapping[str, torch.Tensor], title: s
     return figure
 
 
+def _draw_maps(figure: FigureBase, maps: Mapping[str, torch.Tensor]) -> None:
+    axes = figure.subplots(1, len(maps), squeeze=False)[0]
+    for axis, (name, values) in zip(axes, maps.items()):
+        values = values[values.argmax(1).argsort(stable=True)]
+        image = axis.imshow(values.numpy(), aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("frame t")
+    axes[0].set_ylabel("channel, sorted by its peak")
+    figure.colorbar(image, ax=list(axes), label="importance V (sigmoid, 0 to 1)")
+
+
 def importance_over_time(curves: Mapping[str, Mapping[str, torch.Tensor]], title: str, ylabel: str) -> Figure:
-    """One panel a name, one line a clip or class: {panel: {line: [T]}}; panels have scales of their own."""
+    """Curves {panel: {line: [T]}}, with a line for each clip, class or channel. Each panel has its own scale."""
     figure = Figure(figsize=(2.9 * len(curves) + 0.6, 3.2), layout="constrained")
     axes = figure.subplots(1, len(curves), squeeze=False)[0]
-    for axis, (block, lines) in zip(axes, curves.items()):
+    for axis, (name, lines) in zip(axes, curves.items()):
         for label, values in lines.items():
             axis.plot(values.numpy(), marker="o", markersize=3, label=label)
-        axis.set_title(block, fontsize=10)
+        axis.set_title(name, fontsize=10)
         axis.set_xlabel("frame t")
     axes[0].set_ylabel(ylabel)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
@@ -65,12 +77,12 @@ def importance_over_time(curves: Mapping[str, Mapping[str, torch.Tensor]], title
 
 
 def aggregation_kernels(kernels: Mapping[str, torch.Tensor], title: str) -> Figure:
-    """Kernels {name: [C, K]}: above, every channel's weights, sorted; below, the mean over channels. Weights sum to 1."""
+    """Kernels {name: [C, K]}: the weights of every channel, sorted, and below them their mean over the channels."""
     figure = Figure(figsize=(2.1 * len(kernels) + 1, 4.6), layout="constrained")
     axes = figure.subplots(2, len(kernels), squeeze=False, height_ratios=(3, 1.2))
     for (upper, lower), (name, values) in zip(axes.T, kernels.items()):
         taps = values.shape[1]
-        offsets = [f"{k - taps // 2:+d}" if k != taps // 2 else "0" for k in range(taps)]
+        offsets = ["0" if k == taps // 2 else f"{k - taps // 2:+d}" for k in range(taps)]
         ordered = values[(values[:, -1] - values[:, 0]).argsort()].numpy()
         image = upper.imshow(ordered, aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
         upper.set_title(name, fontsize=10)
@@ -87,7 +99,7 @@ def aggregation_kernels(kernels: Mapping[str, torch.Tensor], title: str) -> Figu
 
 
 def temporal_operator(matrix: torch.Tensor, title: str) -> Figure:
-    """The T x T matrix by which TAM maps one channel's frames to its output frames; blank off the band."""
+    """The matrix [T, T] by which TAM maps one channel's frames to its output frames. Zeros, off the band, are blank."""
     figure = Figure(figsize=(4.8, 3.6), layout="constrained")
     axis = figure.subplots()
     banded = np.ma.masked_equal(matrix.numpy(), 0)
@@ -100,15 +112,15 @@ def temporal_operator(matrix: torch.Tensor, title: str) -> Figure:
 
 
 def frame_choices(choices: Mapping[str, np.ndarray], total_frames: int) -> Figure:
-    """Which of a video's frames each way of sampling takes: {label: indices [clips, T]}, a row of dots a clip."""
+    """The frames of a video that ways of sampling take, {label: indices [clips, T]}: a row of dots for each clip."""
     rows = [(label, clip) for label, clips in choices.items() for clip in clips]
     figure = Figure(figsize=(9, 0.24 * len(rows) + 0.9), layout="constrained")
     axis = figure.subplots()
     colors = {label: f"C{i}" for i, label in enumerate(choices)}
     for y, (label, clip) in enumerate(rows):
         axis.plot(clip, np.full(len(clip), y), "o-", color=colors[label], markersize=4, linewidth=0.6)
-    first = {label: y for y, (label, _) in reversed(list(enumerate(rows)))}
-    axis.set_yticks(list(first.values()), list(first))
+    labels = [label for label, _ in rows]
+    axis.set_yticks([labels.index(label) for label in choices], list(choices))
     axis.set_xlim(-1, total_frames)
     axis.invert_yaxis()
     axis.set_xlabel(f"frame of the video (it has {total_frames})")
@@ -116,15 +128,15 @@ def frame_choices(choices: Mapping[str, np.ndarray], total_frames: int) -> Figur
 
 
 def crop_boxes(frame: torch.Tensor, boxes: Mapping[str, Sequence[tuple[int, int, int, int]]]) -> Figure:
-    """Crop boxes (top, left, height, width) and their centres on a frame uint8 [3, H, W], one panel a label."""
+    """Crop boxes {label: [(top, left, height, width)]} and their centres on a frame, uint8 [3, H, W]; a panel each."""
     figure = Figure(figsize=(3.4 * len(boxes), 3.2), layout="constrained")
-    for axis, (label, group) in zip(figure.subplots(1, len(boxes), squeeze=False)[0], boxes.items()):
+    axes = figure.subplots(1, len(boxes), squeeze=False)[0]
+    for axis, (label, group) in zip(axes, boxes.items()):
         axis.imshow(frame.permute(1, 2, 0).numpy())
         for index, (top, left, height, width) in enumerate(group):
             color = f"C{index % 10}"
-            axis.add_patch(
-                Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=color, linewidth=1.5)
-            )
+            corner = left - 0.5, top - 0.5
+            axis.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=color, linewidth=1.5))
             axis.plot(left + width / 2 - 0.5, top + height / 2 - 0.5, "o", color=color, markersize=4)
         axis.set_title(label, fontsize=10)
         axis.set_xlabel("x, pixels")
@@ -133,15 +145,15 @@ def crop_boxes(frame: torch.Tensor, boxes: Mapping[str, Sequence[tuple[int, int,
 
 
 def frame_difference(frames: Mapping[str, torch.Tensor], title: str) -> Figure:
-    """Two frames uint8 [3, H, W] of the same size and, between them, how many grey levels they are apart (mean of RGB)."""
-    (one_name, one), (other_name, other) = frames.items()
+    """Two frames {name: uint8 [3, H, W]} of one size, and their difference in grey levels, mean of RGB."""
+    (left_name, left_frame), (right_name, right_frame) = frames.items()
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
-    for axis, name, frame in ((left, one_name, one), (right, other_name, other)):
+    for axis, name, frame in ((left, left_name, left_frame), (right, right_name, right_frame)):
         axis.imshow(frame.permute(1, 2, 0).numpy())
         axis.set_title(name, fontsize=10)
-    apart = (one.float() - other.float()).abs().mean(0)
-    image = middle.imshow(apart.numpy(), cmap="magma", vmin=0)
+    difference = (left_frame.float() - right_frame.float()).abs().mean(0)
+    image = middle.imshow(difference.numpy(), cmap="magma", vmin=0)
     middle.set_title("difference", fontsize=10)
     figure.colorbar(image, ax=middle, label="grey levels", shrink=0.85)
     for axis in (left, middle, right):
@@ -152,12 +164,12 @@ def frame_difference(frames: Mapping[str, torch.Tensor], title: str) -> Figure:
 
 
 def learning_curves(runs: Mapping[str, Sequence[dict]]) -> Figure:
-    """Loss and top-1 over the epochs: {run: rows of metrics.jsonl}; training dashed, validation solid."""
+    """Loss and top-1 over the epochs of runs {name: epoch rows of metrics.jsonl}: training dashed, validation solid."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     figure.suptitle("Training (dashed) and validation", fontsize=11)
     left, right = figure.subplots(1, 2)
     for index, (name, rows) in enumerate(runs.items()):
-        epochs, color = [row["epoch"] for row in rows], f"C{index}"
+        color, epochs = f"C{index}", [row["epoch"] for row in rows]
         for axis, train, val in ((left, "loss", "val_loss"), (right, "top1", "val_top1")):
             axis.plot(epochs, [row[train] for row in rows], "--", color=color, label=f"{name}, training")
             axis.plot(epochs, [row[val] for row in rows], "-o", markersize=4, color=color, label=f"{name}, validation")
@@ -172,7 +184,7 @@ def learning_curves(runs: Mapping[str, Sequence[dict]]) -> Figure:
 
 
 def training_curves(rows: Sequence[dict]) -> Figure:
-    """A training under way: loss, top-1, and speed over the epochs, from all rows of metrics.jsonl."""
+    """Loss, top-1 and speed of a training that may still run, from all rows of its metrics.jsonl."""
     steps = [row for row in rows if "step" in row]
     epochs = [row for row in rows if "step" not in row]
     figure = Figure(figsize=(11, 3), layout="constrained")
@@ -200,7 +212,7 @@ def _over_progress(rows: Sequence[dict], field: str) -> tuple[list[float], list[
 
 
 def confusion_matrix(confusion: Sequence[Sequence[int]], names: Sequence[str], title: str) -> Figure:
-    """Shares of each true class (row) taken for each class (column), in per cent; numbers up to 20 classes."""
+    """Counts [classes, classes] as shares of each true class (row), in per cent; as text, too, up to 20 classes."""
     counts = np.asarray(confusion, float)
     share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure = Figure(figsize=(7.2, 5.6), layout="constrained")
@@ -219,28 +231,17 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], names: Sequence[str], t
     return figure
 
 
-def _draw_maps(figure, maps: Mapping[str, torch.Tensor]):
-    axes = figure.subplots(1, len(maps), squeeze=False)[0]
-    for axis, (name, values) in zip(axes, maps.items()):
-        values = values[values.argmax(1).argsort(stable=True)]
-        image = axis.imshow(values.numpy(), aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
-        axis.set_title(name, fontsize=10)
-        axis.set_xlabel("frame t")
-    axes[0].set_ylabel("channel, sorted by its peak")
-    figure.colorbar(image, ax=list(axes), label="importance V (sigmoid, 0 to 1)")
-
-
-COLORS = ("#9ecae1", "#c7e9c0", "#e6550d", "#d9d9d9")
-
-
 def step_figure(times: Mapping[str, Mapping[str, float]], title: str, highlight: str) -> Figure:
-    """A bar for each network, its step's milliseconds by kind: {network: {kind: ms}}."""
+    """The time of a training step {network: {kind of work: ms}} as bars. The kind `highlight` is orange."""
     figure = Figure(figsize=(9, 0.7 * len(times) + 1.6), layout="constrained")
     axis = figure.subplots()
+    kinds = list(next(iter(times.values())))
+    others = [kind for kind in kinds if kind != highlight]
+    colors = dict(zip(others, ("#9ecae1", "#c7e9c0", "#d9d9d9"))) | {highlight: "#e6550d"}
     for row, by_kind in enumerate(times.values()):
         start = 0.0
-        for kind, color in zip(by_kind, COLORS):
-            axis.barh(row, by_kind[kind], left=start, color=color, label=kind if row == 0 else None)
+        for kind in kinds:
+            axis.barh(row, by_kind[kind], left=start, color=colors[kind], label=kind if row == 0 else None)
             start += by_kind[kind]
         share = by_kind[highlight] / start
         axis.text(start, row, f" {start:.0f} ms, {100 * share:.0f}% in {highlight}", va="center", fontsize=8)
@@ -248,14 +249,16 @@ def step_figure(times: Mapping[str, Mapping[str, float]], title: str, highlight:
     axis.invert_yaxis()
     axis.set_xlabel("milliseconds of a training step (forward and backward)")
     axis.set_xlim(right=1.4 * max(sum(by_kind.values()) for by_kind in times.values()))
-    axis.legend(loc="upper center", bbox_to_anchor=(0.4, -0.22), ncols=len(COLORS), fontsize=8, frameon=False)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.4, -0.22), ncols=len(kinds), fontsize=8, frameon=False)
     axis.set_title(title, fontsize=10)
     return figure
 
 
 def roofline_figure(points: Mapping[str, tuple[float, float]], bandwidth: float, peak: float, title: str) -> Figure:
-    """What memory and arithmetic allow, and what was reached: {name: (FLOP per byte, GFLOP/s)}; `bandwidth` in GB/s,
-    `peak` in GFLOP/s."""
+    """The speeds of functions {name: (FLOP per byte, GFLOP/s)} below the roof that memory and arithmetic set.
+
+    `bandwidth` is in GB/s, `peak` in GFLOP/s.
+    """
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axis = figure.subplots()
     intensities = torch.logspace(-2, 3, 200)
@@ -263,9 +266,8 @@ def roofline_figure(points: Mapping[str, tuple[float, float]], bandwidth: float,
     axis.text(0.06, 0.015 * bandwidth, f"memory: {bandwidth:.0f} GB/s", fontsize=8)
     axis.text(2 * peak / bandwidth, 1.15 * peak, f"arithmetic: {peak:.0f} GFLOP/s", fontsize=8)
     for name, (intensity, speed) in points.items():
-        axis.plot(
-            intensity, speed, "o", label=f"{name}: {100 * speed / min(peak, bandwidth * intensity):.0f}% of the roof"
-        )
+        roof = min(peak, bandwidth * intensity)
+        axis.plot(intensity, speed, "o", label=f"{name}: {100 * speed / roof:.0f}% of the roof")
     axis.set(xscale="log", yscale="log", xlabel="operations per byte that must be moved (FLOP/byte)", ylabel="GFLOP/s")
     axis.set_ylim(top=3 * peak)
     axis.set_title(title, fontsize=10)
@@ -275,16 +277,17 @@ def roofline_figure(points: Mapping[str, tuple[float, float]], bandwidth: float,
 
 
 def ladder_figure(rungs: Mapping[str, Mapping[str, float]], title: str) -> Figure:
-    """Ratios of time to the first rung: {rung: {column: ratio}}, a group of bars a rung."""
+    """Ratios of time to the first rung, {rung: {column: ratio}}: a group of bars for each rung."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axis = figure.subplots()
     axis.axhline(1, color="black", lw=0.8)
     columns = list(next(iter(rungs.values())))
     width = 0.8 / len(columns)
-    for place, column in enumerate(columns):
+    for number, column in enumerate(columns):
         heights = [rung[column] for rung in rungs.values()]
-        at = [index + (place - (len(columns) - 1) / 2) * width for index in range(len(rungs))]
-        bars = axis.bar(at, heights, width, label=column, color=f"C{place}")
+        offset = (number - (len(columns) - 1) / 2) * width
+        centers = [index + offset for index in range(len(rungs))]
+        bars = axis.bar(centers, heights, width, label=column, color=f"C{number}")
         axis.bar_label(bars, [f"{height:.2f}" for height in heights], fontsize=7)
     axis.set_xticks(range(len(rungs)), list(rungs), fontsize=9)
     axis.set_ylabel("time, published = 1")

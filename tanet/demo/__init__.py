@@ -1,4 +1,4 @@
-"""The demo: made videos, and networks trained on them.
+"""The demo: synthetic videos, and networks trained on them.
 
 footage  makes the demo videos in the real data sets' formats
 runs     trains and tests the demo networks, runs the notebooks

@@ -1,4 +1,7 @@
-"""`python -m tanet.demo data` makes the demo data sets; `python -m tanet.demo` trains, tests and runs the notebooks."""
+"""`python -m tanet.demo data` makes the demo data sets. `python -m tanet.demo` trains, tests and runs the notebooks.
+
+`make demo` runs the first, then the data scripts on the demo data, then the second.
+"""
 
 import argparse
 
@@ -6,10 +9,18 @@ from tanet.demo import ROOT, make_demo_kinetics, make_demo_something, run_all
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tanet.demo", description="The demo, on made videos.")
-    parser.add_argument("step", nargs="?", choices=("data", "all"), default="all", help="default: all")
-    parser.add_argument("--root", default=ROOT / "data", help="folder to write the two data sets into; default: data")
-    parser.add_argument("--seed", type=int, default=0, help="of the demo data")
+    parser = argparse.ArgumentParser(
+        prog="python -m tanet.demo", description="Make the demo data, or run the whole demo."
+    )
+    parser.add_argument(
+        "step",
+        nargs="?",
+        choices=("data", "all"),
+        default="all",
+        help="data: make the data only; default: all, the whole demo",
+    )
+    parser.add_argument("--root", default=ROOT / "data", help="with data: folder for the two data sets; default: data")
+    parser.add_argument("--seed", type=int, default=0, help="with data: seed of the videos; default: 0")
     chosen = parser.parse_args()
     if chosen.step == "data":
         for make in (make_demo_kinetics, make_demo_something):

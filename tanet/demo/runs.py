@@ -1,7 +1,7 @@
-"""The demo, end to end: data, trainings with and without TAM, tests, notebooks. `make demo` runs `python -m tanet.demo`.
+"""The demo networks: where they are, how they are trained and tested, and `run_all`, which does all of it anew.
 
-Also where the notebooks' demo preset finds its data and its trained networks, made on first use: below the checkout,
-data/ and runs/demo/.
+The notebooks' demo preset finds its data below data/ and its trained networks below runs/demo/ of the checkout. What is
+not there is made on first use.
 """
 
 import dataclasses
@@ -21,36 +21,47 @@ _MAKERS = {"demo_kinetics": make_demo_kinetics, "demo_something": make_demo_some
 
 
 def data_root(recipe: Recipe) -> Path:
-    """Where the data of a demo recipe are; makes them if they are not there."""
+    """The folder of a demo recipe's data, made on the first call. Raises ValueError for recipes of real data sets."""
     if recipe.name not in _MAKERS:
-        raise ValueError(f"recipe {recipe.name} trains on data that only you have: set data_root to their folder")
+        raise ValueError(f"recipe {recipe.name} needs a real data set: set data_root to its folder")
     return _MAKERS[recipe.name](ROOT / "data")
 
 
 def run_dir(recipe: Recipe) -> Path:
-    """The folder of a recipe's run when none is named: runs/demo/... for the demo recipes, runs/... for others."""
+    """The default folder of a recipe's run: runs/demo/NAME-TEMPORAL for demo recipes, runs/NAME-TEMPORAL for others."""
     folder = RUNS if recipe.name in _MAKERS else RUNS.parent
     return folder / f"{recipe.name.removeprefix('demo_')}-{recipe.temporal}"
 
 
 def trained(name: str, temporal: str = "tam") -> Path:
-    """The run folder of a demo network, trained there if it is not yet: "demo_kinetics" or "demo_something"."""
+    """The run folder of a trained demo network. Trains it on the first call.
+
+    `name` is "demo_kinetics" or "demo_something"; `temporal` as in `Recipe.temporal`.
+    """
     recipe = dataclasses.replace(recipes.get(name), temporal=temporal)
     train.launch(recipe, data_root(recipe), run_dir(recipe))
     return run_dir(recipe)
 
 
 def tested(run: Path, protocol: str) -> dict:
-    """The result of a demo run's last checkpoint under `protocol`; tests it if it is not yet tested."""
-    stored, weights = run / f"result-{protocol}.json", run / "checkpoints" / "last.pth"
-    if not stored.exists() or stored.stat().st_mtime < weights.stat().st_mtime:
-        evaluate.run(weights, data_root(checkpoint.read(weights).recipe), protocol, stored)
-    return json.loads(stored.read_text())
+    """The test result of a demo run's last checkpoint under `protocol`, see `evaluate.run`.
+
+    Tests the checkpoint unless its result is in the run folder already.
+    """
+    result_path = run / f"result-{protocol}.json"
+    checkpoint_path = run / "checkpoints" / "last.pth"
+    if not result_path.exists() or result_path.stat().st_mtime < checkpoint_path.stat().st_mtime:
+        recipe = checkpoint.read(checkpoint_path).recipe
+        evaluate.run(checkpoint_path, data_root(recipe), protocol, result_path)
+    return json.loads(result_path.read_text())
 
 
 def execute(notebook: str) -> None:
-    """Runs one of the notebooks by papermill with its default parameters; the copy with outputs goes to runs/demo."""
-    import papermill  # here: the notebooks import this module, and JupyterLab runs them without papermill
+    """Runs the notebook whose file name begins with `notebook`, with its default parameters.
+
+    The executed copy goes to runs/demo/notebooks. Raises papermill's PapermillExecutionError if a cell fails.
+    """
+    import papermill  # not at the top: notebooks import this module, and JupyterLab runs them without papermill
 
     source = next((ROOT / "notebooks").glob(f"{notebook}*.ipynb"))
     target = RUNS / "notebooks" / source.name
@@ -62,7 +73,10 @@ def execute(notebook: str) -> None:
 
 
 def summary() -> dict:
-    """Top-1 of the demo networks with and without a temporal module, by the first protocol of each recipe."""
+    """Top-1 of the demo networks with and without TAM, by the first protocol of each recipe.
+
+    Returns {recipe: {"protocol": name, "tam": {"top1": per cent, "videos": text}, "none": likewise}}.
+    """
     rows = {}
     for name in _MAKERS:
         recipe = recipes.get(name)
@@ -75,21 +89,25 @@ def summary() -> dict:
 
 
 def run_all() -> None:
-    """Everything anew, so that what it prints is what this checkout does on this machine."""
+    """Removes runs/demo, then trains and tests the demo networks, runs all notebooks and prints the accuracies.
+
+    Everything is run again, so the printed numbers are those of this checkout on this machine. The demo data stay.
+    """
     started = time.monotonic()
     shutil.rmtree(RUNS, ignore_errors=True)
     for name in _MAKERS:
         print(f"demo data: {data_root(recipes.get(name)).relative_to(ROOT)}", flush=True)
     execute("04")  # trains demo Kinetics with TAM
     execute("05")  # trains demo Something with TAM
-    rows = summary()  # trains both without, tests all four
-    (RUNS / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
+    rows = summary()  # trains both networks without TAM, tests all four
+    summary_path = RUNS / "summary.json"
+    summary_path.write_text(json.dumps(rows, indent=2) + "\n")
     for notebook in ("01", "02", "03", "06", "07", "08"):
         execute(notebook)
     print(f"\n{'top-1, per cent':18}{'with TAM':>10}{'without':>10}   protocol")
     for name, row in rows.items():
-        print(
-            f"{name:18}{row['tam']['top1']:10.1f}{row['none']['top1']:10.1f}   {row['protocol']}, {row['tam']['videos']} videos"
-        )
-    print(f"\n{time.monotonic() - started:.0f} s; figures in {(RUNS / 'summary.json').relative_to(ROOT)}, "
-          f"notebooks with their outputs in {(RUNS / 'notebooks').relative_to(ROOT)}")  # fmt: skip
+        with_tam, without = row["tam"], row["none"]
+        conditions = f"{row['protocol']}, {with_tam['videos']} videos"
+        print(f"{name:18}{with_tam['top1']:10.1f}{without['top1']:10.1f}   {conditions}")
+    print(f"\n{time.monotonic() - started:.0f} s; numbers in {summary_path.relative_to(ROOT)}")
+    print(f"executed notebooks in {(RUNS / 'notebooks').relative_to(ROOT)}")

@@ -1,7 +1,9 @@
-"""The benchmarks' yardstick and their table; the measurements themselves are run by hand."""
+"""The baseline of the benchmarks, their way of measuring, and their tables. The measurements are run by hand."""
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def load(name):
-    """A file of benchmarks/ as a module; it is a folder of scripts, no package."""
+    """A script of benchmarks/ as a module; the folder is not a package."""
     spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -25,7 +27,7 @@ common, baselines, table = load("common"), load("baselines"), load("table")
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("num_frames, taps", [(8, 3), (2, 5), (1, 1)])
-def test_published_formulation_is_tam(num_frames, taps, memory_format):
+def test_published_formulation_computes_what_tam_does(num_frames, taps, memory_format):
     torch.manual_seed(0)
     tam = TAM(8, num_frames, kernel_size=taps).double().train()
     x = torch.randn(3 * num_frames, 8, 5, 6).double().to(memory_format=memory_format)
@@ -39,7 +41,7 @@ def test_published_formulation_is_tam(num_frames, taps, memory_format):
     torch.testing.assert_close(results[1], results[0], rtol=1e-9, atol=1e-9)
 
 
-def test_contestants_take_turns_and_warm_up_rounds_do_not_count():
+def test_contestants_take_turns_and_warm_up_rounds_are_left_out():
     calls = []
 
     def contestant(name, times):
@@ -50,33 +52,34 @@ def test_contestants_take_turns_and_warm_up_rounds_do_not_count():
         return run
 
     contestants = {"a": contestant("a", [90, 90, 2, 4, 10]), "b": contestant("b", [90, 90, 1, 1, 20])}
-    found = common.measured(contestants, 3)
+    times = common.measure_in_turns(contestants, 3)
     assert calls == ["a", "b"] * 5
-    assert found == {"a": {"time": [2, 4, 10]}, "b": {"time": [1, 1, 20]}}
-    own, base = common.ratios(found, "b", task="t")  # each round against the same round's base: 2, 4 and 0.5
-    assert (own["task"], own["contestant"], own["base"]) == ("t", "a", "b")
-    assert own["ratio"] == 2 and own["range"] == [0.5, 4]
-    assert base["ratio"] == 1 and base["range"] == [1, 1]
+    assert times == {"a": {"time": [2, 4, 10]}, "b": {"time": [1, 1, 20]}}
+    row, base_row = common.ratios(times, "b", task="t")  # to the base in the same round: 2, 4 and 0.5
+    assert (row["task"], row["contestant"], row["base"]) == ("t", "a", "b")
+    assert row["ratio"] == 2 and row["range"] == [0.5, 4]
+    assert base_row["ratio"] == 1 and base_row["range"] == [1, 1]
 
 
-def test_record_says_when_where_and_with_what(tmp_path, monkeypatch):
+def test_a_record_names_date_device_and_versions(tmp_path, monkeypatch):
     monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
     common.record("module", [{"ratio": 0.5, "range": [0.4, 0.6]}, {"ratio": 1.0}])
     (path,) = (tmp_path / "results").iterdir()
-    found = json.loads(path.read_text())
-    assert {"date", "device", "threads", "python", "torch"} <= found.keys()
-    assert found["rows"] == [{"ratio": 0.5, "range": [0.4, 0.6]}, {"ratio": 1.0}]
+    stored = json.loads(path.read_text())
+    assert {"date", "device", "threads", "python", "torch"} <= stored.keys()
+    assert stored["rows"] == [{"ratio": 0.5, "range": [0.4, 0.6]}, {"ratio": 1.0}]
 
 
-def written(folder, name, rows, device="A CPU"):
+def write_record(folder, name, rows, device="A CPU"):
     record = {"date": "2031-02-03", "device": device, "threads": 1, "torch": "9.9", "rows": rows}
     (folder / f"{name}.json").write_text(json.dumps(record))
 
 
 def module_rows(cpp, precision="float32"):
-    where = {"task": "module", "clips": 8, "precision": precision, "layout": "contiguous", "base": "published"}
+    conditions = {"task": "module", "clips": 8, "precision": precision, "layout": "contiguous", "base": "published"}
     return [
-        where | {"figure": figure, "contestant": "tanet, cpp", "ratio": ratio, "range": [ratio - 0.01, ratio + 0.01]}
+        conditions
+        | {"figure": figure, "contestant": "tanet, cpp", "ratio": ratio, "range": [ratio - 0.01, ratio + 0.01]}
         for figure, ratio in cpp.items()
     ]
 
@@ -86,45 +89,45 @@ def line_of(text, *words):
     return line
 
 
-def test_table_says_not_run_where_there_is_no_record(tmp_path):
+def test_targets_without_a_record_are_not_run(tmp_path):
     lines = table.tables(tmp_path).splitlines()[2:]
     assert len(lines) == len(table.TARGETS)
     assert all("| not run |" in line for line in lines)
 
 
-def test_table_takes_figures_from_the_records(tmp_path):
-    written(tmp_path, "module-cpu", module_rows({"forward": 0.24, "forward+backward": 0.47}))
+def test_table_shows_the_recorded_figures(tmp_path):
+    write_record(tmp_path, "module-cpu", module_rows({"forward": 0.24, "forward+backward": 0.47}))
     text = table.tables(tmp_path)
-    reached = line_of(text, "forward, C++ path", "float32 contiguous")
-    assert "| at most 0.25 | 0.24 (0.23 to 0.25) | yes | A CPU, 1 thread(s) | 2031-02-03 |" in reached
+    line = line_of(text, "forward, C++ path", "float32 contiguous")
+    assert "| at most 0.25 | 0.24 (0.23 to 0.25) | yes | A CPU, 1 thread(s) | 2031-02-03 |" in line
     assert "| 0.47 (0.46 to 0.48) | no |" in line_of(text, "forward+backward, C++ path", "float32 contiguous")
     assert "not run" in line_of(text, "forward, C++ path", "float32 channels_last")
     assert "| tanet, cpp | 0.24 / 0.47 |" in text
 
 
-def test_table_shows_the_worst_of_the_rows_that_a_target_is_about(tmp_path):
+def test_table_shows_the_worst_row_of_a_target(tmp_path):
     bandwidth = {"task": "bandwidth", "clips": 32, "contestant": "tanet, triton", "figure": "forward"}
     rows = [bandwidth | {"share": share, "range": [share, share]} for share in (0.9, 0.6, 0.8)]
-    written(tmp_path, "module-a-gpu", module_rows({"forward": 1.0, "forward+backward": 1.0}) + rows, "A GPU")
+    write_record(tmp_path, "module-a-gpu", module_rows({"forward": 1.0, "forward+backward": 1.0}) + rows, "A GPU")
     errors = [{"contestant": "tanet, cpp", "parameter": str(error), "error": error} for error in (0.001, 0.004, 0.002)]
     errors += [{"contestant": "published", "parameter": "0", "error": 0.3}]
-    written(tmp_path, "gradients-cpu", errors)
+    write_record(tmp_path, "gradients-cpu", errors)
     text = table.tables(tmp_path)
     assert "| at least 70% | 60% | no | A GPU |" in line_of(text, "aggregation, forward")
     assert "| at most 1% | 0.4% | yes |" in line_of(text, "gradients")
 
 
-def test_a_gpus_record_is_no_measurement_of_a_cpu_and_the_other_way_round(tmp_path):
+def test_a_record_counts_only_for_targets_of_its_device(tmp_path):
     rows = module_rows({"forward": 0.1, "forward+backward": 0.1})
-    written(tmp_path, "module-a-gpu", rows, "A GPU")
+    write_record(tmp_path, "module-a-gpu", rows, "A GPU")
     bandwidth = {"task": "bandwidth", "clips": 32, "contestant": "tanet, triton", "figure": "forward", "share": 0.9}
-    written(tmp_path, "module-cpu", [*module_rows({"forward": 0.2, "forward+backward": 0.2}), bandwidth])
+    write_record(tmp_path, "module-cpu", [*module_rows({"forward": 0.2, "forward+backward": 0.2}), bandwidth])
     text = table.tables(tmp_path)
     assert "| 0.20 (" in line_of(text, "forward, C++ path", "float32 contiguous")
     assert "not run" in line_of(text, "aggregation, forward")
 
 
-def test_table_is_written_between_its_two_comments_and_nowhere_else(tmp_path):
+def test_table_is_written_between_its_two_comments_only(tmp_path):
     path = tmp_path / "README.md"
     path.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
     table.write("new", path)
@@ -134,3 +137,11 @@ def test_table_is_written_between_its_two_comments_and_nowhere_else(tmp_path):
     with pytest.raises(ValueError, match="README.md needs the lines"):
         table.write("new", path)
     assert path.read_text() == "no comments\n"
+
+
+@pytest.mark.slow  # starts a process that imports torch, decord and the whole package
+def test_every_script_finds_the_names_that_it_imports():
+    scripts = ", ".join(sorted(path.stem for path in BENCHMARKS.glob("*.py")))
+    command = [sys.executable, "-c", f"import {scripts}"]
+    finished = subprocess.run(command, cwd=BENCHMARKS, stderr=subprocess.PIPE, text=True)
+    assert finished.returncode == 0, finished.stderr

@@ -6,7 +6,7 @@ from tanet.notebook import check_parameters, versions
 
 
 def namespace(injected="", **values):
-    """What globals() looks like in a kernel to which papermill gave `injected`."""
+    """What globals() contains in a kernel into which papermill injected the lines `injected`."""
     cells = ["", "import this", "recipe = 'a'\ngpus = 0", f"# Parameters\n{injected}\n", "check_parameters(...)"]
     return {"In": cells, **values}
 
@@ -21,19 +21,19 @@ def test_optional_parameters_may_be_none_or_given(data_root):
     check_parameters(namespace(data_root=data_root), data_root=str | None)
 
 
-def test_parameters_that_were_injected_but_not_declared_are_named_with_those_there_are():
+def test_undeclared_parameters_are_named_with_the_declared_ones():
     names = namespace('recipe = "b"\nepoch = 3\ngpu = 1', recipe="b", epoch=3, gpu=1)
     with pytest.raises(ValueError, match="epoch, gpu; this notebook has: recipe"):
         check_parameters(names, recipe=str)
 
 
-def test_names_that_the_notebook_itself_sets_are_no_parameters():
+def test_names_that_the_notebook_assigns_are_not_parameters():
     check_parameters(namespace(recipe="a", helper=3), recipe=str)
     check_parameters({"recipe": "a"}, recipe=str)  # a script, without IPython's history
 
 
 @pytest.mark.parametrize(
-    "value, expected, wanted",
+    "value, expected, type_name",
     [
         ("2", int, "int"),
         (2.0, int, "int"),
@@ -47,8 +47,8 @@ def test_names_that_the_notebook_itself_sets_are_no_parameters():
         (True, float, "float"),
     ],
 )
-def test_ill_typed_parameters_are_named_with_type_and_value(value, expected, wanted):
-    with pytest.raises(TypeError, match=f"parameter gpus must be {wanted}, got {value!r}"):
+def test_parameters_of_another_type_are_named_with_type_and_value(value, expected, type_name):
+    with pytest.raises(TypeError, match=f"parameter gpus must be {type_name}, got {value!r}"):
         check_parameters(namespace(gpus=value), gpus=expected)
 
 
@@ -57,7 +57,7 @@ def test_optional_flags_may_be_given(value):
     check_parameters(namespace(fast=value), fast=bool | None)
 
 
-def test_versions_name_what_runs():
+def test_versions_are_those_of_python_and_the_packages():
     import torch
 
     assert versions("torch").startswith("Python 3.") and f"torch {torch.__version__.split('+')[0]}" in versions("torch")
@@ -65,7 +65,7 @@ def test_versions_name_what_runs():
 
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory):
-    """A notebook as ours are: a `parameters` cell, the check, and something that depends on them."""
+    """A small notebook: a `parameters` cell, the check, and a cell that prints the parameters."""
     path = tmp_path_factory.mktemp("notebook") / "small.ipynb"
     cell = nbformat.v4.new_code_cell
     cells = [
@@ -85,16 +85,19 @@ def execute(notebook, **parameters):
     return papermill.execute_notebook(notebook, out, parameters, progress_bar=False)
 
 
+@pytest.mark.slow  # starts a kernel
 def test_papermill_gives_declared_parameters(notebook):
     finished = execute(notebook, gpus=3, data_root="/data")
     assert finished.cells[-1].outputs[0].text == "gpus 3 data_root /data\n"
 
 
+@pytest.mark.slow  # starts a kernel
 def test_papermill_fails_on_a_mistyped_parameter(notebook):
     with pytest.raises(papermill.PapermillExecutionError, match=r"unknown parameter\(s\) gpu; this notebook has: gpus"):
         execute(notebook, gpu=1)
 
 
+@pytest.mark.slow  # starts a kernel
 def test_papermill_fails_on_a_parameter_passed_as_text(notebook):
     with pytest.raises(papermill.PapermillExecutionError, match="gpus must be int, got '1'"):
         execute(notebook, gpus="1")
