@@ -26,6 +26,18 @@ check: $(INSTALLED)  ## run the quick tests only: nothing that trains, kills or 
 test: lint  ## check the style, run all tests, then the notebooks against their stored outputs
 	$(BIN)/python -m pytest -q --durations=10 --nbval
 
+OLDEST := .venv-oldest
+OLDEST_PYTHON ?= python3.11
+
+.PHONY: test-oldest
+test-oldest: $(OLDEST)/.installed  ## run the quick tests with the oldest versions that pyproject.toml admits, in .venv-oldest
+	$(OLDEST)/bin/python -m pytest -q -m "not slow" tests
+
+$(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
+	$(OLDEST_PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable '.[data,notebooks,test]'
+	@touch $@
+
 lab: $(INSTALLED)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 

@@ -15,6 +15,10 @@ class DataError(ValueError):
     """Data that do not fit their description; the message begins with the file, and the line where there is one."""
 
 
+class DownloadError(RuntimeError):
+    """Weights that cannot be downloaded; the message says what to fetch and where to put it."""
+
+
 class LaunchError(RuntimeError):
     """Processes that cannot be started, or of which one failed.
 
@@ -36,4 +40,13 @@ class RunInUse(RuntimeError):
 
 # What a user can cause: the commands print the message and end with exit code 1. CheckpointError and DataError are
 # ValueErrors.
-USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, FloatingPointError, VideoError, LaunchError, RunInUse)
+USER_ERRORS = (
+    ValueError,
+    OSError,
+    ModuleNotFoundError,
+    FloatingPointError,
+    VideoError,
+    DownloadError,
+    LaunchError,
+    RunInUse,
+)

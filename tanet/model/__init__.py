@@ -1,9 +1,10 @@
 """TAM and the network around it.
 
-tam      the temporal adaptive module (paper section 3)
-tanet    a ResNet with a slot for a temporal module in every bottleneck
-weights  weights into a network: every tensor accounted for
-cost     parameters, multiply-accumulates, memory, and where a step's time goes
+tam            the temporal adaptive module (paper sections 3.1-3.3)
+tanet          the network around it: a ResNet with a slot for a temporal module in every bottleneck (section 3.4)
+recomputation  training with less memory
+weights        weights into a network, with every tensor accounted for
+cost           parameters, multiply-accumulates, memory, and where a step's time goes
 """
 
 from tanet.model.cost import KINDS, kept_for_backward, measure, summary_table, time_by_kind

@@ -1,6 +1,6 @@
-"""Parameters, multiply-accumulates and activation memory of a network, without running it on data.
+"""What a network costs: parameters, multiply-accumulates, activation memory, and where a training step's time goes.
 
-Counted on torch's meta device, which computes shapes only: seconds, whatever the size.
+`measure` counts on torch's meta device, which computes only shapes: it takes seconds, whatever the network's size.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,12 +18,12 @@ from tanet.runtime import autocast
 
 @dataclass(frozen=True)
 class Complexity:
-    """Of one clip."""
+    """The cost of one clip."""
 
     parameters: int
-    convolutions: int  # multiply-accumulates of convolutions and matrix products, TAM's aggregation included
-    others: int  # of BatchNorm (2 an element) and average pooling (1 an element), which fvcore counts too
-    activations: int  # bytes that the backward pass keeps in float32, parameters not counted
+    convolutions: int  # multiply-accumulates of convolutions and matrix products, with TAM's aggregation
+    others: int  # multiply-accumulates of BatchNorm (2 an element) and average pooling (1 an element), as in fvcore
+    activations: int  # bytes kept for the backward pass in float32, without parameters
 
     @property
     def macs(self) -> int:
@@ -32,7 +32,7 @@ class Complexity:
 
 
 def measure(recipe: Recipe, size: int) -> Complexity:
-    """A recipe's network on one clip of `size` x `size` pixels."""
+    """The cost of a recipe's network on one clip of `size` x `size` pixels."""
     with torch.device("meta"):
         model = build(recipe)
         clip = torch.empty(1, recipe.num_frames, 3, size, size)
@@ -42,6 +42,7 @@ def measure(recipe: Recipe, size: int) -> Complexity:
 
 
 def _count(model: TANet, clip: torch.Tensor) -> tuple[int, int]:
+    """Multiply-accumulates of one forward pass: (of convolutions and matrix products, of the others)."""
     counts = {"convolutions": 0, "others": 0}
 
     def add(kind: str, number: Callable) -> Callable:
@@ -58,8 +59,8 @@ def _count(model: TANet, clip: torch.Tensor) -> tuple[int, int]:
             hook = add("convolutions", lambda linear, _, out: out.numel() * linear.in_features)
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
             hook = add("others", lambda _, x, out: 2 * out.numel())
-        elif isinstance(module, TAM):  # its branches are counted as modules of their own
-            hooks.append(module.register_forward_hook(add("others", lambda tam, x, _: x.numel())))  # theta
+        elif isinstance(module, TAM):  # theta and the aggregation; the branches are modules of their own
+            hooks.append(module.register_forward_hook(add("others", lambda tam, x, _: x.numel())))
             hook = add("convolutions", lambda tam, _, out: out.numel() * tam.kernel_size)
         else:
             continue
@@ -73,14 +74,14 @@ def _count(model: TANet, clip: torch.Tensor) -> tuple[int, int]:
 
 
 def kept_for_backward(model: nn.Module, clip: torch.Tensor) -> int:
-    """Bytes of the tensors that a forward pass keeps for the backward pass, parameters not counted."""
+    """Bytes of the tensors that a forward pass keeps for the backward pass, without parameters."""
     parameters = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     kept = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in parameters:
-            kept[storage._cdata] = storage  # held, so that its identity is not used again
+            kept[storage._cdata] = storage  # keeps the storage alive, so that no other gets the same identity
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -89,17 +90,18 @@ def kept_for_backward(model: nn.Module, clip: torch.Tensor) -> int:
 
 
 def summary_table(recipes: list[Recipe], size: int = 256) -> str:
-    """A Markdown table: each recipe's network, counted here and as published."""
+    """A Markdown table of each recipe's network: sizes counted here, and sizes as published."""
     rows = [
         f"| recipe | network | parameters | MACs at {size} | convolutions alone | published | training memory |",
         "|---|---|---|---|---|---|---|",
     ]
     for recipe in recipes:
-        found, crop = measure(recipe, size), measure(recipe, recipe.crop_size)
+        cost = measure(recipe, size)
+        training = measure(recipe, recipe.crop_size)
         rows.append(
             f"| `{recipe.name}` | {recipe.arch}, {recipe.num_frames} frames, {recipe.num_classes} classes "
-            f"| {found.parameters / 1e6:.4f}M | {found.macs / 1e9:.3f}G | {found.convolutions / 1e9:.3f}G "
-            f"| {_published_sizes(recipe)} | {recipe.clips_per_process} x {crop.activations / 2**20:.0f} MiB |"
+            f"| {cost.parameters / 1e6:.4f}M | {cost.macs / 1e9:.3f}G | {cost.convolutions / 1e9:.3f}G "
+            f"| {_published_sizes(recipe)} | {recipe.clips_per_process} x {training.activations / 2**20:.0f} MiB |"
         )
     return "\n".join(rows)
 
@@ -110,25 +112,29 @@ def _published_sizes(recipe: Recipe) -> str:
 
 
 KINDS = ("convolutions of frames", "BatchNorm, ReLU, additions", "temporal modules", "all else")
-# What else than convolutions belongs to the temporal modules: the passes over frames here, and of the published
-# formulation the copies and the reweighting, the only ones of tensors with five dimensions. The branches' matrix products
-# look like the classifier's and are as small: they count as the rest.
+# What belongs to the temporal modules besides convolutions over time. In tanet: the two passes over the frames, named
+# after the autograd functions in tanet.ops.fused. In the published formulation: copies and the reweighting, the only
+# ones of tensors with five dimensions. The branches' matrix products look like the classifier's: they count as "all
+# else".
 TEMPORAL = ("_Pool", "_Mix")
 FIVE_DIMENSIONS = ("aten::copy_", "aten::mul")
 NORMS = ("batch_norm", "relu", "threshold", "clamp_min", "aten::add")
 
 
 def time_by_kind(model: nn.Module, clips: torch.Tensor, precision: str = "float32", steps: int = 3) -> dict[str, float]:
-    """Milliseconds of a forward and backward pass of `model` on `clips`, mean of `steps` after one to warm up, by KINDS.
+    """Milliseconds of a forward and backward pass of `model` on `clips`, by KINDS: the mean of `steps` after a warm-up.
 
-    `clips` of at least 64 pixels: where frames shrink to a row, they cannot be told from what the branches see.
+    clips: [N, T, 3, H, W] with H and W at least 64. In smaller clips frames shrink to a single row, and their
+    convolutions look like those of the branches.
     """
-    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * clips.is_cuda
+    activities = [ProfilerActivity.CPU]
+    if clips.is_cuda:
+        activities.append(ProfilerActivity.CUDA)
     _passes(model, clips, precision, 1)
-    with profile(activities=activities, record_shapes=True, acc_events=True) as found:
+    with profile(activities=activities, record_shapes=True, acc_events=True) as profiler:
         _passes(model, clips, precision, steps)
     times = dict.fromkeys(KINDS, 0.0)
-    for event in found.key_averages(group_by_input_shape=True):
+    for event in profiler.key_averages(group_by_input_shape=True):
         microseconds = event.self_device_time_total if clips.is_cuda else event.self_cpu_time_total
         times[_kind(event)] += microseconds / 1e3 / steps
     return times
@@ -143,17 +149,25 @@ def _passes(model: nn.Module, clips: torch.Tensor, precision: str, steps: int) -
 
 
 def _kind(event) -> str:
-    convolutions, norms, temporal, rest = KINDS
+    """The one of KINDS that a profiler's event belongs to."""
+    convolutions, norms, temporal, others = KINDS
     if "conv" in event.key:
-        return temporal if _is_of_tam(event.input_shapes) else convolutions
-    is_5d = any(len(shape) == 5 and shape[2] != 3 for shape in event.input_shapes)  # nor the clips themselves
-    if event.key.startswith(TEMPORAL) or event.key in FIVE_DIMENSIONS and is_5d:
+        return temporal if _is_over_time(event.input_shapes) else convolutions
+    if event.key.startswith(TEMPORAL):
         return temporal
-    return norms if any(name in event.key for name in NORMS) else rest
+    # Clips [N, T, 3, H, W] have five dimensions, too, when they are normalised.
+    if event.key in FIVE_DIMENSIONS and any(len(shape) == 5 and shape[2] != 3 for shape in event.input_shapes):
+        return temporal
+    if any(name in event.key for name in NORMS):
+        return norms
+    return others
 
 
-def _is_of_tam(shapes: Sequence) -> bool:
-    """A convolution along time: of a branch, over [N, C, T] or, as torch may have it, [N, C, 1, T]; or of the published
-    formulation, with a kernel [N*C, 1, K, 1] of one channel a group."""
-    over_time = len(shapes[0]) == 3 or len(shapes[0]) == 4 and shapes[0][2] == 1
-    return over_time or any(len(shape) == 4 and shape[1] == 1 for shape in shapes)
+def _is_over_time(shapes: Sequence) -> bool:
+    """Whether a convolution with inputs of these shapes is one over time.
+
+    In a branch its input is [N, C, T], or [N, C, 1, T] inside torch. In the published formulation the aggregation is a
+    convolution with a kernel [N*C, 1, K, 1]: one channel a group.
+    """
+    in_branch = len(shapes[0]) == 3 or (len(shapes[0]) == 4 and shapes[0][2] == 1)
+    return in_branch or any(len(shape) == 4 and shape[1] == 1 for shape in shapes)

@@ -1,8 +1,14 @@
-"""TAM, the temporal adaptive module.
+"""TAM, the temporal adaptive module (paper section 3).
 
-Liu, Wang, Wu, Qian, Lu: "TAM: Temporal Adaptive Module for Video Recognition", ICCV 2021, section 3.
-Written from the paper's equations. Sub-module numbering of the two branches follows the authors' release, so that
-published weights map onto it name by name.
+Liu, Wang, Wu, Qian, Lu: "TAM: Temporal Adaptive Module for Video Recognition", ICCV 2021. Written from the paper's
+equations:
+
+    theta[n,c,t] = mean over H, W of x[n,t,c]                  what both branches see (section 3.1)
+    V = sigmoid(Conv1d(ReLU(BN(Conv1d(theta)))))               local branch: the importance map (section 3.2)
+    W = softmax(FC(ReLU(BN(FC(theta)))))                       global branch: the aggregation kernel (section 3.3)
+    y[n,t,c] = sum_k W[n,c,k] * V[n,c,t+k-p] * x[n,t+k-p,c]    the aggregation, p = K // 2 (section 3.1)
+
+The sub-modules of both branches are numbered as in the authors' release, so that published weights load by name.
 
 N clips, T frames, C channels, H x W pixels, K taps of the aggregation kernel.
 """
@@ -18,11 +24,12 @@ from tanet.ops import aggregate, dense, fused, kernels_for, number
 class TAM(nn.Module):
     """Reweights each channel's frames, then convolves them over time with a kernel computed from the clip itself.
 
-    The local branch looks at a short temporal neighbourhood and yields the importance map V; the global branch looks
-    at all T frames of one channel and yields the aggregation kernel W. Both see only theta, the spatial mean of x.
+    The local branch looks at a short temporal neighbourhood and yields the importance map V. The global branch looks at
+    all T frames of one channel and yields the aggregation kernel W. Both see only theta, the spatial mean of x.
 
-    Parameters: `channels` C, divisible by `beta`; `num_frames` T, fixed by the global branch's fully connected layers;
-    `kernel_size` K, odd; `alpha` widens the global branch, `beta` narrows the local one (paper section 3.2, 3.3).
+    channels: C, divisible by `beta`. num_frames: T, fixed by the fully connected layers of the global branch.
+    kernel_size: K, odd. alpha: widens the global branch (section 3.3). beta: narrows the local branch (section 3.2).
+    ValueError for sizes that do not fit.
     """
 
     def __init__(self, channels: int, num_frames: int, kernel_size: int = 3, alpha: int = 2, beta: int = 4):
@@ -34,30 +41,33 @@ class TAM(nn.Module):
         if num_frames < 1:
             raise ValueError(f"num_frames must be at least 1, got {num_frames}")
         self.channels, self.num_frames, self.kernel_size = channels, num_frames, kernel_size
-        self.local_branch = nn.Sequential(  # theta [N, C, T] -> V [N, C, T]
-            nn.Conv1d(channels, channels // beta, 3, padding=1, bias=False),
+        self.local_branch = nn.Sequential(  # section 3.2: theta [N, C, T] -> V [N, C, T]
+            nn.Conv1d(channels, channels // beta, 3, padding=1, bias=False),  # [N, C/beta, T]
             nn.BatchNorm1d(channels // beta),
             nn.ReLU(inplace=True),
-            _PointwiseConv1d(channels // beta, channels, 1, bias=False),
+            _PointwiseConv1d(channels // beta, channels, 1, bias=False),  # [N, C, T]
             nn.Sigmoid(),
         )
-        self.global_branch = nn.Sequential(  # theta [N*C, T] -> W [N*C, K]
-            nn.Linear(num_frames, alpha * num_frames, bias=False),
+        self.global_branch = nn.Sequential(  # section 3.3: theta [N*C, T], each channel by itself -> W [N*C, K]
+            nn.Linear(num_frames, alpha * num_frames, bias=False),  # [N*C, alpha*T]
             nn.BatchNorm1d(alpha * num_frames),
             nn.ReLU(inplace=True),
-            nn.Linear(alpha * num_frames, kernel_size, bias=False),
+            nn.Linear(alpha * num_frames, kernel_size, bias=False),  # [N*C, K]
             _SoftmaxOverTaps(),
         )
 
     def forward(self, x: torch.Tensor, norm: nn.BatchNorm2d | None = None) -> torch.Tensor:
-        """x [N*T, C, H, W], the frames of a clip one after another -> the same shape, type and memory format.
+        """x [N*T, C, H, W], the frames of a clip one after another -> y of the same shape, type and memory format.
 
-        With `norm`, the module's input is relu(norm(x)), which is then computed on the way, see tanet.ops.fused.
+        If `norm` is given, the module's input is relu(norm(x)); tanet.ops.fused computes it together with y.
+        ValueError if x is not whole clips of T frames with C channels.
         """
-        clips = self._clips(x)
-        if torch.compiler.is_compiling():  # or exporting, which need operations that they know
-            x = x if norm is None else torch.relu(norm(x))
-            return aggregate(self._clips(x), *self._maps(self.theta(x))).flatten(0, 1)
+        clips = self._clips(x)  # [N, T, C, H, W]
+        if torch.compiler.is_compiling():  # true when exporting, too: only operations that the compiler knows
+            if norm is not None:
+                x = torch.relu(norm(x))
+            importance, kernel = self._maps(self.theta(x))  # V [N, C, T], W [N, C, K]
+            return aggregate(self._clips(x), importance, kernel).flatten(0, 1)
         kernels = kernels_for(clips, self.kernel_size)
         if norm is None:
             return fused.tam(clips, self._maps, kernels).flatten(0, 1)
@@ -66,59 +76,63 @@ class TAM(nn.Module):
         return self(torch.relu_(norm(x)))
 
     def theta(self, x: torch.Tensor) -> torch.Tensor:
-        """x [N*T, C, H, W] -> its mean over H and W, [N, C, T], in float32, or float64 for float64."""
+        """x [N*T, C, H, W] -> its mean over H and W, [N, C, T], in float32, or float64 for float64 (section 3.1)."""
         clips = self._clips(x)
         if torch.compiler.is_compiling():
             return clips.mean((-2, -1), dtype=number(x.dtype)).transpose(1, 2)
         return fused.theta(clips, kernels_for(clips, self.kernel_size))
 
-    def _clips(self, x):
+    def importance_map(self, x: torch.Tensor) -> torch.Tensor:
+        """V = sigmoid(Conv1d(ReLU(BN(Conv1d(theta))))): x [N*T, C, H, W] -> [N, C, T] in (0, 1) (section 3.2)."""
+        return self._importance(self.theta(x))
+
+    def aggregation_kernel(self, x: torch.Tensor) -> torch.Tensor:
+        """W = softmax(FC(ReLU(BN(FC(theta))))): x [N*T, C, H, W] -> [N, C, K], summing to 1 over K (section 3.3)."""
+        return self._kernel(self.theta(x))
+
+    def _clips(self, x: torch.Tensor) -> torch.Tensor:
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"TAM expects [N*T, {self.channels}, H, W], got shape {tuple(x.shape)}")
         if x.shape[0] % self.num_frames:
             raise ValueError(f"{x.shape[0]} frames are not a whole number of clips of {self.num_frames} frames")
         return dense(x.unflatten(0, (-1, self.num_frames)))  # [N, T, C, H, W]
 
-    def _maps(self, theta):
+    def _maps(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self._importance(theta).to(theta.dtype), self._kernel(theta).to(theta.dtype)
 
-    def importance_map(self, x: torch.Tensor) -> torch.Tensor:
-        """V = sigmoid(Conv1d(ReLU(BN(Conv1d(theta))))): x [N*T, C, H, W] -> [N, C, T] in (0, 1) (local branch)."""
-        return self._importance(self.theta(x))
-
-    def aggregation_kernel(self, x: torch.Tensor) -> torch.Tensor:
-        """W = softmax(FC(ReLU(BN(FC(theta))))): x [N*T, C, H, W] -> [N, C, K], summing to 1 over K (global branch)."""
-        return self._kernel(self.theta(x))
-
-    def _importance(self, theta):
+    def _importance(self, theta: torch.Tensor) -> torch.Tensor:
         with _without_autocast(theta.device.type):
-            return self.local_branch(theta.to(self.local_branch[0].weight.dtype))
+            return self.local_branch(theta.to(self.local_branch[0].weight.dtype))  # [N, C, T]
 
-    def _kernel(self, theta):
+    def _kernel(self, theta: torch.Tensor) -> torch.Tensor:
         n, c, t = theta.shape
         with _without_autocast(theta.device.type):
-            own = theta.reshape(n * c, t).to(self.global_branch[0].weight.dtype)
-            return self.global_branch(own).view(n, c, self.kernel_size)
+            channels = theta.reshape(n * c, t).to(self.global_branch[0].weight.dtype)
+            return self.global_branch(channels).view(n, c, self.kernel_size)  # [N, C, K]
 
     def extra_repr(self) -> str:
         return f"channels={self.channels}, num_frames={self.num_frames}, kernel_size={self.kernel_size}"
 
 
 class _PointwiseConv1d(nn.Conv1d):
-    """Kernel size 1 as the matrix product that it is: up to 4 times as fast as torch's convolution on CPUs."""
+    """A convolution of kernel size 1, computed as a matrix product: up to 4 times as fast as torch's on CPUs."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.matmul(self.weight[..., 0], x)
+        return torch.matmul(self.weight[..., 0], x)  # [C, C/beta] @ [N, C/beta, T] -> [N, C, T]
 
 
 class _SoftmaxOverTaps(nn.Module):
-    """[N*C, K] -> the same, softmax over K; with K as the outer dimension, since rows of 3 numbers cannot be vectorised."""
+    """Softmax over K, [N*C, K] -> [N*C, K]. It puts N*C last in memory: rows of K = 3 numbers cannot be vectorised."""
 
     def forward(self, logits: torch.Tensor) -> torch.Tensor:
         return logits.T.contiguous().softmax(0).T
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager:
-    """The branches stay in float32 under autocast: they are tiny, and everything after them depends on their result."""
-    available = torch.amp.is_autocast_available(device_type)  # not on "meta"
-    return torch.autocast(device_type, enabled=False) if available else nullcontext()
+    """The branches stay in float32 under autocast: they are tiny, and all that follows depends on their result.
+
+    Not torch.amp.is_autocast_available, which torch.compile cannot trace before torch 2.12.
+    """
+    if device_type == "meta":  # it computes shapes alone and has no autocast
+        return nullcontext()
+    return torch.autocast(device_type, enabled=False)

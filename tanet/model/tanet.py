@@ -1,20 +1,18 @@
-"""TANet: a ResNet whose every bottleneck has a slot for a temporal module (paper section 3.4).
+"""TANet: a ResNet with a slot for a temporal module in every bottleneck (paper section 3.4).
 
-With TAM in the slot it is TANet, with a shift it is TSM's network, with nothing it is TSN. Parameter names are
-torchvision's, plus `layerS.B.temporal.*`, so ImageNet weights load by name.
+With TAM in the slots it is TANet, with a temporal shift it is a TSM network, with nothing it is TSN. Parameters have
+torchvision's names, plus `layerS.B.temporal.*`, so that ImageNet weights load by name.
 
-N clips, T frames, C channels, H x W pixels.
+N clips, T frames, C channels, H x W pixels. The ResNet sees N*T separate images. Only the temporal modules, and the
+mean of the frames' scores at the end, connect the frames of a clip.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
-from tanet.model import tanet
+from tanet.model.recomputation import recomputed
 from tanet.model.tam import TAM
 from tanet.model.weights import load_imagenet
 
@@ -24,13 +22,14 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 
 class TemporalShift(nn.Module):
-    """Lin et al., "TSM", ICCV 2019: 1/8 of the channels see the next frame, 1/8 the frame before, the rest stay."""
+    """1/8 of the channels see the next frame, 1/8 the frame before, the others stay (Lin et al., TSM, ICCV 2019)."""
 
     def __init__(self, num_frames: int):
         super().__init__()
         self.num_frames = num_frames
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [N*T, C, H, W] -> the same shape."""
         clips = x.unflatten(0, (-1, self.num_frames))  # [N, T, C, H, W]
         fold = clips.shape[2] // 8
         shifted = torch.zeros_like(clips)
@@ -41,18 +40,20 @@ class TemporalShift(nn.Module):
 
 
 def temporal_module(name: str, channels: int, num_frames: int) -> nn.Module:
-    """The module for a bottleneck's slot: "tam", "tsm" or "none"; maps [N*T, C, H, W] to the same shape."""
-    if name not in TEMPORAL_MODULES:
-        raise ValueError(f"temporal must be one of {', '.join(TEMPORAL_MODULES)}; got {name!r}")
+    """The module for a bottleneck's slot, [N*T, C, H, W] -> the same shape. name: one of TEMPORAL_MODULES."""
     if name == "tam":
         return TAM(channels, num_frames)
-    return TemporalShift(num_frames) if name == "tsm" else nn.Identity()
+    if name == "tsm":
+        return TemporalShift(num_frames)
+    if name == "none":
+        return nn.Identity()
+    raise ValueError(f"temporal must be one of {', '.join(TEMPORAL_MODULES)}; got {name!r}")
 
 
 class Bottleneck(nn.Module):
-    """ResNet bottleneck, stride on the 3x3 convolution, the temporal module between conv1-bn1-relu and conv2.
+    """The paper's TA-block (section 3.4): a ResNet bottleneck with TAM between conv1-bn1-relu and conv2.
 
-    With TAM this is the paper's TA-block. [N*T, in_channels, H, W] -> [N*T, 4 * width, H / stride, W / stride].
+    The stride is on conv2, the 3x3 convolution. [N*T, in_channels, H, W] -> [N*T, 4 * width, H / stride, W / stride].
     """
 
     expansion = 4
@@ -75,27 +76,32 @@ class Bottleneck(nn.Module):
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.conv1(x)
-        if isinstance(self.temporal, TAM) and not any(map(_is_watched, (self.bn1, self.relu, self.temporal))):
-            x = self.temporal(x, norm=self.bn1)  # does BatchNorm and ReLU on the way
+        shortcut = x if self.downsample is None else self.downsample(x)  # [N*T, 4 * width, H / stride, W / stride]
+        x = self.conv1(x)  # [N*T, width, H, W]
+        if isinstance(self.temporal, TAM) and not self._has_hooks():
+            x = self.temporal(x, norm=self.bn1)  # TAM of relu(bn1(x)), computed together
         else:
             x = self.temporal(self.relu(self.bn1(x)))
-        x = self.relu(self.bn2(self.conv2(x)))
-        return self.relu(self.bn3(self.conv3(x)) + shortcut)
+        x = self.relu(self.bn2(self.conv2(x)))  # [N*T, width, H / stride, W / stride]
+        return self.relu(self.bn3(self.conv3(x)) + shortcut)  # [N*T, 4 * width, H / stride, W / stride]
 
-
-def _is_watched(module: nn.Module) -> bool:
-    """Whether hooks wait for its input, output or gradients."""
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, kind) for kind in kinds)
+    def _has_hooks(self) -> bool:
+        """Whether a hook must see what bn1, relu or the temporal module would get and return one after another."""
+        kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+        for module in (self.bn1, self.relu, self.temporal):
+            if any(getattr(module, kind) for kind in kinds):
+                return True
+        return False
 
 
 class TANet(nn.Module):
-    """Clips in, one score per class out; the scores of a clip's frames are averaged.
+    """Clips in, one score per class out. A clip's scores are the mean of its frames' scores.
 
-    `depths`: bottlenecks per stage. `width`: channels of the first stage's bottlenecks, 64 in ResNet-50. With the attribute
-    `checkpoint_activations` set, training keeps each bottleneck's input alone and computes the rest again on the way back.
+    depths: number of bottlenecks in each stage. width: channels of the first stage's bottlenecks, 64 in ResNet-50.
+    temporal: what stands in every bottleneck's slot, one of TEMPORAL_MODULES.
+
+    If the attribute `checkpoint_activations` is True, training keeps only the input of each bottleneck and computes the
+    other activations again in the backward pass.
     """
 
     checkpoint_activations = False
@@ -138,56 +144,62 @@ class TANet(nn.Module):
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """[N, T, 3, H, W], uint8 RGB or already normalised floats -> logits [N, num_classes]."""
+        """[N, T, 3, H, W], uint8 RGB or normalised floats -> logits [N, num_classes]."""
         return self.forward_head(self.forward_features(clips))
 
     def forward_features(self, clips: torch.Tensor) -> torch.Tensor:
-        """[N, T, 3, H, W] -> [N*T, C, H/32, W/32], C = 2048 in TANet-50."""
+        """[N, T, 3, H, W] -> [N*T, C, H/32, W/32], C = 2048 in TANet-50. ValueError for another T or no 3 channels."""
         if clips.ndim != 5 or clips.shape[1:3] != (self.num_frames, 3):
             raise ValueError(
                 f"clips must be [N, T, 3, H, W] with T = {self.num_frames}, the number of frames this network "
                 f"was built for; got shape {tuple(clips.shape)}"
             )
         x = self.normalize(clips).flatten(0, 1)  # [N*T, 3, H, W]
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.relu(self.bn1(self.conv1(x)))  # [N*T, width, H/2, W/2]
+        x = self.maxpool(x)  # [N*T, width, H/4, W/4]
+        recompute = self.checkpoint_activations and torch.is_grad_enabled()
         for stage in range(self.num_stages):
             layer = getattr(self, f"layer{stage + 1}")
-            x = tanet.blocks(layer, x) if self.checkpoint_activations and torch.is_grad_enabled() else layer(x)
+            x = recomputed(layer, x) if recompute else layer(x)  # [N*T, 4 * width * 2^s, H/4/2^s, W/4/2^s], s = stage
         return x
 
     def forward_head(self, features: torch.Tensor) -> torch.Tensor:
         """[N*T, C, H, W] -> logits [N, num_classes]: pool, dropout, classify each frame, average over frames."""
-        scores = self.fc(self.dropout(features.mean((2, 3))))  # [N*T, classes]
-        return scores.unflatten(0, (-1, self.num_frames)).mean(1)
+        pooled = features.mean((2, 3))  # [N*T, C]
+        scores = self.fc(self.dropout(pooled))  # [N*T, num_classes]
+        return scores.unflatten(0, (-1, self.num_frames)).mean(1)  # [N, num_classes]
 
     def normalize(self, clips: torch.Tensor) -> torch.Tensor:
-        """uint8 RGB -> zero mean and unit variance per ImageNet channel; floats are taken as already normalised."""
-        return clips if clips.is_floating_point() else (clips - self.pixel_mean) / self.pixel_std
+        """uint8 RGB -> floats of zero mean and unit variance per ImageNet channel. Floats are returned unchanged."""
+        if clips.is_floating_point():
+            return clips
+        return (clips - self.pixel_mean) / self.pixel_std
 
     @torch.no_grad()
     def temporal_maps(self, clips: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """What each TAM does to these clips: {"layer1.0": (importance map [N, C, T], kernel [N, C, K]), ...}.
 
-        Runs the network as it is: call `eval()` first for the maps that testing uses.
+        Runs the network in its present mode: call `eval()` first to get the maps that testing uses.
         """
         modules = {name: module for name, module in self.named_modules() if isinstance(module, TAM)}
         importance, kernels, hooks = {}, {}, []
         for name, module in modules.items():
-            for branch, found in ((module.local_branch, importance), (module.global_branch, kernels)):
-                hooks.append(branch.register_forward_hook(partial(_keep_output, found, name)))
+            hooks.append(module.local_branch.register_forward_hook(partial(_keep_output, importance, name)))
+            hooks.append(module.global_branch.register_forward_hook(partial(_keep_output, kernels, name)))
         try:
             self(clips)
         finally:
             for hook in hooks:
                 hook.remove()
-        return {
-            name.removesuffix(".temporal"): (importance[name], kernels[name].unflatten(0, (-1, module.channels)))
-            for name, module in modules.items()
-        }
+        maps = {}
+        for name, module in modules.items():
+            kernel = kernels[name].unflatten(0, (-1, module.channels))  # [N*C, K] -> [N, C, K]
+            maps[name.removesuffix(".temporal")] = importance[name], kernel
+        return maps
 
 
-def _keep_output(found: dict, name: str, module, inputs, output) -> None:
-    found[name] = output
+def _keep_output(outputs: dict, name: str, module, inputs, output) -> None:
+    outputs[name] = output
 
 
 DEPTHS = {"tanet50": (3, 4, 6, 3), "tanet101": (3, 4, 23, 3), "tanet152": (3, 8, 36, 3), "tanet_tiny": (1, 1, 1, 1)}
@@ -199,12 +211,12 @@ def tanet50(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None
 
 
 def tanet101(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None) -> TANet:
-    """TANet on ResNet-101; arguments as `tanet50`."""
+    """TANet on ResNet-101; arguments as for `tanet50`."""
     return load_imagenet(TANet(DEPTHS["tanet101"], num_classes, num_frames, temporal, dropout), "resnet101", weights)
 
 
 def tanet152(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None) -> TANet:
-    """TANet on ResNet-152; arguments as `tanet50`."""
+    """TANet on ResNet-152; arguments as for `tanet50`."""
     return load_imagenet(TANet(DEPTHS["tanet152"], num_classes, num_frames, temporal, dropout), "resnet152", weights)
 
 
@@ -220,34 +232,7 @@ ARCHITECTURES = {"tanet50": tanet50, "tanet101": tanet101, "tanet152": tanet152,
 
 def build(recipe, weights: str | None = None) -> TANet:
     """The network that a `tanet.recipes.Recipe` describes, with random weights or `weights="imagenet"`."""
-    make = ARCHITECTURES[recipe.arch]
-    model = make(recipe.num_classes, recipe.num_frames, recipe.temporal, recipe.dropout, weights)
+    architecture = ARCHITECTURES[recipe.arch]
+    model = architecture(recipe.num_classes, recipe.num_frames, recipe.temporal, recipe.dropout, weights)
     model.checkpoint_activations = recipe.checkpoint_activations
     return model
-
-
-def blocks(layer: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
-    """layer(x); each block keeps its input alone and is computed again when its gradient is wanted."""
-    for block in layer:
-        contexts = partial(_contexts, block)
-        x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
-    return x
-
-
-def _contexts(block: nn.Module):
-    return nullcontext(), _statistics_kept(block)
-
-
-@contextmanager
-def _statistics_kept(block: nn.Module) -> Iterator[None]:
-    """BatchNorm's running statistics have seen this batch already."""
-    norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, (momentum, count) in zip(norms, before):
-            norm.momentum = momentum
-            norm.num_batches_tracked.copy_(count)

@@ -1,4 +1,4 @@
-"""Weights into a network: every tensor of it accounted for, or an error that lists what does not fit."""
+"""Weights into a network. Every tensor of the network is accounted for, or an error lists what does not fit."""
 
 from urllib.error import URLError
 
@@ -6,10 +6,15 @@ import torch
 import torchvision
 from torch import nn
 
+from tanet.errors import DownloadError
 from tanet.model.tam import TAM
 
 
 def load_imagenet(model: nn.Module, resnet: str, weights: str | None) -> nn.Module:
+    """Copies torchvision's ImageNet weights of `resnet` into `model` if weights is "imagenet"; nothing if it is None.
+
+    DownloadError if the weights are neither in torch's cache nor can be downloaded.
+    """
     if weights is None:
         return model
     if weights != "imagenet":
@@ -18,7 +23,7 @@ def load_imagenet(model: nn.Module, resnet: str, weights: str | None) -> nn.Modu
     try:
         state = published.get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError) as error:
-        raise RuntimeError(
+        raise DownloadError(
             f"cannot download the ImageNet weights of {resnet} ({error}). Fetch {published.url} on a machine with "
             f"internet access, put it into {torch.hub.get_dir()}/checkpoints/ and try again, or train with "
             "init='none' to start from random weights."
@@ -27,64 +32,71 @@ def load_imagenet(model: nn.Module, resnet: str, weights: str | None) -> nn.Modu
 
 
 def load_resnet(model: nn.Module, state: dict[str, torch.Tensor]) -> nn.Module:
-    """Copies a torchvision ResNet's weights, its 1000-class head left out, into `model`; every other key must fit."""
-    load_state(
-        model, {key: value for key, value in state.items() if not key.startswith("fc.")}, keep=("temporal", "fc")
-    )
+    """Copies a torchvision ResNet's weights without its 1000-class head into `model`; every other key must fit."""
+    backbone = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    load_state(model, backbone, keep=("temporal", "fc"))
     return model
 
 
 def load_state(model: nn.Module, weights: dict[str, torch.Tensor], keep: tuple[str, ...] = ()) -> list[str]:
-    """Copies `weights` into `model` and returns the keys of the network that were left as they are.
+    """Copies `weights` into `model` and returns the keys of the network that keep their values.
 
-    Only parts named in `keep` ("temporal", "fc") may be left. Any other key that is missing, unexpected or of another
-    shape or kind is listed in a ValueError, and the network is untouched.
+    Only keys with a part named in `keep` ("temporal", "fc") may be absent from `weights`. If any other key is missing,
+    unexpected, or of another shape or kind, a ValueError lists the keys, and the network is unchanged.
     """
-    own = model.state_dict()
-    kept = sorted(key for key in own.keys() - weights.keys() if set(key.split(".")) & set(keep))
-    problems = [f"missing {key}" for key in sorted(own.keys() - weights.keys() - set(kept))]
-    problems += [f"unexpected {key}" for key in sorted(weights.keys() - own.keys())]
-    shared = sorted(own.keys() & weights.keys())
-    problems += [
-        f"{key} is {tuple(weights[key].shape)}, the network has {tuple(own[key].shape)}"
-        for key in shared
-        if own[key].shape != weights[key].shape
-    ]
-    problems += [
-        f"{key} is {weights[key].type()}, no plain tensor of {own[key].dtype}"
-        for key in shared
-        if not _plain(weights[key]) or weights[key].is_floating_point() != own[key].is_floating_point()
-    ]
+    state = model.state_dict()
+    kept = [key for key in state if key not in weights and set(key.split(".")) & set(keep)]
+    problems = _misfits({key: value for key, value in state.items() if key not in kept}, weights)
     if problems:
-        more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
-        listed = "; ".join(problems[:8]) + more
-        raise ValueError(f"{_in_words(model, weights)}{len(problems)} keys do not fit this network: {listed}")
-    model.load_state_dict(own | weights)
-    return kept
+        listed = "; ".join(problems[:8])
+        if len(problems) > 8:
+            listed += f"; and {len(problems) - 8} more"
+        summary = _other_classes_or_frames(model, weights)
+        raise ValueError(f"{summary}{len(problems)} keys do not fit this network: {listed}")
+    model.load_state_dict(state | weights)
+    return sorted(kept)
+
+
+def _misfits(state: dict[str, torch.Tensor], weights: dict[str, torch.Tensor]) -> list[str]:
+    """One sentence for each key that is missing from `weights`, unexpected, or of another shape or kind."""
+    missing = [f"missing {key}" for key in sorted(state.keys() - weights.keys())]
+    unexpected = [f"unexpected {key}" for key in sorted(weights.keys() - state.keys())]
+    shapes, kinds = [], []
+    for key in sorted(state.keys() & weights.keys()):
+        ours, theirs = state[key], weights[key]
+        if ours.shape != theirs.shape:
+            shapes.append(f"{key} is {tuple(theirs.shape)}, the network has {tuple(ours.shape)}")
+        if not _plain(theirs) or theirs.is_floating_point() != ours.is_floating_point():
+            kinds.append(f"{key} is {theirs.type()}, no plain tensor of {ours.dtype}")
+    return missing + unexpected + shapes + kinds
 
 
 def _plain(tensor: torch.Tensor) -> bool:
-    """Not sparse, quantized or without content: such fail in the middle of copying."""
+    """Neither sparse, quantized nor without content: copying such tensors fails halfway."""
     return tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta
 
 
-def _in_words(model: nn.Module, weights: dict[str, torch.Tensor]) -> str:
-    """The two misfits that have a name, ahead of the list of keys."""
+def _other_classes_or_frames(model: nn.Module, weights: dict[str, torch.Tensor]) -> str:
+    """The two most likely reasons why keys do not fit, in words; "" if it is neither."""
     classes, frames = count_classes(weights), count_frames(weights)
-    words = ""
+    reasons = ""
     if classes not in (None, model.num_classes):
-        words += f"the weights are for {classes} classes, the network for {model.num_classes}; "
+        reasons += f"the weights are for {classes} classes, the network for {model.num_classes}; "
     if frames not in (None, model.num_frames) and isinstance(model.layer1[0].temporal, TAM):
-        words += f"the weights are for {frames} frames, the network for {model.num_frames}; "
-    return words
+        reasons += f"the weights are for {frames} frames, the network for {model.num_frames}; "
+    return reasons
 
 
 def count_classes(weights: dict[str, torch.Tensor]) -> int | None:
-    """How many classes these weights tell apart; None without a classifier among them."""
-    return len(weights["fc.weight"]) if "fc.weight" in weights else None
+    """The number of classes that these weights distinguish; None if they have no classifier."""
+    if "fc.weight" not in weights:
+        return None
+    return len(weights["fc.weight"])
 
 
 def count_frames(weights: dict[str, torch.Tensor]) -> int | None:
-    """How many frames a clip has for these weights; None without TAM among them."""
-    first = weights.get("layer1.0.temporal.global_branch.0.weight")  # [2T, T]
-    return None if first is None else first.shape[-1]
+    """The number of frames in a clip for these weights; None if they have no TAM."""
+    first_layer = weights.get("layer1.0.temporal.global_branch.0.weight")  # [2T, T]
+    if first_layer is None:
+        return None
+    return first_layer.shape[-1]

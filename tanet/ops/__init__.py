@@ -2,10 +2,10 @@
 
 aggregation      the equation, its reference, and its backward pass
 dispatch         which of the three paths computes it on this device
-fused            BatchNorm, ReLU, spatial mean and aggregation in one go
-plain_kernels    torch operations, on any device
-cpp_kernels      C++ on CPUs, compiled at first use
-triton_kernels   Triton on CUDA GPUs; triton_programs holds what runs there
+fused            BatchNorm, ReLU, spatial mean and aggregation in one pass
+plain_kernels    path "plain": torch operations, on any device
+cpp_kernels      path "cpp": C++ on CPUs (cpp_kernels.cpp, cpp_frames.h, cpp_vectors.h), compiled at first use
+triton_kernels   path "triton": Triton on CUDA GPUs; triton_programs holds the programs that run there
 """
 
 from tanet.ops import fused

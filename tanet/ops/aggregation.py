@@ -1,13 +1,14 @@
-"""Temporal aggregation, the operation at the heart of TAM (paper sections 3.1-3.3).
+"""The temporal aggregation (paper sections 3.1-3.3).
 
     y[n,t,c] = sum_k W[n,c,k] * V[n,c,t+k-p] * x[n,t+k-p,c],    p = K // 2,    zeros outside 0..T-1
 
-Every channel of every clip is convolved over time with its own kernel W after its own reweighting V. V is folded into W, so
-that x is read once and no reweighted, shifted or reordered copy of it exists; the backward pass is written by hand and needs
-x, V and W alone.
+Each channel of each clip is reweighted over time by its importance map V and then convolved over time with its own
+kernel W. V is folded into W: x is read once, and no reweighted, shifted or reordered copy of it exists. The backward
+pass is written by hand and needs only x, V and W.
 
-One meaning, three paths: "plain" torch operations, anywhere; "cpp" on CPUs, where there is a C++ compiler; "triton" on CUDA
-GPUs. The fastest that works is taken, see `use`. tanet.ops.fused goes further and takes in what stands before the aggregation.
+Three paths compute the same: "plain" torch operations anywhere, "cpp" on CPUs where there is a C++ compiler, "triton"
+on CUDA GPUs. The fastest that works is taken; see `use`. tanet.ops.fused also takes in what stands before the
+aggregation.
 
 N clips, T frames, C channels, H x W pixels, K taps.
 """
@@ -20,35 +21,37 @@ from tanet.ops.plain_kernels import dense, number, overlap
 
 
 def aggregate_reference(x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """The equation, tap by tap, under autograd: slow, plain, and what every faster path is tested against.
+    """The equation, tap by tap, under autograd: slow and plain. Every faster path is tested against it.
 
-    x [N, T, C, H, W], importance V [N, C, T], kernel W [N, C, K] with K odd -> [N, T, C, H, W].
+    x [N, T, C, H, W], importance V [N, C, T], kernel W [N, C, K] with K odd -> y [N, T, C, H, W].
     """
     num_frames, taps = x.shape[1], kernel.shape[2]
     weighted = x * importance.transpose(1, 2)[..., None, None]  # [N, T, C, H, W]
     y = torch.zeros_like(x)
     for k in range(taps):
-        into, source = overlap(num_frames, k - taps // 2)
+        into, source = overlap(num_frames, k - taps // 2)  # frames t, frames t + k - p
         shifted = torch.zeros_like(x)
-        shifted[:, into] = weighted[:, source]
+        shifted[:, into] = weighted[:, source]  # V[t+k-p] x[t+k-p], zeros outside the clip
         y = y + kernel[:, None, :, k, None, None] * shifted
     return y
 
 
 def aggregate(x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """Same meaning as `aggregate_reference`, in fewer passes over x and with a hand-written backward.
+    """Computes the same as `aggregate_reference`, in fewer passes over x and with a hand-written backward pass.
 
-    x [N, T, C, H, W] in float32, float64, bfloat16 or float16, contiguous or with channels_last frames, which the result
-    keeps; importance [N, C, T] and kernel [N, C, K], K odd, in the same or a wider type. Differentiable once.
+    x: [N, T, C, H, W] in float32, float64, bfloat16 or float16, contiguous or with channels_last frames.
+    importance V [N, C, T] and kernel W [N, C, K], K odd: in the same type or a wider one.
+    -> y [N, T, C, H, W] in the type and memory format of x. Differentiable once. ValueError for other shapes.
     """
     _check_shapes(x, importance, kernel)
-    importance, kernel = (table.to(number(x.dtype)).contiguous() for table in (importance, kernel))
-    if torch.compiler.is_exporting():  # an exported program shall run where tanet is not
+    importance = importance.to(number(x.dtype)).contiguous()
+    kernel = kernel.to(number(x.dtype)).contiguous()
+    if torch.compiler.is_exporting():  # an exported program must run where tanet is not installed
         return plain_kernels.mix(x, importance, kernel)
     return _aggregate(dense(x), importance, kernel)
 
 
-aggregate.use = use  # `with tanet.aggregate.use("plain"):`, beside the function whose path it chooses
+aggregate.use = use  # `with tanet.aggregate.use("plain"):` reads well beside `tanet.aggregate(...)`
 
 
 @torch.library.custom_op("tanet::aggregate", mutates_args=())
@@ -90,7 +93,10 @@ _aggregate.register_autograd(_backward, setup_context=_keep_inputs)
 def gradients_of_maps(
     products: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """dV[s] = sum_k W_k D[s,k] and dW_k = sum_s V[s] D[s,k], from D [N, C, T, K], the products of x and the gradient."""
+    """The gradients of V [N, C, T] and W [N, C, K]: dV[s] = sum_k W_k D[s,k], dW_k = sum_s V[s] D[s,k].
+
+    products D [N, C, T, K]: D[s,k] is the sum over pixels of x[s] * dy[s-k+p].
+    """
     grad_importance = (products * kernel[:, :, None]).sum(-1)
     grad_kernel = (products * importance[..., None]).sum(-2)
     return grad_importance, grad_kernel

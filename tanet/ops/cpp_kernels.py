@@ -1,13 +1,17 @@
 """The temporal aggregation on CPUs in C++, compiled at first use with the machine's own compiler.
 
-cpp_kernels.cpp becomes a small library for each type of pixels and number of taps, a few seconds' work, which is kept in
-the user's cache folder. Why not torch.compile: it takes 5 to 25 s for each shape, and its `mix` at 64x56x56 took 1.9 times
-as long, channels_last 2.7 times, as an earlier version of this file (torch 2.12.1, AMD EPYC, 1 thread, 2026-11-25, by hand).
+For each type of pixels and number of taps, cpp_kernels.cpp and its headers become a small library. Compiling takes a
+few seconds; the library is kept in the user's cache folder. Why not torch.compile: it takes 5 to 25 s for each shape,
+and its `mix` at 64x56x56 took 1.9 times as long as an earlier version of this file, and 2.7 times as long in
+channels_last (torch 2.12.1, AMD EPYC, 1 thread, 2026-11-25, by hand).
 
-Frames are [N, T, C, H, W], float32, float64 or bfloat16, and [N*T, C, H, W] is contiguous or channels_last; results keep
-both. All else is float32, or float64 for float64 frames. `affine` = (mean, scale, shift), each [C]: what is aggregated then is
-x = relu(scale * (z - mean) + shift), which is never written to memory; m is 1 where x > 0, else 0. tanet.ops.triton_kernels
-has the same functions for GPUs.
+Frames are [N, T, C, H, W] in float32, float64 or bfloat16. As [N*T, C, H, W] they are contiguous or channels_last;
+results keep type and format. All other tensors are float32, or float64 with float64 frames. `affine` is None or
+(mean, scale, shift), each [C]: BatchNorm and ReLU in front of the aggregation. Then
+
+    x = relu(scale * (z - mean) + shift),    m = 1 where x > 0, else 0,
+
+and x is never written to memory. Without `affine`, x is z. tanet.ops.triton_kernels has the same functions for GPUs.
 """
 
 import ctypes
@@ -25,50 +29,76 @@ import torch
 from tanet.ops.plain_kernels import Affine, dense, number
 
 FOLDS_BATCHNORM = True
-SOURCE = Path(__file__).with_suffix(".cpp")
+SOURCE = Path(__file__).with_suffix(".cpp")  # includes the headers cpp_*.h beside it
 SCALARS = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fopenmp")
 
 
 class _Shape(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in ("clips", "frames", "channels", "pixels")]
-    _fields_ += [("channels_last", ctypes.c_bool), ("threads", ctypes.c_int)]
+    """`Shape` in cpp_frames.h: the same fields in the same order."""
+
+    _fields_ = [
+        ("clips", ctypes.c_int64),
+        ("frames", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("pixels", ctypes.c_int64),
+        ("channels_last", ctypes.c_bool),
+        ("threads", ctypes.c_int),
+    ]
 
 
 class _Affine(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in ("mean", "scale", "shift")]
+    """`Affine` in cpp_kernels.cpp: the same fields in the same order."""
+
+    _fields_ = [("mean", ctypes.c_void_p), ("scale", ctypes.c_void_p), ("shift", ctypes.c_void_p)]
 
 
 @cache
 def compiler() -> str | None:
-    """The C++ compiler that is used: $CXX, or c++ on the path; None where there is none. Only Linux has been tried."""
-    return shutil.which(os.environ.get("CXX", "c++")) if sys.platform == "linux" else None
+    """The path of the C++ compiler: $CXX, else c++; None if there is none. Only Linux has been tried."""
+    if sys.platform != "linux":
+        return None
+    return shutil.which(os.environ.get("CXX", "c++"))
 
 
 @cache
 def build(dtype: torch.dtype, taps: int) -> ctypes.CDLL:
-    """The kernels for these pixels and taps; RuntimeError with the compiler's words if it cannot compile them."""
+    """The kernels for this type of pixels and number of taps, compiled unless the cache folder has them.
+
+    RuntimeError with the compiler's message if they cannot be compiled.
+    """
     flags = (*FLAGS, f"-DSCALAR={SCALARS[dtype]}", f"-DTAPS={taps}")
     folder = _cache_folder()
-    path = folder / f"kernels-{_digest(flags)}.so"
-    if not path.exists():
+    library = folder / f"kernels-{_digest(flags)}.so"
+    if not library.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:  # several processes may be at it
-            made = Path(scratch, path.name)
-            _run(compiler(), *flags, str(SOURCE), "-o", str(made))
-            os.replace(made, path)
-    return ctypes.CDLL(str(path))
+        # Several processes may compile the same library at once: each compiles its own and moves it into place.
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            compiled = Path(scratch, library.name)
+            _run(compiler(), *flags, str(SOURCE), "-o", str(compiled))
+            os.replace(compiled, library)
+    return ctypes.CDLL(str(library))
 
 
 def _cache_folder() -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "tanet"
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "tanet")
+
+
+def _sources() -> list[Path]:
+    return [SOURCE, *sorted(SOURCE.parent.glob("cpp_*.h"))]
 
 
 def _digest(flags: tuple[str, ...]) -> str:
-    """Of all that the library depends on: source, flags, compiler, and this machine's instructions, as macros tell."""
-    target = _run(compiler(), *flags, "-dM", "-E", "-x", "c++", os.devnull)
-    return hashlib.sha256(SOURCE.read_bytes() + target.encode()).hexdigest()[:16]
+    """A digest of all that the library depends on: sources, flags, compiler, and this machine's instruction sets.
+
+    The compiler's predefined macros name the compiler's version and, with -march=native, the instruction sets.
+    """
+    macros = _run(compiler(), *flags, "-dM", "-E", "-x", "c++", os.devnull)
+    digest = hashlib.sha256(macros.encode())
+    for source in _sources():
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _run(*command: str) -> str:
@@ -82,7 +112,9 @@ def pool(z: torch.Tensor, affine: Affine | None = None) -> tuple[torch.Tensor, t
     """Sums over pixels, [N, C, T] each: (of z, None), or with `affine` (of m * (z - mean), of m)."""
     z, sums = dense(z), _table(z, 2)
     _call("pool", z, 1, z, affine, sums)
-    return sums[..., 0], sums[..., 1] if affine else None
+    if affine is None:
+        return sums[..., 0], None
+    return sums[..., 0], sums[..., 1]
 
 
 def mix(z: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor, affine: Affine | None = None) -> torch.Tensor:
@@ -96,11 +128,15 @@ def mix(z: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor, affine:
 def correlate(
     grad_y: torch.Tensor, z: torch.Tensor, taps: int, affine: Affine | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Sums over pixels, [N, C, T, K] each: (of x[s] * dy[s-k+p], None), or with `affine` (of m * (z[s] - mean) * dy[s-k+p],
-    of m * dy[s-k+p]); 0 where s-k+p is outside the clip."""
+    """Sums over pixels for each frame s and tap k, [N, C, T, K]; 0 where the clip has no frame s-k+p.
+
+    (of z[s] * dy[s-k+p], None), or with `affine` (of m * (z[s] - mean) * dy[s-k+p], of m * dy[s-k+p]).
+    """
     z, sums = dense(z), _table(z, 2 * taps)
     _call("correlate", z, taps, _like(grad_y, z), z, affine, sums)
-    return sums[..., :taps], sums[..., taps:] if affine else None
+    if affine is None:
+        return sums[..., :taps], None
+    return sums[..., :taps], sums[..., taps:]
 
 
 def spread(
@@ -112,11 +148,17 @@ def spread(
     affine: Affine | None = None,
     offsets: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """dx[s] = V[s] sum_k W_k dy[s-k+p] + constant[s], constant [N, C, T]; with `affine` and `offsets` (a, b), [C] each,
-    dz = scale * (m * dx - a - (z - mean) * b)."""
-    z = dense(grad_y if affine is None else z)
+    """The gradient of z: dx[s] = V[s] sum_k W_k dy[s-k+p] + constant[s], constant [N, C, T]; z may be None.
+
+    With `affine`, and `offsets` = (a, b), [C] each: dz = scale * (m * dx - a - (z - mean) * b).
+    """
+    a = b = None
+    if affine is None:
+        z = grad_y  # gives shape, type and memory format; the kernel does not read it
+    else:
+        a, b = offsets
+    z = dense(z)
     grad_z = torch.empty_like(z)
-    a, b = offsets if affine else (None, None)
     _call("spread", z, kernel.shape[2], _like(grad_y, z), z, importance, kernel, constant, affine, a, b, grad_z)
     return grad_z
 
@@ -124,7 +166,8 @@ def spread(
 def moments(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and biased variance of each channel, [C]."""
     z = dense(z)
-    mean, variance = (torch.empty(z.shape[2], dtype=number(z.dtype)) for _ in range(2))
+    mean = torch.empty(z.shape[2], dtype=number(z.dtype))
+    variance = torch.empty_like(mean)
     _call("moments", z, 1, z, mean, variance)
     return mean, variance
 
@@ -132,13 +175,16 @@ def moments(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _layout(z: torch.Tensor) -> torch.memory_format | None:
     if z.is_contiguous():
         return torch.contiguous_format
-    frames_last = z.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if frames_last else None
+    if z.flatten(0, 1).is_contiguous(memory_format=torch.channels_last):
+        return torch.channels_last
+    return None
 
 
 def _like(grad_y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-    same = grad_y.dtype == z.dtype and _layout(grad_y) == _layout(z)
-    return grad_y if same else torch.empty_like(z).copy_(grad_y)
+    """grad_y in the type and memory format of z."""
+    if grad_y.dtype == z.dtype and _layout(grad_y) == _layout(z):
+        return grad_y
+    return torch.empty_like(z).copy_(grad_y)
 
 
 def _table(z: torch.Tensor, sums: int) -> torch.Tensor:
@@ -146,26 +192,31 @@ def _table(z: torch.Tensor, sums: int) -> torch.Tensor:
     return torch.empty(n, c, t, sums, dtype=number(z.dtype))
 
 
-def _call(name: str, z: torch.Tensor, taps: int, *arguments) -> None:
+def _call(name: str, z: torch.Tensor, taps: int, *arguments: torch.Tensor | Affine | None) -> None:
+    """Calls the C++ function `tanet_<name>` with the shape of z and pointers to the arguments."""
     n, t, c, h, w = z.shape
     shape = _Shape(n, t, c, h * w, _layout(z) == torch.channels_last, torch.get_num_threads())
-    held = []  # until the call is over
+    held = []  # tensors that must live until the call returns: contiguous copies among them
 
-    def pointer(argument):
-        if argument is None:
-            return None
-        if argument.ndim < 5:
-            argument = argument.contiguous()
-            if argument.dtype != number(z.dtype):
+    def pointer(tensor: torch.Tensor) -> ctypes.c_void_p:
+        if tensor.ndim < 5:  # a table, not frames
+            if tensor.dtype != number(z.dtype):
                 raise TypeError(
-                    f"{name}: expected tables of {number(z.dtype)} with frames of {z.dtype}, got {argument.dtype}"
+                    f"{name}: tables must be {number(z.dtype)} with frames of {z.dtype}, got {tensor.dtype}"
                 )
-        held.append(argument)
-        return ctypes.c_void_p(argument.data_ptr())
+            tensor = tensor.contiguous()
+        held.append(tensor)
+        return ctypes.c_void_p(tensor.data_ptr())
 
-    def affine_or_pointer(argument):
-        if isinstance(argument, tuple):
-            return ctypes.byref(_Affine(*map(pointer, argument)))
-        return pointer(argument)
-
-    getattr(build(z.dtype, taps), f"tanet_{name}")(ctypes.byref(shape), *map(affine_or_pointer, arguments))
+    pointers = []
+    for argument in arguments:
+        if argument is None:
+            pointers.append(None)
+        elif isinstance(argument, tuple):
+            mean, scale, shift = argument
+            pointers.append(ctypes.byref(_Affine(pointer(mean), pointer(scale), pointer(shift))))
+        else:
+            pointers.append(pointer(argument))
+    library = build(z.dtype, taps)
+    function = getattr(library, f"tanet_{name}")
+    function(ctypes.byref(shape), *pointers)

@@ -1,6 +1,6 @@
 """Which path the temporal aggregation takes: "plain", "cpp" or "triton".
 
-The fastest path that works is taken, see `use`.
+By default ("auto") the fastest path that works is taken; `use` chooses another.
 """
 
 import importlib
@@ -15,14 +15,17 @@ import torch
 from tanet.ops import cpp_kernels, plain_kernels
 
 PATHS = ("auto", "plain", "cpp", "triton")
-
+FAST_PATHS = {"cpu": "cpp", "cuda": "triton"}  # by type of device
 
 _path = "auto"
 
 
 @contextmanager
 def use(path: str) -> Iterator[None]:
-    """Within the block, in all threads, aggregation goes by this path: "auto", "plain", "cpp" or "triton"."""
+    """`with use("plain"):` makes the aggregation take this path within the block, in all threads.
+
+    path: "auto", "plain", "cpp" or "triton"; ValueError for any other.
+    """
     global _path
     if path not in PATHS:
         raise ValueError(f"path must be one of {', '.join(PATHS)}; got {path!r}")
@@ -34,49 +37,52 @@ def use(path: str) -> Iterator[None]:
 
 
 def paths(device: torch.device | str) -> tuple[str, ...]:
-    """The paths that work on this device, the one that "auto" takes last; raises nothing."""
-    return "plain", *(name for name in ("cpp", "triton") if _module(name, torch.device(device).type) is not None)
+    """The paths that work on this device, slowest first; "auto" takes the last one. Raises nothing."""
+    fast = FAST_PATHS.get(torch.device(device).type)
+    if fast is None or _module(fast) is None:
+        return ("plain",)
+    return ("plain", fast)
 
 
 def kernels_for(x: torch.Tensor, taps: int) -> ModuleType:
     """The module that computes with frames like x: plain_kernels, cpp_kernels or triton_kernels.
 
-    A path that was asked for and cannot be had is a RuntimeError; "auto" says so in one line and goes by the plain one.
+    "auto" takes plain_kernels where the fast kernels cannot be had, and warns in one line if they cannot be built.
+    RuntimeError if `use` has named a path that cannot be had.
     """
-    fast = {"cpu": "cpp", "cuda": "triton"}.get(x.device.type)
-    if _path == "plain" or fast is None and _path == "auto":
+    if _path == "plain":
         return plain_kernels
-    module = _module(fast, x.device.type) if _path in ("auto", fast) else None
-    if module is not None and x.dtype in module.SCALARS:
-        failure = _failure(module, x.dtype, taps)
-        if failure is None:
-            return module
+    fast = FAST_PATHS.get(x.device.type)
+    module = None
+    if fast is not None and _path in ("auto", fast):
+        module = _module(fast)
+    if module is None or x.dtype not in module.SCALARS:
         if _path == "auto":
-            warnings.warn(
-                f"temporal aggregation goes by plain torch operations, which is slower: {failure}", stacklevel=2
-            )
-    elif _path != "auto":
-        failure = f"{x.dtype} on {x.device.type} cannot go by it here"
+            return plain_kernels
+        raise RuntimeError(f"the path {_path!r} was asked for: it cannot compute {x.dtype} on {x.device.type} here")
+    failure = _failure(module, x.dtype, taps)
+    if failure is None:
+        return module
     if _path != "auto":
         raise RuntimeError(f"the path {_path!r} was asked for: {failure}")
+    warnings.warn(f"the temporal aggregation uses plain torch operations, which are slower: {failure}", stacklevel=2)
     return plain_kernels
 
 
 @cache
-def _module(name: str, device_type: str) -> ModuleType | None:
-    if name == "cpp":
-        return cpp_kernels if device_type == "cpu" and cpp_kernels.compiler() else None
-    if device_type != "cuda":
-        return None
+def _module(path: str) -> ModuleType | None:
+    """The kernels of the path "cpp" or "triton"; None if this machine cannot have them."""
+    if path == "cpp":
+        return cpp_kernels if cpp_kernels.compiler() else None
     try:
         return importlib.import_module("tanet.ops.triton_kernels")
-    except ImportError:  # triton comes with torch's wheels for Linux alone
+    except ImportError:  # only torch's wheels for Linux bring triton
         return None
 
 
 @cache
 def _failure(module: ModuleType, dtype: torch.dtype, taps: int) -> str | None:
-    """Why these kernels cannot be built, found out once."""
+    """Why these kernels cannot be built; None if they can. Tried once."""
     try:
         module.build(dtype, taps)
     except (RuntimeError, OSError) as error:

@@ -1,16 +1,18 @@
 """The temporal aggregation in torch operations, for any device and type of pixels.
 
-The functions of tanet.ops.cpp_kernels and tanet.ops.triton_kernels, which say what `affine` is; with it they only show what is meant
-(and, on the meta device, what is kept), since torch operations write down what they compute on the way. Frames are
-[N, T, C, H, W] in any memory format, which the results keep; importance V [N, C, T] and kernel W [N, C, K] in float32, or
-float64.
+The same functions as in tanet.ops.cpp_kernels, which explains `affine`, and tanet.ops.triton_kernels. With `affine`
+they serve as a reference, and on the meta device they show what is kept for the backward pass; they are not faster
+then, since torch operations write every intermediate result to memory.
+
+Frames are [N, T, C, H, W] in any memory format, which the results keep. Importance V is [N, C, T] and kernel W is
+[N, C, K], in float32, or float64 with float64 frames.
 """
 
 import torch
 
 Affine = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
-FOLDS_BATCHNORM = False  # for it would not be faster
+FOLDS_BATCHNORM = False  # it would not be faster
 
 
 def pool(z: torch.Tensor, affine: Affine | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -25,9 +27,11 @@ def mix(z: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor, affine:
     """y[n,t,c] = sum_k W[n,c,k] V[n,c,t+k-p] x[n,t+k-p,c]."""
     if affine is not None:
         centred, _ = _centred(z, affine)
-        return mix(torch.relu(_frame(affine[1]) * centred + _frame(affine[2])), importance, kernel).to(z.dtype)
+        _, scale, shift = affine
+        x = torch.relu(_frame(scale) * centred + _frame(shift))
+        return mix(x, importance, kernel).to(z.dtype)
     folded = [b.to(z.dtype)[..., None, None] for b in _folded_taps(importance, kernel)]
-    if torch.compiler.is_exporting():
+    if torch.compiler.is_exporting():  # where the number of clips may be symbolic, and no loop over clips is possible
         return _mixed(z, folded)
     y = torch.empty_like(z)
     for clips in _pieces(z):
@@ -35,11 +39,13 @@ def mix(z: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor, affine:
     return y
 
 
-def _mixed(z, folded, out=None):
-    y = torch.mul(z, folded[len(folded) // 2], out=out)
+def _mixed(z: torch.Tensor, folded: list[torch.Tensor], out: torch.Tensor | None = None) -> torch.Tensor:
+    """y[t] = sum_k b_k[t] z[t+k-p], written to `out` if it is given; `folded`: b_k [N, t, C, 1, 1] of each tap."""
+    middle = len(folded) // 2
+    y = torch.mul(z, folded[middle], out=out)
     for k, b in enumerate(folded):
-        into, source = overlap(z.shape[1], k - len(folded) // 2)
-        if k != len(folded) // 2:
+        into, source = overlap(z.shape[1], k - middle)
+        if k != middle:
             y[:, into].addcmul_(z[:, source], b)
     return y
 
@@ -47,8 +53,10 @@ def _mixed(z, folded, out=None):
 def correlate(
     grad_y: torch.Tensor, z: torch.Tensor, taps: int, affine: Affine | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Sums over pixels, [N, C, T, K] each: (of x[s] * dy[s-k+p], None), or with `affine` (of m * (z[s] - mean) * dy[s-k+p],
-    of m * dy[s-k+p])."""
+    """Sums over pixels for each frame s and tap k, [N, C, T, K]; 0 where the clip has no frame s-k+p.
+
+    (of z[s] * dy[s-k+p], None), or with `affine` (of m * (z[s] - mean) * dy[s-k+p], of m * dy[s-k+p]).
+    """
     if affine is not None:
         centred, passes = _centred(z, affine)
         return correlate(grad_y, centred * passes, taps)[0], correlate(grad_y, passes, taps)[0]
@@ -70,13 +78,16 @@ def spread(
     affine: Affine | None = None,
     offsets: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """dx[s] = V[s] sum_k W_k dy[s-k+p] + constant[s], constant [N, C, T]; with `affine` and `offsets` (a, b), [C] each,
-    dz = scale * (m * dx - a - (z - mean) * b)."""
+    """The gradient of z: dx[s] = V[s] sum_k W_k dy[s-k+p] + constant[s], constant [N, C, T]; z may be None.
+
+    With `affine`, and `offsets` = (a, b), [C] each: dz = scale * (m * dx - a - (z - mean) * b).
+    """
     if affine is not None:
         centred, passes = _centred(z, affine)
         grad_x = spread(grad_y.to(centred.dtype), None, importance, kernel, constant)
-        a, b = map(_frame, offsets)
-        return (_frame(affine[1]) * (passes * grad_x - a - centred * b)).to(z.dtype)
+        a, b = offsets
+        _, scale, _ = affine
+        return (_frame(scale) * (passes * grad_x - _frame(a) - centred * _frame(b))).to(z.dtype)
     taps = kernel.shape[2]
     weights = importance.transpose(1, 2)[None] * kernel.permute(2, 0, 1)[:, :, None]  # [K, N, T, C]
     weights = weights.to(grad_y.dtype).contiguous()[..., None, None]
@@ -104,8 +115,8 @@ def number(dtype: torch.dtype) -> torch.dtype:
 
 def dense(x: torch.Tensor) -> torch.Tensor:
     """x [N, T, C, H, W] itself if its frames are contiguous or channels_last, else a contiguous copy."""
-    last = x.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
-    return x if last else x.contiguous()
+    channels_last = x.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    return x if channels_last else x.contiguous()
 
 
 def overlap(num_frames: int, offset: int) -> tuple[slice, slice]:
@@ -116,7 +127,10 @@ def overlap(num_frames: int, offset: int) -> tuple[slice, slice]:
 
 
 def _pieces(x: torch.Tensor) -> list[slice]:
-    """Of the clips: one at a time on a CPU, where what is written for a tap is then in the cache for the next."""
+    """Slices of the clips that are computed at a time.
+
+    On a CPU it is one clip: what one tap writes is then still in the cache for the next tap.
+    """
     step = 1 if x.device.type == "cpu" else max(1, len(x))
     return [slice(start, start + step) for start in range(0, len(x), step)]
 
@@ -124,13 +138,15 @@ def _pieces(x: torch.Tensor) -> list[slice]:
 def _folded_taps(importance: torch.Tensor, kernel: torch.Tensor) -> list[torch.Tensor]:
     """b_k[n,t,c] = W[n,c,k] V[n,c,t+k-p] for the t that have a frame t+k-p; a list of K tensors [N, t, C].
 
-    Laid out channel by channel: where the frames' channels lie side by side, so must their weights, or nothing is
-    vectorised.
+    Neighbouring channels lie side by side, as in channels_last frames; otherwise torch would not vectorise the product.
     """
     reweighting = importance.transpose(1, 2).contiguous()  # [N, T, C]
     taps = kernel.permute(2, 0, 1).contiguous()  # [K, N, C]
-    sources = [overlap(reweighting.shape[1], k - len(taps) // 2)[1] for k in range(len(taps))]
-    return [tap[:, None] * reweighting[:, source] for tap, source in zip(taps, sources)]
+    folded = []
+    for k, tap in enumerate(taps):
+        _, source = overlap(reweighting.shape[1], k - len(taps) // 2)
+        folded.append(tap[:, None] * reweighting[:, source])
+    return folded
 
 
 def _sum(frames: torch.Tensor) -> torch.Tensor:
@@ -138,11 +154,11 @@ def _sum(frames: torch.Tensor) -> torch.Tensor:
 
 
 def _centred(z: torch.Tensor, affine: Affine) -> tuple[torch.Tensor, torch.Tensor]:
-    """z - mean, and m: 1 where ReLU lets scale * (z - mean) + shift through, else 0."""
-    mean, scale, shift = map(_frame, affine)
-    centred = z - mean
-    return centred, (scale * centred + shift > 0).to(centred.dtype)
+    """z - mean, and m: 1 where scale * (z - mean) + shift > 0, else 0."""
+    mean, scale, shift = affine
+    centred = z - _frame(mean)
+    return centred, (_frame(scale) * centred + _frame(shift) > 0).to(centred.dtype)
 
 
-def _frame(channels: torch.Tensor) -> torch.Tensor:
-    return channels[:, None, None]
+def _frame(values: torch.Tensor) -> torch.Tensor:
+    return values[:, None, None]  # [C, 1, 1], against [N, T, C, H, W]

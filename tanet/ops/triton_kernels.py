@@ -1,12 +1,16 @@
 """The temporal aggregation on CUDA devices by Triton kernels; functions of tensors, without autograd.
 
-The interface of tanet.ops.cpp_kernels. x, z, y and gradients are frames [N, T, C, H, W] in float32, float64, bfloat16 or
-float16, contiguous or channels_last as [N*T, C, H, W]; results keep z's (grad_y's) type and format, and what lies
-otherwise is copied first. V [N, C, T], W [N, C, K] with K odd, sums and statistics are float32, float64 beside float64.
-Frames are read from memory once; sums take no atomics, so that the same input gives the same bits.
+The same functions as in tanet.ops.cpp_kernels. x, z, y and gradients are frames [N, T, C, H, W] in float32, float64,
+bfloat16 or float16. As [N*T, C, H, W] they are contiguous or channels_last; results keep the type and format of z (or
+grad_y), and frames in any other format are copied first. V [N, C, T], W [N, C, K] with K odd, sums and statistics are
+float32, or float64 with float64 frames. Frames are read from memory once. Sums use no atomics, so that the same input
+gives the same bits.
 
-`affine` is None or (mean, scale, shift), each [C]: BatchNorm and ReLU in front, so that what is aggregated is
-x = relu(scale * (z - mean) + shift), which is never written to memory; m is 1 where x > 0, else 0.
+`affine` is None or (mean, scale, shift), each [C]: BatchNorm and ReLU in front of the aggregation. Then
+
+    x = relu(scale * (z - mean) + shift),    m = 1 where x > 0, else 0,
+
+and x is never written to memory.
 """
 
 import math
@@ -21,23 +25,23 @@ from tanet.ops.plain_kernels import Affine, number
 
 FOLDS_BATCHNORM = True
 SCALARS = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))
-CHANNELS = 64  # of a tile of channels_last: whole cache lines of 128 bytes
-SUMS = 24  # that a thread of `correlate` holds for each of its pixels: they fill the registers, 8 frames of 3 taps
+CHANNELS = 64  # at most in a channels_last tile: whole cache lines of 128 bytes
+SUMS = 24  # that a thread of `correlate` holds for each of its pixels: 8 frames of 3 taps fill the registers
 MERGED = 512, 8  # rows and channels of partial moments that a program merges
 
 
 class _Share(NamedTuple):
-    """What a program takes on; fixed, for a search at run time would delay every start.
+    """How much work one program does. Fixed by hand: a search at run time would delay every start.
 
-    A thread reads at most 16 bytes at once. In channels_last it takes few channels, whose maps and statistics fill its
-    registers, and more pixels instead; the 32 threads that run together still read whole cache lines.
+    A thread reads at most 16 bytes at once. In channels_last it takes few channels and more pixels, since the maps and
+    statistics of each channel occupy registers; the 32 threads of a warp still read whole cache lines.
     """
 
     warps: int  # 32 threads each
     size: int  # bytes of a frame per thread
-    channels: int  # side by side in a thread, if channels_last
+    channels: int  # neighbouring channels that a thread holds, if channels_last
     turns: int = 1  # tiles of pixels, one after another
-    whole: bool = False  # contiguous: as many pixels of a channel as fit, else as few as keep padding low
+    whole: bool = False  # contiguous: True takes as many pixels of a channel as fit, False as few as keep padding low
 
 
 WALK = _Share(warps=4, size=16, channels=4)
@@ -46,9 +50,9 @@ CORRELATE = _Share(warps=4, size=4, channels=2, turns=16)
 
 
 def build(dtype: torch.dtype, taps: int) -> None:
-    """Compiles and runs a kernel for such pixels on the current device; RuntimeError if that cannot be done.
+    """Compiles and runs a kernel for this type of pixels on the current device; RuntimeError if that fails.
 
-    Triton needs a C compiler and Python's headers to start kernels.
+    To start kernels, Triton needs a C compiler and Python's headers.
     """
     try:
         maps = torch.zeros(1, 1, taps, dtype=number(dtype), device="cuda")
@@ -58,7 +62,7 @@ def build(dtype: torch.dtype, taps: int) -> None:
 
 
 def pool(z: Tensor, affine: Affine | None = None) -> tuple[Tensor, Tensor | None]:
-    """Sums over the pixels [N, C, T]: (sum of z, None); with affine (sum of m * (z - mean), sum of m)."""
+    """Sums over pixels, [N, C, T] each: (of z, None), or with `affine` (of m * (z - mean), of m)."""
     frames, tile = _tiles(z, SUM)
     n, t = z.shape[:2]
     sums = _room_for_sums(frames, tile, n, t, affine)
@@ -79,10 +83,9 @@ def mix(z: Tensor, importance: Tensor, kernel: Tensor, affine: Affine | None = N
 
 
 def correlate(grad_y: Tensor, z: Tensor, taps: int, affine: Affine | None = None) -> tuple[Tensor, Tensor | None]:
-    """Sums over the pixels for each frame s and tap k, 0 where s-k+p is outside the clip, [N, C, T, K]:
+    """Sums over pixels for each frame s and tap k, [N, C, T, K]; 0 where the clip has no frame s-k+p.
 
-    (sum of z[s] * grad_y[s-k+p], None), or with affine
-    (sum of m * (z[s] - mean) * grad_y[s-k+p], sum of m * grad_y[s-k+p]).
+    (of z[s] * dy[s-k+p], None), or with `affine` (of m * (z[s] - mean) * dy[s-k+p], of m * dy[s-k+p]).
     """
     frames, tile = _tiles(z, CORRELATE)
     n, t = z.shape[:2]
@@ -105,9 +108,9 @@ def spread(
     affine: Affine | None = None,
     offsets: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """The gradient of z: du[s] = V[s] * sum_k W_k * grad_y[s-k+p] + constant[n,c,s], constant [N, C, T]; z may be None.
+    """The gradient of z: dx[s] = V[s] sum_k W_k dy[s-k+p] + constant[s], constant [N, C, T]; z may be None.
 
-    With affine scale * (m * du - a - (z - mean) * b), offsets = (a, b), each [C].
+    With `affine`, and `offsets` = (a, b), [C] each: dz = scale * (m * dx - a - (z - mean) * b).
     """
     frames, tile = _tiles(grad_y if affine is None else z, WALK)
     n, t = grad_y.shape[:2]
@@ -121,7 +124,7 @@ def spread(
 
 
 def moments(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance over N, T, H and W, each [C]: those of single tiles, merged, so that nothing cancels."""
+    """Mean and biased variance of each channel, [C]: those of single tiles, merged, so that no digits cancel."""
     frames, tile = _tiles(z, SUM)
     rows = len(frames) * tile.blocks
     parts = frames.new_empty(3, rows, tile.channels, dtype=number(z.dtype))  # pixels, mean, squared deviations
@@ -138,11 +141,11 @@ def moments(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Tile(NamedTuple):
-    """How programs share out a frame; see tanet.ops.triton_programs for its height, width and constants."""
+    """How programs divide a frame among them; tanet.ops.triton_programs explains height, width and constants."""
 
-    last: bool
+    last: bool  # whether frames are channels_last
     warps: int
-    channels: int
+    channels: int  # C
     blocks: int  # programs that share a channel: the number of partial sums
     count: int  # programs for a frame
     size: tuple[int, int]  # height, and width in steps
@@ -150,10 +153,11 @@ class _Tile(NamedTuple):
 
 
 def _tiles(x: Tensor, share: _Share) -> tuple[Tensor, _Tile]:
-    """x's frames [N*T, C, H, W] as they lie, or else a contiguous copy; and their tiles."""
+    """x's frames [N*T, C, H, W], copied if they are neither contiguous nor channels_last; and their tiles."""
     frames = x.flatten(0, 1)
     last = not frames.is_contiguous() and frames.is_contiguous(memory_format=torch.channels_last)
-    frames = frames if last else frames.contiguous()
+    if not last:
+        frames = frames.contiguous()
     _, channels, height, width = frames.shape
     return frames, _tile(channels, height * width, frames.element_size(), last, share)
 
@@ -181,6 +185,7 @@ def _tile(channels: int, pixels: int, element_size: int, last: bool, share: _Sha
 
 
 def _parts(whole: int, part: int) -> int:
+    """whole / part, rounded up."""
     return -(-whole // part)
 
 
@@ -195,33 +200,40 @@ def _launch(program, tile: _Tile, count: int, frames: Tensor, *arguments) -> Non
 
 def _like(grad_y: Tensor, tile: _Tile) -> Tensor:
     """The frames of grad_y [N*T, C, H, W] in the tile's memory format."""
-    wanted = torch.channels_last if tile.last else torch.contiguous_format
-    return grad_y.flatten(0, 1).contiguous(memory_format=wanted)
+    memory_format = torch.channels_last if tile.last else torch.contiguous_format
+    return grad_y.flatten(0, 1).contiguous(memory_format=memory_format)
 
 
 def _dense(vectors: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
-    return vectors and tuple(v.contiguous() for v in vectors)
+    if vectors is None:
+        return None
+    return tuple(vector.contiguous() for vector in vectors)
 
 
 def _maps(tile: _Tile, *maps: Tensor) -> list[Tensor]:
-    """Maps [N, C, ...], for channels_last with neighbouring channels side by side as in the frames."""
+    """The maps [N, C, ...], in memory as the frames are: for channels_last with neighbouring channels side by side."""
     if not tile.last:
         return [m.contiguous() for m in maps]
-    together = torch.cat([m.transpose(1, 2) for m in maps], 1)  # one launch for all
+    together = torch.cat([m.transpose(1, 2) for m in maps], 1)  # one copy for all, since each is a launch
     return [m.transpose(1, 2) for m in together.split([m.shape[2] for m in maps], 1)]
 
 
 def _room_for_sums(frames: Tensor, tile: _Tile, clips: int, entries: int, affine: Affine | None) -> Tensor:
-    """[parts, blocks, N, C, entries]; partial sums of neighbouring channels side by side, if the frames' are so."""
-    shape = [1 if affine is None else 2, tile.blocks, clips, tile.channels, entries]
-    aside = tile.last and tile.blocks > 1
-    shape = shape[:3] + shape[:2:-1] if aside else shape
-    sums = frames.new_empty(shape, dtype=number(frames.dtype))
-    return sums.transpose(3, 4) if aside else sums
+    """An empty tensor for partial sums, [parts, blocks, N, C, entries]; two parts with `affine`, else one.
+
+    If the frames are channels_last, partial sums of neighbouring channels lie side by side, too.
+    """
+    parts = 1 if affine is None else 2
+    dtype = number(frames.dtype)
+    if tile.last and tile.blocks > 1:
+        return frames.new_empty((parts, tile.blocks, clips, entries, tile.channels), dtype=dtype).transpose(3, 4)
+    return frames.new_empty((parts, tile.blocks, clips, tile.channels, entries), dtype=dtype)
 
 
 def _added(sums: Tensor, entries: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
-    """[parts, blocks, N, C, entries] -> for each part [N, C, *entries]; None for the second if there is one."""
+    """Partial sums [parts, blocks, N, C, entries] -> sums [N, C, *entries] of both parts; None for a missing one."""
     sums = sums.sum(1) if sums.shape[1] > 1 else sums[:, 0]
-    total, *rest = sums.contiguous().unflatten(-1, entries)
-    return total, rest[0] if rest else None
+    sums = sums.contiguous().unflatten(-1, entries)  # [parts, N, C, *entries]
+    if len(sums) == 1:
+        return sums[0], None
+    return sums[0], sums[1]

@@ -1,27 +1,29 @@
 """The programs that `tanet.ops.triton_kernels` launches, written for Triton.
 
-A frame is a matrix in memory order, [height, width]: channels x pixels, or (LAST: channels_last) pixels x channels. A
-program holds a tile of it, [ROWS, COLS]; STEP elements, which divide the width, are one access. Numbers of channels and
-of elements in a frame stay below 2^31; frames are counted in 64 bits.
+A frame is a matrix in memory order, [height, width]: channels x pixels, or pixels x channels if it is channels_last
+(LAST). A program holds a tile of it, [ROWS, COLS]. STEP elements, a divisor of the width, are read in one access.
+Numbers of channels and of elements in a frame stay below 2^31; frames are counted in 64 bits.
 
-N clips, T frames, K taps, p = K // 2. Everything is computed in the type of the sums, maps and statistics.
+N clips, T frames, K taps, p = K // 2. All arithmetic is in the type of the sums, maps and statistics.
 """
 
 import triton
 import triton.language as tl
 
-AHEAD = tl.constexpr(2)  # frames that are on their way while one is worked on
-UNROLLED = tl.constexpr(20)  # steps of the longest walk written out; in a loop, each turn waits for what is on its way
+AHEAD = tl.constexpr(2)  # frames that are being loaded while one is computed with
+UNROLLED = tl.constexpr(20)  # longer walks over time are loops, in which each turn waits for the loads of the last
 
 
 @triton.jit
-def _place(
+def _tile(
     program,
     height, steps, TURNS: tl.constexpr, LAST: tl.constexpr, STEP: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    """Where a program works, TURNS tiles one after another along the pixels: clip or frame (int64), part of the pixels;
-    of the first tile the offsets in a frame [ROWS, COLS], pixels [ROWS, 1] or [1, COLS], channels [COLS] or [ROWS];
-    numbers of channels and pixels."""
+    """Which part of the frames a program works on: TURNS tiles, one after another along the pixels.
+
+    Returns the clip or frame (int64) and the block of pixels; of the first tile the offsets in a frame [ROWS, COLS],
+    the pixels [ROWS, 1] or [1, COLS] and the channels [COLS] or [ROWS]; and the numbers of channels and pixels.
+    """
     width = steps * STEP
     rows: tl.constexpr = ROWS * TURNS if LAST else ROWS
     cols: tl.constexpr = COLS if LAST else COLS * TURNS
@@ -31,15 +33,15 @@ def _place(
     offsets = row[:, None] * width + col[None, :]
     clip = (program // (across * down)).to(tl.int64)
     if LAST:
-        place = (clip, i, offsets, row[:, None], col, width, height)
+        tile = (clip, i, offsets, row[:, None], col, width, height)
     else:
-        place = (clip, j, offsets, col[None, :], row, height, width)
-    return place
+        tile = (clip, j, offsets, col[None, :], row, height, width)
+    return tile
 
 
 @triton.jit
 def _across(values, LAST: tl.constexpr):
-    """One value per channel, in the shape that meets a tile."""
+    """Values [channels] in the shape that broadcasts against a tile."""
     return values[None, :] if LAST else values[:, None]
 
 
@@ -100,7 +102,7 @@ def _copies(tile, count: tl.constexpr):
 
 @triton.jit
 def _centred(z, norm):
-    """z - mean, and where ReLU cuts (not at NaN, as in torch)."""
+    """z - mean, and whether ReLU gives 0 there. NaN passes ReLU, as in torch."""
     mean, scale, shift = norm
     centred = z - mean
     return centred, scale * centred + shift <= 0
@@ -115,7 +117,7 @@ def _activated(z, norm):
 
 @triton.jit
 def _store_sums(sums, strides, part: tl.constexpr, block, n, c, entry, tile, mask, LAST: tl.constexpr):
-    """A tile's sums over its pixels, into their place in sums [parts, blocks, N, C, entries]."""
+    """Writes a tile's sums over its pixels into sums [parts, blocks, N, C, entries]."""
     pointers = sums + part * strides[0] + block * strides[1] + n * strides[2] + c * strides[3] + entry * strides[4]
     tl.store(pointers, tl.sum(tile, axis=0 if LAST else 1), mask=mask)
 
@@ -125,8 +127,8 @@ def pool(
     z, affine, sums, strides, T: tl.constexpr,
     height, steps, TURNS: tl.constexpr, LAST: tl.constexpr, STEP: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    place = _place(tl.program_id(0), height, steps, TURNS, LAST, STEP, ROWS, COLS)
-    frame, block, offsets, pixel, c, channels, pixels = place
+    tile = _tile(tl.program_id(0), height, steps, TURNS, LAST, STEP, ROWS, COLS)
+    frame, block, offsets, pixel, c, channels, pixels = tile
     known = c < channels
     inside = (pixel < pixels) & _across(known, LAST)
     n, t = frame // T, frame % T
@@ -145,7 +147,7 @@ def mix(
     height, steps, TURNS: tl.constexpr, LAST: tl.constexpr, STEP: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
     WIDE: tl.constexpr = importance.dtype.element_ty
-    n, _, offsets, pixel, c, channels, pixels = _place(tl.program_id(0), height, steps, TURNS, LAST, STEP, ROWS, COLS)
+    n, _, offsets, pixel, c, channels, pixels = _tile(tl.program_id(0), height, steps, TURNS, LAST, STEP, ROWS, COLS)
     size, known = channels * pixels, c < channels
     inside = (pixel < pixels) & _across(known, LAST)
     importance += n * map_strides[0] + c * map_strides[1]
@@ -178,7 +180,7 @@ def spread(
 ):  # fmt: skip
     WIDE: tl.constexpr = importance.dtype.element_ty
     START: tl.constexpr = -(K // 2)
-    n, _, offsets, pixel, c, channels, pixels = _place(tl.program_id(0), height, steps, TURNS, LAST, STEP, ROWS, COLS)
+    n, _, offsets, pixel, c, channels, pixels = _tile(tl.program_id(0), height, steps, TURNS, LAST, STEP, ROWS, COLS)
     size, known = channels * pixels, c < channels
     inside = (pixel < pixels) & _across(known, LAST)
     importance += n * map_strides[0] + c * map_strides[1]
@@ -216,12 +218,12 @@ def correlate(
     grad_y, z, affine, sums, strides, T: tl.constexpr, K: tl.constexpr, S: tl.constexpr,
     height, steps, TURNS: tl.constexpr, LAST: tl.constexpr, STEP: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    """A program holds the sums of S frames and all taps in registers and walks over pixels, all S frames at once."""
+    """A program holds the sums of S frames and all taps in registers, and walks over the pixels of these frames."""
     WIDE: tl.constexpr = sums.dtype.element_ty
     CHUNKS: tl.constexpr = (T + S - 1) // S
     first = tl.program_id(0) % CHUNKS * S  # programs that share frames run side by side
-    place = _place(tl.program_id(0) // CHUNKS, height, steps, TURNS, LAST, STEP, ROWS, COLS)
-    n, block, offsets, pixel, c, channels, pixels = place
+    tile = _tile(tl.program_id(0) // CHUNKS, height, steps, TURNS, LAST, STEP, ROWS, COLS)
+    n, block, offsets, pixel, c, channels, pixels = tile
     size, known = channels * pixels, c < channels
     norm = _vectors(affine, c, known, LAST)
     products = _copies(tl.zeros((ROWS, COLS), WIDE), S * K)
@@ -248,12 +250,12 @@ def correlate(
         pixel += ROWS if LAST else COLS
         offsets += ROWS * channels if LAST else COLS
     for i in tl.static_range(S):
-        there = known & (first + i < T)
+        inside_clip = known & (first + i < T)
         for k in tl.static_range(K):
             entry = (first + i) * K + k
-            _store_sums(sums, strides, 0, block, n, c, entry, products[i * K + k], there, LAST)
+            _store_sums(sums, strides, 0, block, n, c, entry, products[i * K + k], inside_clip, LAST)
             if affine is not None:
-                _store_sums(sums, strides, 1, block, n, c, entry, passed[i * K + k], there, LAST)
+                _store_sums(sums, strides, 1, block, n, c, entry, passed[i * K + k], inside_clip, LAST)
 
 
 @triton.jit(do_not_specialize=["height", "steps"])
@@ -261,9 +263,12 @@ def moments(
     z, parts, rows,
     height, steps, TURNS: tl.constexpr, LAST: tl.constexpr, STEP: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    """Of each tile's channels: pixels, their mean and the sum of squared deviations from it, in parts [3, rows, C]."""
-    place = _place(tl.program_id(0), height, steps, TURNS, LAST, STEP, ROWS, COLS)
-    frame, block, offsets, pixel, c, channels, pixels = place
+    """For each channel of a tile: the number of pixels, their mean, and the sum of squared deviations from it.
+
+    Written into parts [3, rows, C].
+    """
+    tile = _tile(tl.program_id(0), height, steps, TURNS, LAST, STEP, ROWS, COLS)
+    frame, block, offsets, pixel, c, channels, pixels = tile
     axis: tl.constexpr = 0 if LAST else 1
     known = c < channels
     inside = (pixel < pixels) & _across(known, LAST)
@@ -279,7 +284,7 @@ def moments(
 
 @triton.jit
 def merge_moments(parts, merged, rows, channels, ROWS: tl.constexpr, COLS: tl.constexpr):
-    """Chan's rule for ROWS rows of parts [3, rows, C] at a time: one row of `merged`, the same again."""
+    """Merges ROWS rows of parts [3, rows, C] into one row of `merged`, of the same three numbers (Chan's rule)."""
     row, c = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.program_id(1) * COLS + tl.arange(0, COLS)
     known = c < channels
     inside = (row < rows)[:, None] & known[None, :]

@@ -7,7 +7,7 @@ from tanet import TAM, aggregate
 
 
 def make_tam(channels=8, num_frames=4, seed=0, **options) -> TAM:
-    """A TAM in eval mode whose BatchNorm statistics are not the trivial ones."""
+    """A TAM in eval mode with BatchNorm statistics other than 0 and 1."""
     torch.manual_seed(seed)
     tam = TAM(channels, num_frames, **options)
     for module in tam.modules():

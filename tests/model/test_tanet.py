@@ -7,6 +7,7 @@ import torch
 import torchvision
 
 from tanet import TANet, aggregate, model, recipes, tanet50, tanet_tiny
+from tanet.errors import USER_ERRORS, DownloadError
 from tanet.model import TemporalShift, cost
 
 
@@ -26,9 +27,9 @@ def test_published_parameter_counts(classes, frames, temporal, millions):
 def test_every_bottleneck_has_a_tam_before_its_3x3_convolution(name, blocks):
     with torch.device("meta"):
         network = model.ARCHITECTURES[name](10)
-    found = [m for m in network.modules() if isinstance(m, model.Bottleneck)]
-    assert len(found) == blocks
-    assert all(isinstance(m.temporal, model.TAM) and m.temporal.channels == m.conv2.in_channels for m in found)
+    bottlenecks = [m for m in network.modules() if isinstance(m, model.Bottleneck)]
+    assert len(bottlenecks) == blocks
+    assert all(isinstance(m.temporal, model.TAM) and m.temporal.channels == m.conv2.in_channels for m in bottlenecks)
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_temporal_maps_are_what_the_forward_pass_used(tiny):
         importance, kernel = maps[block]
         assert importance.shape == (2, width, 4) and kernel.shape == (2, width, 3)
         x, y = seen[block]
-        # With hooks on the module its input exists; else BatchNorm and ReLU are done on the way, and round otherwise.
+        # The hooks make the network compute BatchNorm and ReLU first; in one pass with TAM they round differently.
         torch.testing.assert_close(aggregate(x.unflatten(0, (2, 4)), importance, kernel).flatten(0, 1), y)
 
 
@@ -215,8 +216,9 @@ def test_imagenet_weights_without_internet_say_what_to_fetch_and_where_to_put_it
 
     monkeypatch.setattr("torch.hub.urlopen", no_network)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(RuntimeError) as failure:
+    with pytest.raises(DownloadError) as failure:
         tanet50(10, weights="imagenet")
+    assert isinstance(failure.value, USER_ERRORS)  # the command line prints it as one line
     for part in (r"https://\S+/resnet50-0676ba61.pth", re.escape(f"{tmp_path}/hub/checkpoints"), "no route to host"):
         assert re.search(part, str(failure.value))
 

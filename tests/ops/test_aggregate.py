@@ -1,16 +1,28 @@
+import re
 import shutil
 import warnings
 
 import pytest
 import torch
 
-from tanet.ops import aggregate, aggregate_reference, cpp_kernels, kernels_for, paths, use
+import tanet
+from tanet.ops import aggregate, aggregate_reference, cpp_kernels, kernels_for, paths, plain_kernels, use
 from tanet.ops.dispatch import _failure, _module
+
+slow = pytest.mark.slow
+needs_compiler = pytest.mark.skipif(cpp_kernels.compiler() is None, reason="no compiler")
+
+# (T, K): one pair for the quick tests, the whole sweep for the slow ones.
+QUICK = (8, 3)
+FRAMES_AND_TAPS = [
+    QUICK,
+    *(pytest.param(t, k, marks=slow) for t in (1, 2, 8) for k in (1, 3, 5) if (t, k) != QUICK),
+]
 
 
 @pytest.fixture(params=["plain", "cpp", "triton"])
 def path(request):
-    """Every path that works on the test's device."""
+    """Each path that works on the test's device, in use during the test."""
     device = request.getfixturevalue("device") if "device" in request.fixturenames else "cpu"
     if request.param not in paths(device):
         pytest.skip(f"no {request.param} on {device}")
@@ -19,8 +31,8 @@ def path(request):
 
 
 @pytest.fixture
-def forgetful():
-    """Nothing that is known of compilers goes in or out of the test."""
+def fresh_caches():
+    """What the process knows about its compiler is forgotten before and after the test."""
     caches = (_module, _failure, cpp_kernels.compiler, cpp_kernels.build)
     for function in caches:
         function.cache_clear()
@@ -62,8 +74,7 @@ def gradients(function, arguments, seed=1):
     return y.detach(), torch.autograd.grad((y * weight).sum(), arguments)
 
 
-@pytest.mark.parametrize("k", [1, 3, 5])
-@pytest.mark.parametrize("t", [1, 2, 8])
+@pytest.mark.parametrize("t, k", FRAMES_AND_TAPS)
 @pytest.mark.parametrize("shape", [(2, 3, 2, 4), (1, 19, 7, 7)])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_output_and_gradients_are_those_of_the_formula(path, memory_format, shape, t, k):
@@ -80,12 +91,12 @@ def test_output_and_gradients_are_those_of_the_formula(path, memory_format, shap
 @pytest.mark.parametrize("t", [1, 2, 8])
 def test_the_reference_is_the_formula(t, k):
     arguments = inputs(t=t, k=k)
-    found, wanted = gradients(aggregate_reference, arguments), gradients(by_the_formula, arguments)
-    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+    got, wanted = gradients(aggregate_reference, arguments), gradients(by_the_formula, arguments)
+    torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("layout", ["permuted", "sliced", "expanded"])
-def test_frames_of_any_strides_are_taken(path, layout):
+def test_frames_of_any_strides_are_accepted(path, layout):
     x, importance, kernel = inputs(n=2, t=4, c=6, h=3, w=5)
     x = x.detach()
     x = {
@@ -98,7 +109,9 @@ def test_frames_of_any_strides_are_taken(path, layout):
     )
 
 
-@pytest.mark.parametrize("t, k", [(1, 3), (2, 5), (4, 1), (4, 3)])
+@pytest.mark.parametrize(
+    "t, k", [(4, 3), pytest.param(1, 3, marks=slow), pytest.param(2, 5, marks=slow), pytest.param(4, 1, marks=slow)]
+)
 def test_gradients_pass_gradcheck(path, t, k):
     assert torch.autograd.gradcheck(aggregate, inputs(t=t, c=2, h=2, w=1, k=k))
 
@@ -116,7 +129,7 @@ def test_every_precision_is_close_to_float64_forward_and_backward(path, device, 
 
 
 @pytest.mark.parametrize("needed", [(0,), (1,), (2,), (0, 2), (1, 2)])
-def test_gradients_that_are_not_asked_for_change_nothing_about_the_others(path, needed):
+def test_gradients_do_not_depend_on_which_of_them_are_needed(path, needed):
     arguments = inputs()
     wanted = gradients(aggregate, arguments)[1]
     some = [a.detach().requires_grad_(i in needed) for i, a in enumerate(arguments)]
@@ -181,23 +194,25 @@ def test_wrong_shapes_are_refused_with_the_expected_one(x, importance, kernel, m
 def test_result_is_the_same_to_the_bit_with_any_number_of_threads(path):
     arguments = inputs(n=2, t=8, c=24, h=20, w=20, dtype=torch.float32)
     threads = torch.get_num_threads()
-    found = []
+    results = []
     for count in (1, 2, 3):
         torch.set_num_threads(count)
         y, grads = gradients(aggregate, arguments)
-        found.append((y, *grads))
+        results.append((y, *grads))
     torch.set_num_threads(threads)
-    if path == "plain":  # whose sums torch cuts up by threads
-        torch.testing.assert_close(found[0], found[1])
+    if path == "plain":  # torch divides its sums among the threads
+        torch.testing.assert_close(results[0], results[1])
     else:
-        assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other))
+        assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other))
 
 
-@pytest.mark.skipif(cpp_kernels.compiler() is None, reason="no compiler")
-@pytest.mark.parametrize("dtype, clips, tolerance", [(torch.float32, 1, 1e-6), (torch.bfloat16, 2, 1e-2)])
+@needs_compiler
+@pytest.mark.parametrize(
+    "dtype, clips, tolerance", [(torch.float32, 1, 1e-6), pytest.param(torch.bfloat16, 2, 1e-2, marks=slow)]
+)
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_frames_too_large_for_a_cache_are_the_same(memory_format, dtype, clips, tolerance):
-    """More than 16 MiB, which the C++ kernels write past the cache."""
+def test_frames_larger_than_the_cache_give_the_same_result(memory_format, dtype, clips, tolerance):
+    """The C++ kernels store results of more than 16 MiB past the cache."""
     g = torch.Generator().manual_seed(0)
     x = torch.randn(clips * 8, 64, 96, 96, generator=g).to(dtype, memory_format=memory_format).unflatten(0, (clips, 8))
     importance, kernel = torch.rand(clips, 64, 8, generator=g), torch.rand(clips, 64, 3, generator=g)
@@ -212,7 +227,7 @@ def test_frames_too_large_for_a_cache_are_the_same(memory_format, dtype, clips, 
     torch.testing.assert_close(grad_x.float(), wanted_grad_x, rtol=2 * tolerance, atol=2 * tolerance)
 
 
-def test_without_a_compiler_the_plain_path_is_taken_and_nothing_said(forgetful, monkeypatch):
+def test_without_a_compiler_the_plain_path_is_taken_without_a_warning(fresh_caches, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert paths("cpu") == ("plain",)
     with warnings.catch_warnings():
@@ -223,28 +238,45 @@ def test_without_a_compiler_the_plain_path_is_taken_and_nothing_said(forgetful, 
         aggregate(*arguments)
 
 
-@pytest.mark.skipif(cpp_kernels.compiler() is None, reason="no compiler")
-def test_a_compiler_that_fails_is_told_once_and_the_plain_path_taken(forgetful, monkeypatch, tmp_path):
+@needs_compiler
+def test_a_compiler_that_fails_gives_a_warning_and_the_plain_path(fresh_caches, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("CXX", shutil.which("false"))
     arguments = inputs()
-    with pytest.warns(UserWarning, match="goes by plain torch operations.*false failed"):
+    with pytest.warns(UserWarning, match="uses plain torch operations.*false failed"):
         y = aggregate(*arguments)
     torch.testing.assert_close(y, by_the_formula(*arguments))
     with use("cpp"), pytest.raises(RuntimeError, match="false failed"):
         aggregate(*arguments)
 
 
-@pytest.mark.skipif(cpp_kernels.compiler() is None, reason="no compiler")
-def test_kernels_are_compiled_once_for_a_type_and_number_of_taps(forgetful, monkeypatch, tmp_path):
+@needs_compiler
+def test_kernels_are_compiled_once_for_a_type_and_number_of_taps(fresh_caches, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cpp_kernels, "FLAGS", ("-O0", *cpp_kernels.FLAGS[1:]))  # compiles in a third of the time
     for _ in range(2):
         cpp_kernels.build.cache_clear()
         kernels_for(torch.zeros(1, 1, 1, 1, 1), 3)
     assert len(list((tmp_path / "tanet").iterdir())) == 1
 
 
-def test_a_type_that_a_path_does_not_know_goes_by_the_plain_one():
+@needs_compiler
+def test_the_compiled_library_depends_on_all_source_files(monkeypatch, tmp_path):
+    """A change of any file gives another digest and so another library."""
+    for file in cpp_kernels._sources():
+        shutil.copy(file, tmp_path)
+    monkeypatch.setattr(cpp_kernels, "SOURCE", tmp_path / cpp_kernels.SOURCE.name)
+    files = cpp_kernels._sources()
+    included = {name for file in files for name in re.findall(r'#include "(.*)"', file.read_text())}
+    assert included and included < {file.name for file in files}
+    digests = {cpp_kernels._digest(cpp_kernels.FLAGS)}
+    for file in files:
+        file.write_text(file.read_text() + "// changed\n")
+        digests.add(cpp_kernels._digest(cpp_kernels.FLAGS))
+    assert len(digests) == 1 + len(files)
+
+
+def test_a_type_that_the_fast_path_does_not_know_takes_the_plain_path():
     arguments = [a.detach().to(torch.float16) for a in inputs()]
     y = aggregate(*arguments)
     assert y.dtype == torch.float16
@@ -254,6 +286,15 @@ def test_a_type_that_a_path_does_not_know_goes_by_the_plain_one():
 def test_unknown_path_is_refused():
     with pytest.raises(ValueError, match="auto, plain, cpp, triton; got 'fast'"), use("fast"):
         pass
+
+
+def test_the_path_is_chosen_beside_the_function_and_in_its_wing():
+    x = torch.zeros(1, 1, 1, 1, 1)
+    default = kernels_for(x, 3)
+    for choose in (tanet.aggregate.use, tanet.ops.use):
+        with choose("plain"):
+            assert kernels_for(x, 3) is plain_kernels
+        assert kernels_for(x, 3) is default
 
 
 class OnlyAggregate(torch.nn.Module):

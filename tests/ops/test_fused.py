@@ -1,6 +1,7 @@
-"""BatchNorm, ReLU and TAM in one go, against the three one after another."""
+"""BatchNorm, ReLU and TAM in one pass, against the three one after another."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def needs_kernels(device):
 
 
 def block(c=8, t=4, dtype=torch.float64, device="cpu", seed=0, **options):
-    """(BatchNorm, TAM) with weights and statistics that are not the trivial ones; one of BatchNorm's weights is 0."""
+    """(BatchNorm, TAM) with weights and statistics other than 0 and 1; but one of BatchNorm's weights is 0."""
     torch.manual_seed(seed)
     norm, tam = nn.BatchNorm2d(c, **options), TAM(c, t)
     for module in (norm, *tam.modules()):
@@ -49,7 +50,7 @@ def outcome(function, z, norm, tam):
 
 
 def one_after_another(norm, tam):
-    """Under autograd, by the plain path."""
+    """The three under torch's autograd, on the plain path."""
 
     def run(z):
         with use("plain"):
@@ -61,15 +62,15 @@ def one_after_another(norm, tam):
 @pytest.mark.parametrize("memory_format", FORMATS)
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("options", [{}, {"momentum": None}, {"track_running_stats": False}, {"eps": 0.5}])
-def test_in_one_go_is_one_after_another(device, options, training, memory_format):
+def test_one_pass_equals_one_after_another(device, options, training, memory_format):
     needs_kernels(device)
     norm, tam = (module.train(training) for module in block(device=device, **options))
     apart = copy.deepcopy((norm, tam))
     z = frames(device=device, memory_format=memory_format)
     for _ in range(2):  # running statistics that were updated before
-        found = outcome(lambda z: tam(z, norm=norm), z, norm, tam)
+        got = outcome(lambda z: tam(z, norm=norm), z, norm, tam)
         wanted = outcome(one_after_another(*apart), z, *apart)
-        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("memory_format", FORMATS)
@@ -81,11 +82,11 @@ def test_gradients_in_float32_and_under_bfloat16_autocast_are_close_to_float64(d
         exact = block(c=64, t=8)
         wanted = outcome(one_after_another(*exact), z.detach().cpu().double().requires_grad_(), *exact)
         with torch.autocast(device, torch.bfloat16, enabled=dtype == torch.bfloat16):
-            found = outcome(lambda z: tam(z, norm=norm), z, norm, tam)
-        assert found[0].dtype == dtype and found[0].stride() == z.stride() and found[1].stride() == z.stride()
-        for got, right in zip(found, wanted):
-            right = right.double()  # the number of batches is an integer
-            assert (got.cpu().double() - right).norm() <= tolerance * right.norm()
+            results = outcome(partial(tam, norm=norm), z, norm, tam)
+        assert results[0].dtype == dtype and results[0].stride() == z.stride() and results[1].stride() == z.stride()
+        for got, exact_result in zip(results, wanted):
+            exact_result = exact_result.double()  # the number of batches is an integer
+            assert (got.cpu().double() - exact_result).norm() <= tolerance * exact_result.norm()
 
 
 @pytest.mark.parametrize("path", ["plain", "cpp"])
@@ -100,16 +101,16 @@ def test_gradients_pass_gradcheck(path):
 
 
 @pytest.mark.parametrize("path", ["plain", "cpp"])
-def test_a_loss_of_the_maps_alone_or_twice_the_same_pass(path):
+def test_a_loss_of_the_maps_alone_and_a_second_backward_pass(path):
     if path not in paths("cpu"):
         pytest.skip("no compiler")
     _, tam = block()
     z = frames()
     with use(path):
-        found = torch.autograd.grad(tam.importance_map(z).square().sum(), z)[0]
+        got = torch.autograd.grad(tam.importance_map(z).square().sum(), z)[0]
         theta = z.mean((2, 3)).unflatten(0, (-1, 4)).transpose(1, 2)
         wanted = torch.autograd.grad(tam.local_branch(theta).square().sum(), z)[0]
-        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(got, wanted)
         y = tam(z).square().sum()
         first, second = (torch.autograd.grad(y, z, retain_graph=True)[0] for _ in range(2))
         assert torch.equal(first, second)
@@ -119,7 +120,7 @@ def test_no_more_is_kept_for_the_backward_pass_than_without_tam():
     needs_kernels("cpu")
     clip = torch.zeros(1, 8, 3, 96, 96, dtype=torch.uint8)
     with_tam, without = (kept_for_backward(tanet_tiny(8, temporal=name), clip) for name in ("tam", "none"))
-    small = sum(p.numel() for p in tanet_tiny(8).parameters()) * 4  # maps, which do not grow with the frames
+    small = sum(p.numel() for p in tanet_tiny(8).parameters()) * 4  # the maps, whose size does not depend on H and W
     assert with_tam <= 1.02 * without + small / 10
 
 
@@ -144,7 +145,7 @@ def test_other_normalisations_are_not_fused(norm):
     assert not fused.can_fuse(norm, kernels_for(clips, 3), clips)
 
 
-def test_a_single_value_a_channel_is_torchs_own_error():
+def test_a_single_value_a_channel_raises_torchs_own_error():
     norm, tam = block(t=1, dtype=torch.float32)
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         tam(torch.ones(1, 8, 1, 1), norm=norm)
@@ -155,17 +156,26 @@ def test_every_path_gives_the_network_the_same_logits_and_gradients(device):
     model = tanet_tiny(5, num_frames=4, dropout=0.0).to(device).double()
     model.load_state_dict({key: value + 0.1 if "bn" in key else value for key, value in model.state_dict().items()})
     clips = torch.randint(0, 256, (3, 4, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    found = []
+    results = []
     for path in paths(device):
         twin = copy.deepcopy(model)
         with use(path):
             loss = nn.functional.cross_entropy(twin(clips.to(device)), torch.tensor([0, 1, 2], device=device))
         loss.backward()
-        found.append([loss.detach(), *(p.grad for p in twin.parameters()), *twin.buffers()])
-    for other in found[1:]:
-        torch.testing.assert_close(other, found[0], rtol=1e-9, atol=1e-9)
+        results.append([loss.detach(), *(p.grad for p in twin.parameters()), *twin.buffers()])
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=1e-9, atol=1e-9)
 
 
+def test_tanet_tiny_is_traced_whole():
+    torch.manual_seed(0)
+    model = tanet_tiny(5, num_frames=2).eval()
+    clips = torch.randn(1, 2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(model, fullgraph=True, backend="eager")(clips), model(clips))
+
+
+@pytest.mark.slow
 def test_the_network_is_compiled_without_a_graph_break_and_exported():
     torch.manual_seed(0)
     model = tanet_tiny(5, num_frames=4).eval()
@@ -179,6 +189,7 @@ def test_the_network_is_compiled_without_a_graph_break_and_exported():
         torch.testing.assert_close(program.module()(clips[:1]), model(clips[:1]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_tanet50_is_traced_whole():
     torch.manual_seed(0)
     model = tanet50(5, num_frames=2).eval()

@@ -1,5 +1,7 @@
-"""Values are checked on a GPU if there is one, and anyway in Triton's interpreter, which needs a process of its own.
-That the kernels compile for a GPU is checked without one."""
+"""The kernels' values are tested on a GPU if there is one, and always in Triton's interpreter, in a process of its own.
+
+That the kernels compile for a GPU is tested without one.
+"""
 
 import os
 import re
@@ -14,7 +16,7 @@ triton = pytest.importorskip("triton")
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.runtime.jit import JITFunction  # noqa: E402
 
-from tanet.ops import triton_kernels as kernels
+from tanet.ops import triton_kernels as kernels  # noqa: E402
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
@@ -32,7 +34,9 @@ TOLERANCES = {  # relative, of frames and of what is summed in a wider type; the
 
 
 @compiles
+@pytest.mark.slow
 def test_values_in_the_interpreter():
+    """Runs this file once more, with the kernels in the interpreter."""
     environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", __file__]
     done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True)
@@ -41,7 +45,7 @@ def test_values_in_the_interpreter():
 
 
 class Case:
-    """Random inputs of all kernels; `norm`, `offsets` are None without affine."""
+    """Random inputs of all kernels; `norm` and `offsets` are None without affine."""
 
     def __init__(self, shape, taps, dtype, layout, with_affine, device=DEVICE):
         n, t, c, h, w = shape
@@ -60,7 +64,7 @@ class Case:
         self.offsets = (draw(c), draw(c)) if with_affine else None
 
     def computed(self):
-        """By the kernels: y, grad_z, the sums, the moments."""
+        """The kernels' results: y, grad_z, the sums, the moments."""
         y = kernels.mix(self.z, self.importance, self.kernel, self.norm)
         grad_z = kernels.spread(
             self.grad_y, self.z, self.importance, self.kernel, self.constant, self.norm, self.offsets
@@ -118,21 +122,22 @@ def assert_near(got, exact, tolerance):
     assert (got.cpu().double() - exact).norm() <= tolerance * exact.norm() + 1e-12
 
 
-SHAPES = [  # N, T, C, H, W, taps
-    (1, 8, 3, 7, 7, 3),
-    (1, 2, 66, 3, 2, 5),  # more channels than a tile holds
-    (2, 1, 4, 1, 1, 1),
-    (1, 1, 2, 46, 47, 3),  # pixels of several programs, in either format
-    (1, 9, 2, 1, 3, 5),  # frames of several programs
-]
+SHAPES = {  # N, T, C, H, W, taps
+    "one tile": (1, 8, 3, 7, 7, 3),
+    "more channels than a tile holds": (1, 2, 66, 3, 2, 5),
+    "one frame, one pixel, one tap": (2, 1, 4, 1, 1, 1),
+    "pixels for several programs": (1, 1, 2, 46, 47, 3),
+    "frames for several programs": (1, 9, 2, 1, 3, 5),
+}
 
 
 @computes
 @layouts
 @norms
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_float64_is_the_formula(shape, layout, with_affine):
-    Case(shape[:5], shape[5], torch.float64, layout, with_affine).check()
+@pytest.mark.parametrize("name", SHAPES)
+def test_float64_is_the_formula(name, layout, with_affine):
+    *shape, taps = SHAPES[name]
+    Case(shape, taps, torch.float64, layout, with_affine).check()
 
 
 @computes
@@ -163,7 +168,7 @@ def test_the_same_input_gives_the_same_bits(layout):
 @computes
 @layouts
 @norms
-def test_tensors_that_lie_otherwise_are_taken(layout, with_affine):
+def test_tensors_of_other_strides_are_accepted(layout, with_affine):
     case = Case((2, 3, 4, 2, 3), 3, torch.float64, layout, with_affine)
     case.z = case.z[..., ::2]
     case.grad_y = case.grad_y[:1, :, :, :1, :1].expand(case.z.shape)
@@ -217,7 +222,7 @@ def test_variance_of_values_far_from_zero_keeps_its_digits(layout, monkeypatch):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")
-def test_that_nothing_can_be_built_without_a_gpu_is_said():
+def test_without_a_gpu_the_error_says_that_triton_cannot_compile():
     with pytest.raises(RuntimeError, match="Triton cannot compile and run its kernels here: "):
         kernels.build(torch.float32, 3)
 
@@ -229,13 +234,13 @@ def test_kernels_can_be_built_on_a_gpu(dtype):
 
 
 class HopperHere:
-    """What Triton asks its driver before it compiles."""
+    """A stand-in for Triton's driver, with all that Triton asks before it compiles."""
 
     def get_current_target(self):
         return GPUTarget("cuda", 90, 32)
 
     def get_current_device(self):
-        return 99  # Triton keeps what it compiled by device: apart from those that are there
+        return 99  # Triton caches compiled kernels by device; this one is no real device
 
     def get_current_stream(self, device):
         return 0
@@ -243,7 +248,7 @@ class HopperHere:
 
 @pytest.fixture
 def compiled(monkeypatch):
-    """Kernels are compiled for a Hopper GPU and listed, [(name, kernel)], instead of run."""
+    """A list [(name, kernel)] of kernels that are compiled for a Hopper GPU instead of run."""
     listed, run = [], JITFunction.run
 
     def compile_only(self, *arguments, grid, warmup, **options):
@@ -252,11 +257,11 @@ def compiled(monkeypatch):
     monkeypatch.setattr(JITFunction, "run", compile_only)
     triton.runtime.driver.set_active(HopperHere())
     yield listed
-    triton.runtime.driver.set_active(None)  # to be found out again
+    triton.runtime.driver.set_active(None)  # Triton looks for the real driver again
 
 
 def memory_beyond_registers(kernel, folder) -> int:
-    """Bytes per thread that did not fit into registers."""
+    """Bytes a thread that do not fit into registers."""
     path = folder / "kernel.cubin"
     path.write_bytes(kernel.asm["cubin"])
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -264,13 +269,17 @@ def memory_beyond_registers(kernel, folder) -> int:
     return int(re.search(r"STACK:(\d+)", usage)[1])
 
 
+# The quick part compiles what trainings use; the slow part compiles the rest.
+COMPILED = [(torch.bfloat16, True, torch.channels_last)]
+GPU_TYPES = ((torch.float32, 0), (torch.float32, 1), (torch.bfloat16, 0), (torch.bfloat16, 1), (torch.float16, 1))
+for precision, affine in GPU_TYPES:
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        if (precision, affine, memory_format) not in COMPILED:
+            COMPILED.append(pytest.param(precision, affine, memory_format, marks=pytest.mark.slow))
+
+
 @compiles
-@layouts
-@pytest.mark.parametrize(
-    "dtype, with_affine",
-    [(torch.float32, 0), (torch.float32, 1), (torch.bfloat16, 0), (torch.bfloat16, 1), (torch.float16, 1)],
-    ids=str,
-)
+@pytest.mark.parametrize("dtype, with_affine, layout", COMPILED, ids=str)
 def test_kernels_compile_for_a_gpu_and_fit_its_registers(compiled, dtype, layout, with_affine, tmp_path):
     Case((1, 8, 64, 14, 16), 3, dtype, layout, with_affine, device="cpu").computed()
     assert {name for name, _ in compiled} == {"pool", "mix", "spread", "correlate", "moments", "merge_moments"}
@@ -279,6 +288,7 @@ def test_kernels_compile_for_a_gpu_and_fit_its_registers(compiled, dtype, layout
 
 
 @compiles
+@pytest.mark.slow
 @pytest.mark.parametrize("frames, taps", [(1, 1), (32, 3)])
 def test_short_and_long_clips_compile(compiled, frames, taps):
     case = Case((1, frames, 8, 4, 4), taps, torch.bfloat16, torch.channels_last, True, device="cpu")
