@@ -1,6 +1,6 @@
 """Worker processes for many files: a worker that hangs or dies is replaced, and only its item fails.
 
-The workers end with their parent, also when that is killed. They ignore Ctrl-C, which a terminal sends to them too: the
+The workers end with their parent, also when that is killed. They ignore Ctrl-C, which a terminal sends to them too; their
 parent ends them.
 
 Why not pebble 5.2: if a worker dies before its pool has read that the worker began a task, the pool takes all workers
@@ -15,7 +15,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -93,7 +93,8 @@ class _Worker:
         context.set_forkserver_preload(["tanet.data.video", module])
         self.connection, workers_end = context.Pipe()
         self.process = context.Process(target=_serve, args=(workers_end, function), daemon=True)
-        # The server and the workers inherit that SIGINT is blocked. Here it is delivered after the start.
+        # The server and the workers inherit that SIGINT is blocked. This process gets a SIGINT after the start.
+        resource_tracker.ensure_running()  # would unblock SIGINT
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             self.process.start()
