@@ -1,7 +1,7 @@
 """Worker processes for many files: a worker that hangs or dies is replaced, and only its item fails.
 
-The workers end with their parent, also when that is killed. They ignore Ctrl-C, which a terminal sends to them too; their
-parent ends them.
+The workers end with their parent, also when that is killed. They ignore Ctrl-C, which a terminal sends to them too;
+their parent ends them.
 
 Why not pebble 5.2: if a worker dies before its pool has read that the worker began a task, the pool takes all workers
 for dead and fails as a whole. This happened once in 684 crashes, and always with a pool that reads 0.3 s late.

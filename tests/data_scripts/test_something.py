@@ -50,7 +50,7 @@ def v1_frames(tmp_path_factory):
     """Folders of frames as they are inside the archive."""
     folder = tmp_path_factory.mktemp("v1") / f"{BASE}-v1"
     rng = np.random.default_rng(0)
-    for video in range(1, 41):
+    for video in range(1, 21):
         (folder / str(video)).mkdir(parents=True)
         for number in range(1, 9 + video % 3):
             Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).save(folder / f"{video}/{number:05d}.jpg")
@@ -133,21 +133,21 @@ def test_a_zip_whose_content_is_damaged_is_named(tmp_path, webms):
     assert content(tmp_path / "root") == {}
 
 
-def test_when_the_last_part_may_be_missing_that_is_said(tmp_path, v1_frames):
+def test_a_last_part_that_may_be_missing_is_mentioned(tmp_path, v1_frames):
     parts = cut(packed(v1_frames, v1_frames.name), tmp_path / "parts", "v1")
     (parts / f"{BASE}-v1-03").unlink()
     with pytest.raises(ValueError, match=f"{BASE}-v1-02, part 3 of 3; if the publisher has more parts"):
         extract("v1", parts, tmp_path / "root")
 
 
-def test_what_was_extracted_and_removed_is_extracted_again(tmp_path, v1_frames):
+def test_videos_that_were_removed_are_extracted_again(tmp_path, v1_frames):
     parts = cut(packed(v1_frames, v1_frames.name), tmp_path / "parts", "v1")
     count = extract("v1", parts, tmp_path / "root")
     shutil.rmtree(tmp_path / "root" / v1_frames.name)
     assert extract("v1", parts, tmp_path / "root") == count
 
 
-def test_v2s_zip_file_of_annotations_comes_under_the_names_that_are_read(tmp_path, webms):
+def test_v2s_zip_file_of_annotations_gets_the_names_that_are_read(tmp_path, webms):
     parts = cut(packed(webms, webms.name), tmp_path / "parts", "v2")
     with zipfile.ZipFile(parts / f"{BASE}-download-package-labels.zip", "w") as archive:
         for name in ("labels", "train", "validation", "test"):
@@ -207,10 +207,10 @@ def v2_root(tmp_path, webms):
 
 
 @pytest.mark.slow
-def test_lists_of_v2_hold_what_is_there_and_say_what_is_not(capsys, v2_root):
+def test_lists_of_v2_hold_the_videos_that_are_there_and_name_the_missing(capsys, v2_root):
     something.lists("v2", v2_root, 1)
-    said = capsys.readouterr().out
-    assert "train: 3 of 4 annotated videos are there, 1 missing" in said
+    printed = capsys.readouterr().out
+    assert "train: 3 of 4 annotated videos are there, 1 missing" in printed
     assert (v2_root / "missing-train.txt").read_text() == "7.webm\n"
     assert [row.name for row in read_rows(v2_root / "lists/val.txt")] == [f"{BASE}-v2/{i}.webm" for i in (4, 5, 6)]
     recipe = recipes.get("sthv2_8f").with_changes({"num_classes": 2})
@@ -281,11 +281,11 @@ def test_lists_of_the_demo_data_train_it(linked, something_root, something_recip
         (["v1", "frames"], "V1 comes as folders of frames already"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(tmp_path, capsys, arguments, words):
+def test_a_mistake_of_the_user_is_one_line(tmp_path, capsys, arguments, words):
     with pytest.raises(SystemExit) as ended:
         something.main([*arguments, "--root", str(tmp_path)])
-    said = capsys.readouterr().err
-    assert ended.value.code == 1 and words in said and said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert ended.value.code == 1 and words in message and message.count("\n") == 1
 
 
 def test_a_root_that_is_mistyped_is_not_made(tmp_path, capsys):
@@ -296,7 +296,7 @@ def test_a_root_that_is_mistyped_is_not_made(tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
-def test_help_says_what_the_data_may_be_used_for(capsys):
+def test_help_says_for_what_the_data_may_be_used(capsys):
     with pytest.raises(SystemExit):
         something.main(["--help"])
     assert "Research-only" in capsys.readouterr().out.replace("\n", " ")

@@ -3,14 +3,12 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from functools import partial
 
 import pytest
 from PIL import Image
-from support.moments import PATIENCE, hold, kill_at, wait_for, with_forked_workers
+from support.moments import PATIENCE, hold, kill_at, start_process, wait_for, with_forked_workers
 
 from data_scripts import something
 from data_scripts.steps import verify as module
@@ -64,7 +62,7 @@ def test_bad_videos_are_listed_with_their_reasons_and_left_out_of_the_list(root,
     assert "3 of 5 videos are good; 2 bad, see verify.csv" in capsys.readouterr().out
 
 
-def test_only_the_frames_that_are_asked_for_are_read(root):
+def test_only_the_chosen_frames_are_read(root):
     assert verify(root, paths(root), first, 1)[root / "4"].verdict == "ok"
 
 
@@ -106,7 +104,7 @@ def must_not_be_read(job):
     raise AssertionError(f"{job} is read again")
 
 
-def test_what_is_verified_is_not_read_again_unless_it_changed_or_is_asked_for(root, capsys):
+def test_verified_videos_are_not_read_again_unless_they_changed_or_all_are_asked_for(root, capsys):
     before = verify(root, paths(root), every, 1)
     assert verify(root, paths(root), every, 1, check=must_not_be_read) == before
     assert "5 videos, 5 of them verified already" in capsys.readouterr().out
@@ -189,32 +187,19 @@ def test_the_demo_data_pass(something_root, linked, capsys):
     assert "48 of 48 videos are good" in capsys.readouterr().out
 
 
-# Shells start background commands with SIGINT ignored, and their children inherit that.
-INTERRUPTIBLE = """
-import signal, sys
-from functools import partial
-from pathlib import Path
-from data_scripts import something
-from data_scripts.steps import verify
-from test_verify import check_or_hold
-signal.signal(signal.SIGINT, signal.default_int_handler)
-verify.check_video = partial(check_or_hold, "3", Path(sys.argv.pop()))
-something.main()
-"""
+def verify_interruptibly(root, marker, errors):
+    """Stops at video 3; writes what goes to stderr into the file `errors`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background commands with SIGINT ignored
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
+    module.check_video = partial(check_or_hold, "3", marker)
+    something.main(["v1", "verify", "--root", str(root), "--processes", "2"])
 
 
 def test_ctrl_c_says_how_to_resume(something_root, linked, tmp_path):
-    marker, root = tmp_path / "marker", linked(something_root)
-    arguments = ["v1", "verify", "--root", str(root), "--processes", "2", str(marker)]
-    child = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTIBLE, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        start_new_session=True,
-    )
-    wait_for(lambda: marker.exists() or child.poll() is not None)
-    os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to the workers too
-    errors = child.communicate(timeout=PATIENCE)[1]
-    assert child.returncode == 130 and "the same command goes on" in errors and "Traceback" not in errors
+    root, marker, errors = linked(something_root), tmp_path / "marker", tmp_path / "errors.txt"
+    process = start_process(with_forked_workers, verify_interruptibly, root, marker, errors)
+    wait_for(lambda: marker.exists() or not process.is_alive())
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    process.join(PATIENCE)
+    assert process.exitcode == 130
+    assert "the same command goes on" in errors.read_text() and "Traceback" not in errors.read_text()
