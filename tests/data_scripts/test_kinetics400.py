@@ -445,6 +445,7 @@ def hold_in_second_file(marker):
 
 
 EXTRACT_ARCHIVE = kinetics_archives._extract_archive
+EXTRACT_REPLACEMENT = kinetics_archives._extract_replacement
 
 
 def extract_archive_and_hold(held_archive, marker, root, archive):
@@ -453,10 +454,15 @@ def extract_archive_and_hold(held_archive, marker, root, archive):
     return EXTRACT_ARCHIVE(root, archive)
 
 
+def extract_replacement_and_hold(marker, *arguments):
+    hold_in_second_file(marker)
+    EXTRACT_REPLACEMENT(*arguments)
+
+
 def extract_and_hold(root, held_archive, marker):
     """Stops in the second file of this archive."""
     if held_archive == REPLACEMENT:
-        hold_in_second_file(marker)
+        kinetics_archives._extract_replacement = partial(extract_replacement_and_hold, marker)
     else:
         kinetics_archives._extract_archive = partial(extract_archive_and_hold, held_archive, marker)
     kinetics400.main(["extract", "--root", str(root), "--processes", "1"])
