@@ -1,21 +1,22 @@
 """Kinetics-400, from nothing to folders that train: `python -m data_scripts.kinetics400 COMMAND --root ROOT`.
 
-    download   ROOT/annotations/{train,val,test}.csv; ROOT/archives/{train,val,test}/part_N.tar.gz and the replacement of
-               corrupted videos; ROOT/archives/downloads.csv records their sizes and SHA-256
+    download   ROOT/annotations/{train,val,test}.csv; ROOT/archives/{train,val,test}/part_N.tar.gz and the replacement
+               of corrupted videos; ROOT/archives/downloads.csv records their sizes and SHA-256
     extract    ROOT/{train,val,test}/part_N/ID_START_END.mp4; ROOT/extracted.csv records which archives are done
     resize     the same videos below OUT, smaller, with a key frame every 12 frames
     lists      labels.txt, list files and probes.csv, and missing-{train,val}.txt
     verify     verify.csv: every video opened and read where training and testing would
 
-Each command, interrupted or killed, goes on when it is run again.
+A command that was interrupted or killed resumes when it is run again.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from data_scripts.steps.common import add_processes, end_with_words, only_one
+from data_scripts.steps.common import add_processes_option, exit_with_message, folder_lock
 from data_scripts.steps.download import download
 from data_scripts.steps.fetch import PATIENT, DownloadError, Patience
 from data_scripts.steps.kinetics_archives import BASE_URL, REPLACEMENT, addresses, annotations, extract
@@ -23,17 +24,16 @@ from data_scripts.steps.probing import write_lists
 from data_scripts.steps.resize import FAILURES, resize
 from data_scripts.steps.verify import verify as verify_videos
 from tanet import recipes
-from tanet.data import VideoList, class_names_at, dense_clips, load_list
+from tanet.data import SPLITS, VideoList, class_names_at, dense_clips, load_list
 from tanet.errors import DataError
 from tanet.runtime import write_text
 
-SPLITS = ("train", "val", "test")
-LISTED = ("train", "val")  # the test split has no labels
+ARCHIVE_SPLITS = ("train", "val", "test")  # test has no labels, so only SPLITS get lists
 PUBLISHED = {"train": 240_436, "val": 19_796}  # videos behind the published results
 
 
 def lists(root: Path, splits: list[str], processes: int) -> None:
-    """Joins annotations and files on the videos' ids; writes labels.txt if it is not there, missing-{split}.txt, and through
+    """Joins annotations and files on the videos' ids. Writes labels.txt if there is none, missing-{split}.txt, and by
     `write_lists` the list files and probes.csv."""
     if not (root / "labels.txt").exists():
         labels = sorted({row["label"] for row in annotations(root, "train") if row.get("label")})
@@ -61,55 +61,62 @@ def _videos(root: Path, split: str) -> VideoList:
     return load_list(recipes.get("k400_8f").with_changes({"num_classes": classes}), root, split, missing="skip")
 
 
-def asked_for(frames: int) -> list[int]:
+def frames_to_check(num_frames: int) -> list[int]:
     """The frames of a video that `verify` reads: the first, the last, and those of the k400-dense test."""
-    return sorted({0, frames - 1, *np.unique(dense_clips(frames, 8)).tolist()})
+    return sorted({0, num_frames - 1, *np.unique(dense_clips(num_frames, 8)).tolist()})
 
 
 def verify(root: Path, splits: list[str], processes: int, seconds: float = 60.0, again: bool = False) -> None:
-    """Reads every annotated video that is there; see data_scripts.verify."""
+    """Reads every annotated video that is there; see data_scripts.steps.verify."""
     paths = [sample.path for split in splits for sample in _videos(root, split).samples]
-    verify_videos(root, paths, asked_for, processes, seconds, again)
+    verify_videos(root, paths, frames_to_check, processes, seconds, again)
 
 
-def main(arguments: list[str] | None = None):
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command in `arguments`, by default those of the shell."""
     parser = _parser()
     chosen = parser.parse_args(arguments)
-    folder, may_be_new = (chosen.out, True) if chosen.run is _run_resize else (chosen.root, chosen.run is _run_download)
-    with end_with_words(parser), only_one(folder, make=may_be_new):
-        chosen.run(chosen)
+    with exit_with_message(parser):
+        if chosen.run is _run_resize:
+            folder, create = chosen.out, True
+        else:
+            folder, create = chosen.root, chosen.run is _run_download
+        with folder_lock(folder, create):
+            chosen.run(chosen)
 
 
 def _run_download(chosen: argparse.Namespace) -> None:
-    patience, base_url = Patience(chosen.timeout, chosen.retries, chosen.wait), chosen.base_url.rstrip("/")
-    sources = {split: f"{base_url}/{split}/k400_{split}_path.txt" for split in chosen.splits}
+    patience = Patience(chosen.timeout, chosen.retries, chosen.wait)
+    base_url = chosen.base_url.rstrip("/")
+    archive_lists = {split: f"{base_url}/{split}/k400_{split}_path.txt" for split in chosen.splits}
     for item in chosen.list:
-        split, separator, where = item.partition("=")
-        if split not in sources or not separator:
-            raise ValueError(f"--list {item}: expected SPLIT=FILE, with one of {', '.join(sources)}")
-        sources[split] = where
-    tables = {f"{split}.csv": f"{base_url}/annotations/{split}.csv" for split in SPLITS}
-    archives, errors = {REPLACEMENT: f"{base_url}/{REPLACEMENT}"}, []
-    for split, where in sources.items():
+        split, separator, archive_list = item.partition("=")
+        if split not in archive_lists or not separator:
+            raise ValueError(f"--list {item}: expected SPLIT=FILE, with one of {', '.join(archive_lists)}")
+        archive_lists[split] = archive_list
+    tables = {f"{split}.csv": f"{base_url}/annotations/{split}.csv" for split in ARCHIVE_SPLITS}
+    archives = {REPLACEMENT: f"{base_url}/{REPLACEMENT}"}
+    errors = []
+    for split, archive_list in archive_lists.items():
         try:
-            archives |= addresses(split, where, base_url, patience)
+            archives |= addresses(split, archive_list, base_url, patience)
         except (DownloadError, ValueError, OSError) as error:
             errors.append(str(error))
-    for wanted, folder in ((tables, chosen.root / "annotations"), (archives, _archives(chosen))):
+    for files, folder in ((tables, chosen.root / "annotations"), (archives, _archives_folder(chosen))):
         try:
-            download(wanted, folder, patience, chosen.threads, chosen.check, chosen.dry_run)
+            download(files, folder, patience, chosen.threads, chosen.check, chosen.dry_run)
         except DownloadError as error:
             errors.append(str(error))
     if errors:
         raise DownloadError("\n".join(errors))
 
 
-def _archives(chosen: argparse.Namespace) -> Path:
+def _archives_folder(chosen: argparse.Namespace) -> Path:
     return chosen.archives or chosen.root / "archives"
 
 
 def _run_extract(chosen: argparse.Namespace) -> None:
-    extract(chosen.root, _archives(chosen), chosen.splits, chosen.processes)
+    extract(chosen.root, _archives_folder(chosen), chosen.splits, chosen.processes)
 
 
 def _run_resize(chosen: argparse.Namespace) -> None:
@@ -117,10 +124,17 @@ def _run_resize(chosen: argparse.Namespace) -> None:
         raise ValueError(
             f"{chosen.out}: the videos there are the originals; choose another folder for the resized ones"
         )
-    how = (chosen.short_side, chosen.crf, chosen.processes, chosen.seconds)
-    count, failures = resize(chosen.root, chosen.out, chosen.splits, *how)
+    count, failures = resize(
+        chosen.root,
+        chosen.out,
+        chosen.splits,
+        short_side=chosen.short_side,
+        crf=chosen.crf,
+        processes=chosen.processes,
+        seconds=chosen.seconds,
+    )
     (chosen.out / "annotations").mkdir(exist_ok=True)
-    for name in ("labels.txt", *(f"annotations/{split}.csv" for split in SPLITS)):
+    for name in ("labels.txt", *(f"annotations/{split}.csv" for split in ARCHIVE_SPLITS)):
         if (chosen.root / name).exists():
             write_text(chosen.out / name, (chosen.root / name).read_text())
     if failures:
@@ -141,43 +155,50 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run, text: str, splits: tuple[str, ...] = LISTED) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable, text: str, splits: tuple[str, ...] = SPLITS) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
         added.set_defaults(run=run)
         added.add_argument("--root", type=Path, required=True, help="folder of the data set")
-        added.add_argument("--splits", nargs="+", choices=splits, default=list(LISTED), help="default: train val")
+        added.add_argument("--splits", nargs="+", choices=splits, default=list(SPLITS), help="default: train val")
         return added
 
-    added = command("download", _run_download, "fetch archives and annotations; goes on where it was", SPLITS)
+    added = command("download", _run_download, "fetch archives and annotations; resumes where it was", ARCHIVE_SPLITS)
     added.add_argument("--archives", type=Path, help="where archives go (default: ROOT/archives)")
-    added.add_argument("--base-url", default=BASE_URL, help=f"of a mirror (default: {BASE_URL})")
+    added.add_argument("--base-url", default=BASE_URL, help=f"address of a mirror (default: {BASE_URL})")
     added.add_argument(
-        "--list", action="append", default=[], metavar="SPLIT=FILE", help="archive list, file or address"
+        "--list", action="append", default=[], metavar="SPLIT=FILE", help="list of archives, a file or an address"
     )
-    added.add_argument("--threads", type=int, default=8, help="files fetched at a time (default: 8)")
+    added.add_argument("--threads", type=int, default=8, help="files fetched at once (default: 8)")
     added.add_argument("--check", action="store_true", help="also compare the SHA-256 of files that are there")
-    added.add_argument("--dry-run", action="store_true", help="fetch no archive, only say what would be")
-    added.add_argument("--timeout", type=float, default=PATIENT.timeout, help="seconds without a byte (default: 60)")
-    added.add_argument("--retries", type=int, default=PATIENT.retries, help="fruitless ones in a row (default: 8)")
+    added.add_argument("--dry-run", action="store_true", help="fetch no archive, only list what there is")
+    added.add_argument(
+        "--timeout",
+        type=float,
+        default=PATIENT.timeout,
+        help="seconds without a byte before a connection is dropped (default: 60)",
+    )
+    added.add_argument(
+        "--retries", type=int, default=PATIENT.retries, help="retries in a row that may bring nothing new (default: 8)"
+    )
     added.add_argument("--wait", type=float, default=PATIENT.wait, help="seconds before the first retry (default: 1)")
 
-    added = command("extract", _run_extract, "unpack the archives; goes on where it was", SPLITS)
+    added = command("extract", _run_extract, "unpack the archives; resumes where it was", ARCHIVE_SPLITS)
     added.add_argument("--archives", type=Path, help="where archives are (default: ROOT/archives)")
-    add_processes(added)
+    add_processes_option(added)
 
-    added = command("resize", _run_resize, "re-encode the videos smaller, into another folder", SPLITS)
+    added = command("resize", _run_resize, "encode the videos anew, smaller, into another folder", ARCHIVE_SPLITS)
     added.add_argument("--out", type=Path, required=True, help="data root of the resized videos")
     added.add_argument("--short-side", type=int, default=320, choices=(256, 320), help="pixels (default: 320)")
     added.add_argument("--crf", type=int, default=20, help="x264's quality, less is better (default: 20)")
-    added.add_argument("--seconds", type=float, default=600, help="that a video may take (default: 600)")
-    add_processes(added)
+    added.add_argument("--seconds", type=float, default=600, help="time limit of a video (default: 600)")
+    add_processes_option(added)
 
-    add_processes(command("lists", _run_lists, "write label and list files; says what is missing"))
+    add_processes_option(command("lists", _run_lists, "write label and list files; say what is missing"))
 
     added = command("verify", _run_verify, "read every video where training and testing would")
-    added.add_argument("--seconds", type=float, default=60, help="that a video may take (default: 60)")
-    added.add_argument("--again", action="store_true", help="also those that were verified already")
-    add_processes(added)
+    added.add_argument("--seconds", type=float, default=60, help="time limit of a video (default: 60)")
+    added.add_argument("--again", action="store_true", help="also videos that were verified already")
+    add_processes_option(added)
     return parser
 
 

@@ -2,14 +2,15 @@
 
     python -m data_scripts.something v1|v2 COMMAND --root ROOT
 
-    extract   the parts 20bn-something-something-vN-?? in --parts, joined and unpacked into ROOT/20bn-something-something-vN; of V2
-              either the parts or the two zip files that hold them
-    frames    V2: ROOT/20bn-something-something-v2-frames/ID/00001.jpg from the webm files, for whoever wants folders of frames
+    extract   joins the parts 20bn-something-something-vN-?? in --parts and unpacks them into
+              ROOT/20bn-something-something-vN; of V2 also the two zip files that hold them
+    frames    V2: ROOT/20bn-something-something-v2-frames/ID/00001.jpg from the webm files, for training on folders
     lists     ROOT/lists/{train,val}.txt and probes.csv; says what is missing
     labels    the classes in both orders that circulate, and which are mirror images
     verify    verify.csv: every video opened and read where training and testing would
 
-The data are for research only, and come from their publisher with the labels and annotations: nothing is downloaded here.
+The data are for research only. Their publisher hands them out with the labels and annotations; nothing is downloaded
+here.
 """
 
 import argparse
@@ -22,11 +23,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_scripts.steps.common import add_processes, end_with_words, only_one
+from data_scripts.steps.common import add_processes_option, exit_with_message, folder_lock
 from data_scripts.steps.probing import ListRow, write_lists
 from data_scripts.steps.something_parts import extract
 from data_scripts.steps.verify import verify as verify_videos
-from data_scripts.steps.workers import in_processes
+from data_scripts.steps.workers import run_in_workers
 from tanet import recipes
 from tanet.data import (
     FOLDERS,
@@ -49,20 +50,21 @@ JPEG_QUALITY = 95
 
 
 def lists(version: str, root: Path, processes: int, frames: bool = False) -> None:
-    """Lists of both splits from the publisher's annotations, without what is not there, which missing-{split}.txt names.
-    With `frames` V2's folders of frames are listed instead of its webm files."""
+    """Writes the lists of both splits from the publisher's annotations. missing-{split}.txt names the videos that are
+    not there. With `frames` the lists hold V2's folders of frames instead of its webm files."""
     rows = {}
     for split in SPLITS:
         videos = _videos(version, root, split)
-        with ThreadPoolExecutor(STAT_THREADS) as pool:  # over a network each folder waits for an answer
-            found = list(zip(pool.map(partial(_row, root, frames), videos.samples), videos.samples))
-        rows[split] = [row for row, _ in found if row is not None]
-        missing = [*videos.missing, *(sample.path.name for row, sample in found if row is None)]
+        with ThreadPoolExecutor(STAT_THREADS) as pool:  # over a network each call waits for an answer
+            row_or_none = list(pool.map(partial(_list_row, root, frames), videos.samples))
+        rows[split] = [row for row in row_or_none if row is not None]
+        missing = list(videos.missing)
+        missing += [sample.path.name for sample, row in zip(videos.samples, row_or_none) if row is None]
         write_text(root / f"missing-{split}.txt", "".join(f"{name}\n" for name in missing))
-        whole = len(videos.class_names) == 174
+        published = f"; the published set has {PUBLISHED[version][split]:,}" if len(videos.class_names) == 174 else ""
         print(
-            f"{split}: {len(rows[split]):,} of {len(rows[split]) + len(missing):,} annotated videos are there, {len(missing):,} missing "
-            f"(missing-{split}.txt)" + (f"; the published set has {PUBLISHED[version][split]:,}" if whole else ""),
+            f"{split}: {len(rows[split]):,} of {len(rows[split]) + len(missing):,} annotated videos are there, "
+            f"{len(missing):,} missing (missing-{split}.txt){published}",
             flush=True,
         )
     write_lists(root, rows, processes)
@@ -76,8 +78,8 @@ def _videos(version: str, root: Path, split: str) -> VideoList:
     return load_list(recipe, root, split, missing="skip")
 
 
-def _row(root: Path, frames: bool, sample: Sample) -> ListRow | None:
-    """None if the frames are asked for and not there."""
+def _list_row(root: Path, frames: bool, sample: Sample) -> ListRow | None:
+    """The sample's row, with `frames` for its folder of frames; None if that is not there."""
     path = root / FRAMES / sample.path.stem if frames else sample.path
     if not path.exists():
         return None
@@ -85,25 +87,28 @@ def _row(root: Path, frames: bool, sample: Sample) -> ListRow | None:
     return path.relative_to(root).as_posix(), count, sample.label
 
 
-def asked_for(frames: int) -> list[int]:
-    """The frames of a video that `verify` reads: the first, the last, and those of the accurate test of 8 and 16 frames."""
-    tested = [uniform_frames(frames, number, twice=True).ravel() for number in (8, 16)]
-    return sorted({0, frames - 1, *np.concatenate(tested).tolist()})
+def frames_to_check(num_frames: int) -> list[int]:
+    """The frames of a video that `verify` reads: the first, the last, and those of the accurate tests of 8 and 16
+    frames."""
+    tested = [uniform_frames(num_frames, number, twice=True).ravel() for number in (8, 16)]
+    return sorted({0, num_frames - 1, *np.concatenate(tested).tolist()})
 
 
 def verify(
     version: str, root: Path, processes: int, seconds: float = 60.0, again: bool = False, frames: bool = False
 ) -> None:
-    """Reads every annotated video that is there, or with `frames` V2's folders of frames; see data_scripts.verify."""
-    samples = [sample for split in SPLITS for sample in _videos(version, root, split).samples]
-    folders = [root / FRAMES / sample.path.stem for sample in samples] if frames else []
-    paths = [path for path in folders if path.is_dir()] if frames else [sample.path for sample in samples]
-    verify_videos(root, paths, asked_for, processes, seconds, again)
+    """Reads every annotated video that is there, with `frames` V2's folders of frames; see
+    data_scripts.steps.verify."""
+    paths = [sample.path for split in SPLITS for sample in _videos(version, root, split).samples]
+    if frames:
+        folders = [root / FRAMES / path.stem for path in paths]
+        paths = [folder for folder in folders if folder.is_dir()]
+    verify_videos(root, paths, frames_to_check, processes, seconds, again)
 
 
 def labels(version: str, root: Path) -> str:
-    """Writes labels-listed.txt (the label file's order, MMAction2's) and labels-sorted.txt (by name, the official code's for
-    V1); returns both as a table, with the class that each becomes in a mirror."""
+    """Writes labels-listed.txt (the label file's order, as in MMAction2) and labels-sorted.txt (by name, as in the
+    official code for V1). Returns both as a table, with the class that each class becomes in a mirror."""
     listed = class_names_at(f"something_{version}", root)
     by_name = sorted(listed)
     for order, names in (("listed", listed), ("sorted", by_name)):
@@ -118,14 +123,14 @@ def labels(version: str, root: Path) -> str:
 
 
 def make_frames(root: Path, processes: int, seconds: float = 600.0) -> dict[str, str]:
-    """V2's webm files as folders of JPEGs, quality 95, at their own size; folders that are there are kept. Returns which
-    videos failed, and why."""
+    """Writes V2's webm files as folders of JPEGs, quality 95, at their own size. Keeps folders that are there. Returns
+    {video: reason} of those that failed. `seconds`: time limit of a video."""
     folder, suffix = FOLDERS["something_v2"]
     names = sorted(path.stem for path in (root / folder).glob(f"*{suffix}"))
     waiting = [name for name in names if not (root / FRAMES / name).exists()]
     print(f"{root / FRAMES}: {len(names)} videos, {len(names) - len(waiting)} of them there", flush=True)
-    work = in_processes(partial(_frames_of, root), waiting, processes, seconds)
-    results = track(work, len(waiting), "frames, videos")
+    results = run_in_workers(partial(_make_frames_of, root), waiting, processes, seconds)
+    results = track(results, len(waiting), "frames, videos")
     failures = {name: str(reason) for name, reason in results if reason is not None}
     if failures:
         reasons = "".join(f"\n  {name}{suffix}: {failures[name]}" for name in sorted(failures))
@@ -133,12 +138,12 @@ def make_frames(root: Path, processes: int, seconds: float = 600.0) -> dict[str,
     return failures
 
 
-def _frames_of(root: Path, name: str) -> str | None:
-    """Makes a video's folder whole or not at all; None, or what is wrong with the video."""
+def _make_frames_of(root: Path, name: str) -> str | None:
+    """Writes a video's folder, whole or not at all. Returns None, or what is wrong with the video."""
     folder, suffix = FOLDERS["something_v2"]
     source, target = root / folder / f"{name}{suffix}", root / FRAMES / name
     partial_folder = target.with_name(f".{name}.partial")
-    shutil.rmtree(partial_folder, ignore_errors=True)  # of a run that was killed, perhaps with more frames
+    shutil.rmtree(partial_folder, ignore_errors=True)  # a killed run may have left it
     partial_folder.mkdir(parents=True)
     try:
         with open_video(source) as video:
@@ -153,11 +158,19 @@ def _frames_of(root: Path, name: str) -> str | None:
         shutil.rmtree(partial_folder, ignore_errors=True)
 
 
-def main(arguments: list[str] | None = None):
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command in `arguments`, by default those of the shell."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    with exit_with_message(parser), folder_lock(chosen.root, create=chosen.command == "extract"):
+        _run(parser, chosen)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m data_scripts.something",
-        description="Something-Something V1 and V2, from their publisher's files to folders that train. Research-only: the "
-        "files come from the publisher, and nothing is downloaded.",
+        description="Something-Something V1 and V2, from their publisher's files to folders that train. Research-only: "
+        "the files come from the publisher, and nothing is downloaded.",
     )
     parser.add_argument("version", choices=("v1", "v2"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -175,14 +188,12 @@ def main(arguments: list[str] | None = None):
         command.add_argument("--root", type=Path, required=True, help="folder of the data set")
     added["extract"].add_argument("--parts", type=Path, help="where the publisher's files are (default: ROOT)")
     for name in ("lists", "verify"):
-        added[name].add_argument("--frames", action="store_true", help="V2: the folders that `frames` made")
-    added["verify"].add_argument("--seconds", type=float, default=60.0, help="that a video may take (default: 60)")
-    added["verify"].add_argument("--again", action="store_true", help="also those that were verified already")
+        added[name].add_argument("--frames", action="store_true", help="V2: use the folders that `frames` made")
+    added["verify"].add_argument("--seconds", type=float, default=60.0, help="time limit of a video (default: 60)")
+    added["verify"].add_argument("--again", action="store_true", help="also videos that were verified already")
     for name in ("frames", "lists", "verify"):
-        add_processes(added[name])
-    chosen = parser.parse_args(arguments)
-    with end_with_words(parser), only_one(chosen.root, make=chosen.command == "extract"):
-        _run(parser, chosen)
+        add_processes_option(added[name])
+    return parser
 
 
 def _run(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:

@@ -1,42 +1,80 @@
-"""What the commands of the data scripts share: one at a time in a folder, errors in a line, a number of processes."""
+"""What all commands share: one command at a time in a folder, errors as messages, small tables as CSV."""
 
 import argparse
-import fcntl
+import csv
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from data_scripts.steps.fetch import DownloadError
-from tanet.errors import DataError
-from tanet.runtime import worker_count
+from tanet.errors import USER_ERRORS, DataError
+from tanet.runtime import worker_count, write_text
 
 
 @contextmanager
-def only_one(root: Path, make: bool = False) -> Iterator[None]:
-    """Nobody else works in the folder during the block; the lock goes with its process. `make`: it may have to be made."""
-    if make:
+def folder_lock(root: Path, create: bool = False) -> Iterator[None]:
+    """Keeps other commands out of the folder while the block runs. The lock ends with its process, however that ends.
+
+    `create` makes the folder if there is none; otherwise FileNotFoundError. DataError if another command is at work.
+    """
+    if create:
         root.mkdir(parents=True, exist_ok=True)
     elif not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; --root is the folder of the data set")
-    with open(root / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DataError(f"{root}: another command is at work in it; wait for its end, or stop it") from None
+    lock = FileLock(root / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise DataError(f"{root}: another command is at work in it; wait for its end, or stop it") from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextmanager
-def end_with_words(parser: argparse.ArgumentParser) -> Iterator[None]:
-    """What people can do something about ends the program with a message and code 1, Ctrl-C with 130."""
+def exit_with_message(parser: argparse.ArgumentParser) -> Iterator[None]:
+    """Ends the program with a message: code 1 for an error that a user can cause, code 130 for Ctrl-C."""
     try:
         yield
-    except (ValueError, OSError, DownloadError) as error:  # ArchiveError and DataError are ValueErrors
+    except (*USER_ERRORS, DownloadError) as error:  # ArchiveError and DataError are ValueErrors
         parser.exit(1, f"{error}\n")
     except KeyboardInterrupt:
         parser.exit(130, "interrupted; the same command goes on from here\n")
 
 
-def add_processes(parser: argparse.ArgumentParser) -> None:
+def add_processes_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, default=worker_count(os.cpu_count()), help="default: one a core")
+
+
+def read_table(path: Path, required_columns: Sequence[str] = ()) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header, each {column: text}; [] if there is no file.
+
+    DataError names the file if the header lacks a required column, or the line if a row lacks a value.
+    """
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        table = csv.DictReader(file)
+        missing = [column for column in required_columns if column not in (table.fieldnames or ())]
+        if missing:
+            raise DataError(f"{path}, line 1: expected a header with {', '.join(required_columns)}")
+        rows = []
+        for row in table:
+            if any(row[column] is None for column in required_columns):
+                raise DataError(f"{path}, line {table.line_num}: expected {', '.join(required_columns)}")
+            rows.append(row)
+    return rows
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[dict]) -> None:
+    """Writes {column: value} rows as a CSV file with a header, whole or not at all."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(path, text.getvalue())

@@ -1,6 +1,7 @@
-"""One file over HTTP: continued where it was cut off, tried again with growing waits, never glued to another version.
+"""Fetches one file over HTTP: resumes where it was cut off, retries with growing waits, never joins two versions of a
+file.
 
-A file grows as NAME.part. NAME.part.json beside it says which version of the remote file that is the beginning of. NAME
+A file grows as NAME.part. NAME.part.json records which version of the remote file NAME.part is the beginning of. NAME
 itself is whole or not there.
 """
 
@@ -17,22 +18,24 @@ from urllib.request import Request, urlopen
 
 from tanet.runtime import write_text
 
-CHUNK = 1 << 20  # bytes; also how much further an attempt must come to count as progress
+CHUNK = 1 << 20  # bytes; an attempt that brings as many counts as progress
 LONGEST_WAIT = 60.0  # seconds between two attempts
 
 
 class DownloadError(RuntimeError):
-    """A file that cannot be fetched, or no room for it; the message begins with its address or path."""
+    """A file cannot be fetched, or has no room on the disk; the message begins with its address or path."""
 
 
 class _Interrupted(Exception):
-    """An attempt that failed in a way that another one may not."""
+    """An attempt failed, and the next one may not."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    timeout: float = 60.0  # seconds without a byte, after which a connection is dropped
-    retries: int = 8  # attempts in a row that may bring nothing new
+    """How long to try."""
+
+    timeout: float = 60.0  # seconds without a byte before a connection is dropped
+    retries: int = 8  # attempts in a row that may bring less than CHUNK
     wait: float = 1.0  # seconds before the first retry; doubled each time, up to LONGEST_WAIT
 
 
@@ -40,18 +43,19 @@ PATIENT = Patience()
 
 
 def fetch(
-    url: str, target: Path, patience: Patience = PATIENT, received: Callable[[int], None] = lambda length: None
+    url: str, target: Path, patience: Patience = PATIENT, received: Callable[[int], None] = lambda size: None
 ) -> None:
-    """Fetches one file, from where an earlier attempt left it; `received` is told how many bytes are there."""
+    """Fetches one file, from where an earlier attempt left it, and calls `received(bytes that are there)` as it grows.
+    Raises DownloadError."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = part_of(target)
-    _persist(patience, lambda: _attempt(url, part, patience.timeout, received), lambda: length_of(part))
+    _persist(patience, lambda: _attempt(url, part, patience.timeout, received), lambda: file_size(part))
     os.replace(part, target)
-    mark_of(part).unlink(missing_ok=True)
+    version_of(part).unlink(missing_ok=True)
 
 
 def read_text(url: str, patience: Patience = PATIENT) -> str:
-    """A small text file's content."""
+    """The content of a small text file. Raises DownloadError."""
 
     def attempt() -> str:
         with _open(url, {}, patience.timeout) as response:
@@ -61,7 +65,7 @@ def read_text(url: str, patience: Patience = PATIENT) -> str:
 
 
 def remote_size(url: str, patience: Patience = PATIENT) -> int | None:
-    """How many bytes the server says the file has; None if it does not say."""
+    """The file's size in bytes by the server; None if the server does not give it. Raises DownloadError."""
 
     def attempt() -> int | None:
         with _open(url, {}, patience.timeout, "HEAD") as response:
@@ -71,51 +75,56 @@ def remote_size(url: str, patience: Patience = PATIENT) -> int | None:
 
 
 def part_of(target: Path) -> Path:
+    """The file that grows until it is whole."""
     return target.with_name(f"{target.name}.part")
 
 
-def mark_of(part: Path) -> Path:
+def version_of(part: Path) -> Path:
+    """The file that records which version a part belongs to."""
     return part.with_name(f"{part.name}.json")
 
 
-def length_of(path: Path) -> int:
+def file_size(path: Path) -> int:
     """The file's size in bytes, 0 if it is not there."""
     return path.stat().st_size if path.exists() else 0
 
 
-def _persist(patience: Patience, attempt: Callable, reached: Callable[[], int] = lambda: 0):
-    """What `attempt` returns, once it does. Attempts that came further than all before them do not count as failures."""
-    failures, furthest = 0, reached()
+def _persist(patience: Patience, attempt: Callable, progress: Callable[[], int] = lambda: 0):
+    """Calls `attempt` until it returns, and returns that. An attempt that got further than all before it resets the
+    count of failures. `progress` gives the bytes that have arrived."""
+    failures, furthest = 0, progress()
     while True:
         try:
             return attempt()
         except _Interrupted as error:
             failures += 1
-            if reached() >= furthest + CHUNK:
-                failures, furthest = 1, reached()
+            if progress() >= furthest + CHUNK:
+                failures, furthest = 1, progress()
             if failures > patience.retries:
                 raise DownloadError(f"{error}; given up after {failures} attempts that brought nothing new") from None
             time.sleep(min(patience.wait * 2 ** (failures - 1), LONGEST_WAIT))
 
 
 def _attempt(url: str, part: Path, timeout: float, received: Callable[[int], None]) -> None:
-    """Makes `part` whole, or raises _Interrupted with what came so far in it."""
+    """Makes `part` whole, or raises _Interrupted and leaves in it what arrived."""
     start, version = _beginning(url, part)
     if start and start == version["size"]:
         return
     headers = {}
     if start:
-        # A weak ETag, W/"...", vouches for no bytes, and servers may not be asked by it.
+        headers["Range"] = f"bytes={start}-"
+        # A weak ETag, W/"...", does not promise equal bytes, and HTTP forbids it in If-Range.
         condition = version["ETag"] if version["ETag"].startswith('"') else version["Last-Modified"]
-        headers = {"Range": f"bytes={start}-"} | ({"If-Range": condition} if condition else {})
+        if condition:
+            headers["If-Range"] = condition
     with _open(url, headers, timeout) as response:
         if not (start and _continues(response, start, version)):
-            part.unlink(missing_ok=True)  # before the mark: a beginning never stands beside another file's
+            part.unlink(missing_ok=True)  # first: a part never lies beside the record of another version
             if response.status != 200:
                 raise _Interrupted(f"{url}: the server does not continue the file ({response.status})")
             start = 0
             version = {"url": url, "size": _content_length(response), **_tags(response)}
-            write_text(mark_of(part), json.dumps(version) + "\n")
+            write_text(version_of(part), json.dumps(version) + "\n")
         with open(part, "ab") as file:
             for chunk in _chunks(url, response):
                 file.write(chunk)
@@ -128,22 +137,22 @@ def _attempt(url: str, part: Path, timeout: float, received: Callable[[int], Non
 
 
 def _beginning(url: str, part: Path) -> tuple[int, dict]:
-    """How many bytes of the file are there, and of which version of it; 0 if nobody knows of which."""
+    """How many bytes of the file are there, and their version; (0, {}) if the version is not known."""
     try:
-        version = json.loads(mark_of(part).read_text())
+        version = json.loads(version_of(part).read_text())
     except (FileNotFoundError, ValueError):
         return 0, {}
-    start = length_of(part)
+    start = file_size(part)
     known = version["url"] == url and version["size"] is not None and start <= version["size"]
     return (start, version) if known else (0, {})
 
 
 def _continues(response: HTTPResponse, start: int, version: dict) -> bool:
-    """Whether the body is the rest of that version from `start` on; not every server heeds If-Range."""
+    """Whether the body continues that version at byte `start`: not every server heeds If-Range."""
     span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
     if response.status != 206 or span is None or (int(span[1]), int(span[2])) != (start, version["size"]):
         return False
-    return all(tag in ("", version[name]) for name, tag in _tags(response).items())  # one may be left out in a 206
+    return all(tag in ("", version[name]) for name, tag in _tags(response).items())  # a 206 may omit either
 
 
 def _tags(response: HTTPResponse) -> dict[str, str]:
@@ -164,20 +173,20 @@ def _open(url: str, headers: dict[str, str], timeout: float, method: str = "GET"
     except HTTPError as error:
         if error.code == 416 or method == "HEAD" and error.code in (405, 501):
             return error
-        for_good = 400 <= error.code < 500 and error.code not in (408, 429)
-        raise (DownloadError if for_good else _Interrupted)(
-            f"{url}: the server says {error.code} {error.reason}"
-        ) from None
+        message = f"{url}: the server says {error.code} {error.reason}"
+        if 400 <= error.code < 500 and error.code not in (408, 429):  # another attempt gets the same answer
+            raise DownloadError(message) from None
+        raise _Interrupted(message) from None
     except (OSError, HTTPException) as error:
-        raise _Interrupted(f"{url}: {_words(error)}") from None
+        raise _Interrupted(f"{url}: {_reason(error)}") from None
 
 
 def _chunks(url: str, response: HTTPResponse) -> Iterator[bytes]:
     while True:
         try:
-            chunk = response.read1(CHUNK)  # what has come, without waiting for more
+            chunk = response.read1(CHUNK)  # what has arrived, without waiting for more
         except (OSError, HTTPException) as error:
-            raise _Interrupted(f"{url}: {_words(error)}") from None
+            raise _Interrupted(f"{url}: {_reason(error)}") from None
         if chunk:
             yield chunk
         elif response.length:
@@ -186,5 +195,5 @@ def _chunks(url: str, response: HTTPResponse) -> Iterator[bytes]:
             return
 
 
-def _words(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(getattr(error, "reason", error)) or type(error).__name__

@@ -1,29 +1,33 @@
-"""Kinetics-400's archives: where they are fetched from, and what becomes of each."""
+"""Kinetics-400's archives: their addresses, and the folders that their videos go to."""
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from data_scripts.steps.archives import ArchiveError, try_to_extract
+from data_scripts.steps.archives import ArchiveError, extract_tar
+from data_scripts.steps.common import read_table, write_table
 from data_scripts.steps.download import human
 from data_scripts.steps.fetch import PATIENT, Patience, read_text
-from data_scripts.steps.tables import read_table, write_table
-from data_scripts.steps.workers import in_processes
+from data_scripts.steps.workers import Failure, run_in_workers
 from tanet.errors import DataError
 from tanet.runtime import track
 
 BASE_URL = "https://s3.amazonaws.com/kinetics/400"  # the CVDF's bucket
 REPLACEMENT = "replacement_for_corrupted_k400.tgz"
 EXTRACTED = "extracted.csv"
+COLUMNS = ("archive", "size", "files")
 
 
-def addresses(split: str, where: str, base_url: str = BASE_URL, patience: Patience = PATIENT) -> dict[str, str]:
-    """{file below the archives' folder: address} of a split's archives, by the archive list `where`, a file or an address.
-    With another `base_url`, the CVDF's addresses in the list are looked for there."""
-    is_address = where.startswith(("http://", "https://"))
-    text = read_text(where, patience) if is_address else Path(where).read_text()
-    found = {}
+def addresses(split: str, archive_list: str, base_url: str = BASE_URL, patience: Patience = PATIENT) -> dict[str, str]:
+    """{file below the archives' folder: address} of a split's archives. `archive_list` is a file or an address, with
+    the address of an archive on each line. `base_url` replaces the CVDF's in these."""
+    if archive_list.startswith(("http://", "https://")):
+        text = read_text(archive_list, patience)
+    else:
+        text = Path(archive_list).read_text()
+    archives = {}
     for number, line in enumerate(text.splitlines(), 1):
         url = line.strip()
         if not url:
@@ -32,67 +36,85 @@ def addresses(split: str, where: str, base_url: str = BASE_URL, patience: Patien
             url = base_url + url.removeprefix(BASE_URL)
         name = PurePosixPath(urlsplit(url).path).name
         if not url.startswith(("http://", "https://")) or not name.endswith((".tar.gz", ".tgz")):
-            raise DataError(f"{where}, line {number}: expected the address of a .tar.gz archive, got {url!r}")
-        if f"{split}/{name}" in found:
-            raise DataError(f"{where}, line {number}: {name} stands there twice")
-        found[f"{split}/{name}"] = url
-    return found
+            raise DataError(f"{archive_list}, line {number}: expected the address of a .tar.gz archive, got {url!r}")
+        if f"{split}/{name}" in archives:
+            raise DataError(f"{archive_list}, line {number}: {name} is listed twice")
+        archives[f"{split}/{name}"] = url
+    return archives
 
 
 def extract(root: Path, archives: Path, splits: list[str], processes: int) -> None:
     """Unpacks {split}/*.tar.gz below `archives`, each into ROOT/{split}/NAME/, then the replacement over the corrupted
-    videos. All are tried; ArchiveError lists those that failed."""
-    found = {f"{split}/{path.name}": path for split in splits for path in sorted((archives / split).glob("*.t*gz"))}
-    if not found:
+    videos. Tries all archives; ArchiveError lists those that failed."""
+    paths = {f"{split}/{path.name}": path for split in splits for path in sorted((archives / split).glob("*.t*gz"))}
+    if not paths:
         raise FileNotFoundError(f"{archives}: no .tar.gz archives below {' or '.join(splits)}; download them first")
-    records = {row["archive"]: row for row in read_table(root / EXTRACTED)}
-    waiting = [name for name, path in found.items() if not _is_recorded(records, name, path)]
-    print(f"{root}: {len(found)} archives, {len(found) - len(waiting)} of them extracted", flush=True)
-    _check_space(root, sum(found[name].stat().st_size for name in waiting))
+    records = {row["archive"]: row for row in read_table(root / EXTRACTED, COLUMNS)}
+    waiting = [name for name, path in paths.items() if not _is_recorded(records, name, path)]
+    print(f"{root}: {len(paths)} archives, {len(paths) - len(waiting)} of them extracted", flush=True)
+    _check_space(root, sum(paths[name].stat().st_size for name in waiting))
     if waiting and records.pop(REPLACEMENT, None):
-        _write_records(root, records)  # what comes now may be corrupted: the replacement is due again after it
-    jobs = {(path, root / name.partition(".")[0]): name for name, path in found.items() if name in waiting}
+        _write_records(root, records)  # these archives may hold corrupted videos: the replacement must follow again
     failures = {}
-    for job, result in track(in_processes(try_to_extract, jobs, processes), len(jobs), "extract, archives"):
-        _record(root, records, jobs[job], job[0], result, failures)
-    replacement = archives / REPLACEMENT
-    if not replacement.exists():
-        print(f"{replacement}: not there; corrupted videos are not replaced", flush=True)
-    elif not _is_recorded(records, REPLACEMENT, replacement):
-        _record(root, records, REPLACEMENT, replacement, _replace(replacement, root, splits), failures)
+    results = run_in_workers(partial(_extract_archive, root), [(name, paths[name]) for name in waiting], processes)
+    for (name, path), result in track(results, len(waiting), "extract, archives"):
+        if isinstance(result, int):
+            _record(root, records, name, path, result)
+        else:
+            failures[name] = f"{path}: {result}" if isinstance(result, Failure) else result
+    _extract_replacement(root, archives, splits, records, failures)
     if failures:
         reasons = "".join(f"\n  {failures[name]}" for name in sorted(failures))
-        raise ArchiveError(f"{archives}: {len(failures)} of {len(found)} archives are not extracted{reasons}")
+        raise ArchiveError(f"{archives}: {len(failures)} of {len(paths)} archives are not extracted{reasons}")
 
 
-def _replace(archive: Path, root: Path, splits: list[str]) -> int | str:
-    """Unpacks the replacement, a flat folder of videos of all splits, over the videos it replaces."""
-    places = {}
-    for split in splits:
-        places |= {name: root / split / "replacement" / name for name in _annotated(root, split)}
-        places |= {path.name: path for path in (root / split).rglob("*.mp4")}
-    return try_to_extract((archive, root, places.get, True))
+def _extract_archive(root: Path, archive: tuple[str, Path]) -> int | str:
+    """The number of files in an archive, or why it cannot be unpacked."""
+    name, path = archive
+    try:
+        return extract_tar(path, root / name.partition(".")[0])
+    except ArchiveError as error:
+        return str(error)
 
 
-def _record(root: Path, records: dict, name: str, path: Path, result, failures: dict[str, str]) -> None:
-    if not isinstance(result, int):
-        failures[name] = str(result)
+def _extract_replacement(
+    root: Path, archives: Path, splits: list[str], records: dict[str, dict], failures: dict[str, str]
+) -> None:
+    """Unpacks the replacement, a flat folder of videos of all splits, over the videos that it replaces."""
+    archive = archives / REPLACEMENT
+    if not archive.exists():
+        print(f"{archive}: not there; corrupted videos are not replaced", flush=True)
         return
+    if _is_recorded(records, REPLACEMENT, archive):
+        return
+    paths = {}
+    for split in splits:
+        paths |= {name: root / split / "replacement" / name for name in _annotated(root, split)}
+        paths |= {path.name: path for path in (root / split).rglob("*.mp4")}
+    try:
+        count = extract_tar(archive, root, choose_path=paths.get, overwrite=True)
+    except ArchiveError as error:
+        failures[REPLACEMENT] = str(error)
+    else:
+        _record(root, records, REPLACEMENT, archive, count)
+
+
+def _record(root: Path, records: dict[str, dict], name: str, path: Path, files: int) -> None:
     os.sync()  # the files are on the disk before the record says so
-    records[name] = {"archive": name, "size": path.stat().st_size, "files": result}
+    records[name] = {"archive": name, "size": str(path.stat().st_size), "files": files}
     _write_records(root, records)
 
 
 def _write_records(root: Path, records: dict[str, dict]) -> None:
-    write_table(root / EXTRACTED, ("archive", "size", "files"), [records[name] for name in sorted(records)])
+    write_table(root / EXTRACTED, COLUMNS, [records[name] for name in sorted(records)])
 
 
 def _is_recorded(records: dict[str, dict], name: str, path: Path) -> bool:
-    return name in records and int(records[name]["size"]) == path.stat().st_size
+    return name in records and records[name]["size"] == str(path.stat().st_size)
 
 
 def _check_space(root: Path, needed: int) -> None:
-    """Videos do not shrink in an archive: what they need is their archives' size."""
+    """Videos do not shrink in an archive, so they need as much as their archives."""
     free = shutil.disk_usage(root).free
     if needed > free:
         raise ArchiveError(
@@ -101,6 +123,7 @@ def _check_space(root: Path, needed: int) -> None:
 
 
 def annotations(root: Path, split: str) -> list[dict[str, str]]:
+    """The rows of ROOT/annotations/SPLIT.csv; [] if there is no such file. DataError names a file of another form."""
     path = root / "annotations" / f"{split}.csv"
     if not path.exists():
         return []
@@ -114,8 +137,12 @@ def annotations(root: Path, split: str) -> list[dict[str, str]]:
 
 def _annotated(root: Path, split: str) -> list[str]:
     """The file names of a split's videos."""
-    rows = [
-        (row["youtube_id"], int(float(row["time_start"])), int(float(row["time_end"])))
-        for row in annotations(root, split)
-    ]
-    return [f"{name}_{start:06d}_{end:06d}.mp4" for name, start, end in rows]
+    names = []
+    for line, row in enumerate(annotations(root, split), 2):
+        try:
+            start, end = int(float(row["time_start"])), int(float(row["time_end"]))
+        except (TypeError, ValueError):
+            path = root / "annotations" / f"{split}.csv"
+            raise DataError(f"{path}, line {line}: expected time_start and time_end in seconds") from None
+        names.append(f"{row['youtube_id']}_{start:06d}_{end:06d}.mp4")
+    return names

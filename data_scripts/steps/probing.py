@@ -1,7 +1,7 @@
-"""List files that training reads, and what probing the listed videos tells, stored beside them.
+"""Writes the lists that training reads, and what probing tells of the listed videos.
 
 ROOT/lists/{train,val}.txt   MMAction2's format: `path label`, for folders of frames `path num_frames label`
-ROOT/lists/unreadable.txt    videos that cannot be opened, with the reason; they are listed all the same
+ROOT/lists/unreadable.txt    videos that cannot be opened, with the reason; the lists hold them all the same
 ROOT/probes.csv              of every video file: codec, size, frames, which decoder reads it, and why
 """
 
@@ -9,39 +9,40 @@ import time
 from functools import partial
 from pathlib import Path
 
-from data_scripts.steps.workers import Failure, in_processes
+from data_scripts.steps.workers import Failure, run_in_workers
 from tanet.data import Probe, describe_readers, probe, read_probes, write_list, write_probes
 from tanet.errors import VideoError
 from tanet.runtime import track, write_text
 
 LISTS = "lists"
 UNREADABLE = "unreadable.txt"
-SAVE_EVERY = 60.0  # seconds between two writings of probes.csv
-PROBE_SECONDS = 60.0  # that probing one file may take
+SAVE_EVERY = 60.0  # seconds between two writes of probes.csv
+PROBE_SECONDS = 60.0  # time limit of a file
 
-ListRow = tuple[str, int | None, int]  # path below the root, number of frames if it is a folder of them, label
+ListRow = tuple[str, int | None, int]  # path below the root, number of frames if it is a folder of frames, label
 
 
 def write_lists(root: Path, split_rows: dict[str, list[ListRow]], processes: int) -> None:
-    """Writes a list for each split and probes.csv; files that are probed already, at their size, are not probed again."""
+    """Writes the list of each split, and probes.csv. A file that was probed at its present size is not probed again."""
     for split, rows in split_rows.items():
         write_list(root / LISTS / f"{split}.txt", rows)
     files = [name for rows in split_rows.values() for name, num_frames, _ in rows if num_frames is None]
-    if files:
-        probes, failures = _probe_all(root, files, processes)
-        write_text(root / LISTS / UNREADABLE, "".join(f"{name}: {failures[name]}\n" for name in sorted(failures)))
-        unopened = f"; {len(failures)} more cannot be opened ({LISTS}/{UNREADABLE})" if failures else ""
-        print(describe_readers(probes.values()) + unopened, flush=True)
+    if not files:
+        return
+    probes, failures = _probe_all(root, files, processes)
+    write_text(root / LISTS / UNREADABLE, "".join(f"{name}: {failures[name]}\n" for name in sorted(failures)))
+    unopened = f"; {len(failures)} more cannot be opened ({LISTS}/{UNREADABLE})" if failures else ""
+    print(describe_readers(probes.values()) + unopened, flush=True)
 
 
 def _probe_all(root: Path, files: list[str], processes: int) -> tuple[dict[str, Probe], dict[str, str]]:
-    """What is known of the `files` afterwards, and why the others cannot be probed."""
+    """{file: probe} of those that can be probed, {file: reason} of the others."""
     known = read_probes(root)
     sizes = {name: (root / name).stat().st_size for name in files}
     waiting = [name for name in files if name not in known or known[name][0] != sizes[name]]
     failures, saved = {}, time.monotonic()
-    work = in_processes(partial(_probe_one, root), waiting, processes, PROBE_SECONDS)
-    for name, result in track(work, len(waiting), "probe, videos"):
+    results = run_in_workers(partial(_probe_one, root), waiting, processes, PROBE_SECONDS)
+    for name, result in track(results, len(waiting), "probe, videos"):
         if isinstance(result, Probe):
             known[name] = (sizes[name], result)
         else:
@@ -55,7 +56,7 @@ def _probe_all(root: Path, files: list[str], processes: int) -> tuple[dict[str, 
 
 
 def _probe_one(root: Path, name: str) -> Probe | str:
-    """What is in the file, or why that cannot be told."""
+    """The file's probe, or why it cannot be probed."""
     try:
         return probe(root / name)
     except VideoError as error:

@@ -1,8 +1,9 @@
-"""Re-encoding videos for training: a smaller picture, H.264, a key frame every 12 frames.
+"""Encodes videos anew for training: a smaller picture, H.264, a key frame every 12 frames.
 
-Each frame of the source is in the result, once, at its time after the first; turned upright where the source's metadata
-turn it; without sound. A video whose short side is small enough keeps its size but is re-encoded all the same, so that all
-files have one codec and one distance of key frames. The same file gives the same bytes: x264 runs in one thread.
+The result has each frame of the source once, at the same time after the first frame. Frames are upright also where the
+source's metadata turn them. There is no sound. A video whose short side is small enough keeps its size, but is
+encoded anew too: then all files have one codec and one distance between key frames. The same file gives the same
+bytes, because x264 runs in one thread.
 """
 
 import errno
@@ -18,16 +19,14 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Interpolation
 
-from data_scripts.steps.tables import write_table
-from data_scripts.steps.workers import in_processes
-from tanet.data import Probe, probe
-from tanet.errors import VideoError
+from data_scripts.steps.common import write_table
+from data_scripts.steps.workers import run_in_workers
+from tanet.data import probe
+from tanet.errors import DataError, VideoError
 from tanet.runtime import track, write_text
 
-KEY_FRAMES = 12  # frames from one key frame to the next; a clip's frames stand 4 or 8 apart
+KEY_FRAMES = 12  # frames from one key frame to the next; a clip's frames are 4 or 8 apart
 PRESET = "veryfast"
-
-
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # not the video's fault
 FAILURES = "resize-failures.csv"
 SETTINGS = "resize.json"
@@ -36,11 +35,11 @@ SETTINGS = "resize.json"
 def resize(
     source: Path, target: Path, splits: Sequence[str], short_side: int, crf: int, processes: int, seconds: float
 ) -> tuple[int, dict[str, str]]:
-    """Re-encodes {split}/**/*.mp4 below `source` to the same places below `target`; videos that are there are kept. Returns
-    how many there are, and the broken ones with the reason, which resize-failures.csv lists too. A video may take so many
-    `seconds`.
+    """Encodes {split}/**/*.mp4 below `source` to the same paths below `target`; keeps videos that are there. Returns
+    the number of videos, and {video: reason} of the broken ones, which resize-failures.csv lists too.
 
-    ValueError if `target` holds videos resized in another way.
+    `short_side` in pixels; `crf`: x264's quality, less is better; `seconds`: time limit of a video. DataError if
+    `target` holds videos that were resized with other settings.
     """
     videos = sorted(
         path.relative_to(source).as_posix()
@@ -53,8 +52,8 @@ def resize(
     _check_settings(target, {"short_side": short_side, "crf": crf, "key_frames": KEY_FRAMES, "preset": PRESET})
     waiting = [video for video in videos if not (target / video).exists()]
     print(f"{target}: {len(videos)} videos, {len(videos) - len(waiting)} of them there", flush=True)
-    work = in_processes(partial(_resize_one, source, target, short_side, crf), waiting, processes, seconds)
-    results = track(work, len(waiting), "resize, videos")
+    results = run_in_workers(partial(_resize_one, source, target, short_side, crf), waiting, processes, seconds)
+    results = track(results, len(waiting), "resize, videos")
     failures = {video: str(reason) for video, reason in results if reason is not None}
     rows = [{"video": video, "reason": failures[video]} for video in sorted(failures)]
     write_table(target / FAILURES, ("video", "reason"), rows)
@@ -66,9 +65,12 @@ def _check_settings(target: Path, settings: dict) -> None:
     if not stored.exists():
         target.mkdir(parents=True, exist_ok=True)
         write_text(stored, json.dumps(settings) + "\n")
-    found = json.loads(stored.read_text())
-    if found != settings:
-        raise ValueError(f"{target}: holds videos resized with {found}, not {settings}; choose another folder")
+    try:
+        stored_settings = json.loads(stored.read_text())
+    except ValueError:
+        raise DataError(f"{stored}: not the settings of a resize command; choose another folder") from None
+    if stored_settings != settings:
+        raise DataError(f"{target}: holds videos resized with {stored_settings}, not {settings}; choose another folder")
 
 
 def _resize_one(source: Path, target: Path, short_side: int, crf: int, video: str) -> str | None:
@@ -80,12 +82,12 @@ def _resize_one(source: Path, target: Path, short_side: int, crf: int, video: st
 
 
 def resize_video(source: Path, target: Path, short_side: int, crf: int = 20) -> int:
-    """Re-encodes one video whole or not at all; returns its number of frames. `crf`: x264's quality, less is better.
-    VideoError names a source that is broken."""
+    """Encodes one video anew, whole or not at all; returns its number of frames. `crf`: x264's quality, less is better.
+    VideoError names a source that is broken, OSError a disk that is full."""
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{target.name}.partial")
     try:
-        count = _transcode(source, probe(source), unfinished, short_side, crf)
+        count = _transcode(source, unfinished, short_side, crf)
         with open(unfinished, "rb") as file:
             os.fsync(file.fileno())
         os.replace(unfinished, target)
@@ -98,28 +100,29 @@ def resize_video(source: Path, target: Path, short_side: int, crf: int = 20) -> 
     return count
 
 
-def _transcode(source: Path, found: Probe, target: Path, short_side: int, crf: int) -> int:
-    size = scaled_size(found.width, found.height, short_side)  # as shown
+def _transcode(source: Path, target: Path, short_side: int, crf: int) -> int:
+    properties = probe(source)
+    size = scaled_size(properties.width, properties.height, short_side)  # as shown
     with av.open(str(source)) as reader, av.open(str(target), "w", "mp4", {"movflags": "faststart"}) as writer:
         video, stream, last = reader.streams.best("video"), None, -1
-        video.thread_type, video.codec_context.thread_count = "NONE", 1  # processes share the cores
+        video.thread_type, video.codec_context.thread_count = "NONE", 1  # the workers share the cores
         for count, frame in enumerate(reader.decode(video), 1):
             if frame.is_corrupt:
                 raise VideoError(f"{source}: frame {count - 1} is damaged")
             if stream is None:
                 stream, first = _add_stream(writer, frame, video.average_rate, size, crf), frame.pts or 0
             last = _next_time(frame, first, last, video.average_rate)
-            picture = _picture(frame, size, found.rotation)
+            picture = _picture(frame, size, properties.rotation)
             picture.pts, picture.time_base = last, frame.time_base
             writer.mux(stream.encode(picture))
-        if count != found.frames:
-            raise VideoError(f"{source}: {count} of its {found.frames} frames can be decoded")
+        if count != properties.frames:
+            raise VideoError(f"{source}: {count} of its {properties.frames} frames can be decoded")
         writer.mux(stream.encode(None))
     return count
 
 
 def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """The size with the given short side, both even, the long one rounded; never larger than it was.
+    """(width, height) with the given short side: even, the long side rounded, never larger than before.
 
     >>> scaled_size(1280, 720, 256)
     (456, 256)
@@ -133,7 +136,8 @@ def _add_stream(writer, frame: av.VideoFrame, rate: Fraction | None, size: tuple
         "preset": PRESET,
         "crf": str(crf),
         "bf": "2",
-        # Fixed and closed groups. Small frames' macroblock tree makes x264's output differ from call to call.
+        # Key frames at a fixed distance, closed groups. With its macroblock tree x264 gives other bytes from call to
+        # call where frames are small.
         "x264-params": f"keyint={KEY_FRAMES}:min-keyint={KEY_FRAMES}:scenecut=0:open-gop=0:mbtree=0",
     }
     stream = writer.add_stream("libx264", rate=rate or 25, options=options)
@@ -147,14 +151,17 @@ def _add_stream(writer, frame: av.VideoFrame, rate: Fraction | None, size: tuple
 
 
 def _next_time(frame: av.VideoFrame, first: int, last: int, rate: Fraction | None) -> int:
-    """The frame's time after the first; where it has none, or one that is past, that of a steady rate."""
+    """The frame's time after the first frame. If it has none, or is not after the `last`: one step of the steady rate
+    later."""
     if frame.pts is not None and frame.pts - first > last:
         return frame.pts - first
-    return last + max(1, int(1 / (rate or 25) / frame.time_base)) if last >= 0 else 0
+    if last < 0:
+        return 0
+    return last + max(1, int(1 / (rate or 25) / frame.time_base))
 
 
 def _picture(frame: av.VideoFrame, size: tuple[int, int], rotation: int) -> av.VideoFrame:
-    """The frame turned by `rotation` degrees clockwise, of this size then, as yuv420p."""
+    """The frame turned clockwise by `rotation` degrees, then of this size, as yuv420p."""
     width, height = size if rotation % 180 == 0 else size[::-1]
     scaled = frame.reformat(
         width,

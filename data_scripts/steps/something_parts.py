@@ -1,4 +1,5 @@
-"""The files that Something-Something comes in: an archive cut into parts, of V2 also inside zip files; joined as they are read."""
+"""Something-Something comes as an archive that is cut into parts; V2's parts may lie in zip files. Joins and unpacks
+them."""
 
 import io
 import json
@@ -20,17 +21,16 @@ RECORD = "extracted.json"
 
 
 def extract(version: str, parts_folder: Path, root: Path) -> int:
-    """Unpacks the archive whose parts lie in `parts_folder` into `root`; returns its number of files, 0 if that was done
-    before. Interrupted, it goes on. Raises FileNotFoundError or ArchiveError, which name a part."""
+    """Unpacks the archive whose parts lie in `parts_folder` into `root`; returns its number of files, 0 if that was
+    done before. An interrupted run resumes. FileNotFoundError or ArchiveError name a part."""
     print("Something-Something is for research only; by using it you agree to its publisher's terms.", flush=True)
     if version == "v2":
         _extract_annotations(parts_folder, root)
     with ExitStack() as zips:
         parts = _parts(version, parts_folder, zips)
         sizes = {name: size for name, size, _ in parts}
-        record = root / RECORD
-        there = (root / f"20bn-something-something-{version}").is_dir()
-        if there and record.exists() and json.loads(record.read_text()) == sizes:
+        videos = root / f"20bn-something-something-{version}"
+        if videos.is_dir() and _recorded_sizes(root) == sizes:
             print(f"{root}: extracted already", flush=True)
             return 0
         root.mkdir(parents=True, exist_ok=True)
@@ -39,18 +39,26 @@ def extract(version: str, parts_folder: Path, root: Path) -> int:
             count = extract_tar(joined, root)
         except ArchiveError as error:
             raise ArchiveError(
-                f"{error}. It was at {joined.at}, number {joined.number} of {len(parts)}; if the publisher has more parts, "
-                "get those, too"
+                f"{error}. This came up in {joined.part_name}, part {joined.part_number} of {len(parts)}; if the "
+                "publisher has more parts, get those, too"
             ) from error
     os.sync()  # the files are on the disk before the record says so
-    write_text(record, json.dumps(sizes) + "\n")
+    write_text(root / RECORD, json.dumps(sizes) + "\n")
     print(f"{root}: {count} files", flush=True)
     return count
 
 
+def _recorded_sizes(root: Path) -> dict[str, int]:
+    """{part: bytes} of the parts that were unpacked before; {} if none were, or if the record is damaged."""
+    try:
+        return json.loads((root / RECORD).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
 def _extract_annotations(folder: Path, root: Path) -> None:
-    """V2's newer distribution has the annotations in a zip file of their own, under shorter names; they go to `root` under
-    the names that they had before. Files that are there are kept."""
+    """Unpacks the zip file of annotations that V2's newer distribution has. Its shorter names become those of the older
+    distribution. Files that are there are kept."""
     for path in sorted(folder.glob("20bn-something-something-*labels*.zip")):
         with ExitStack() as zips:
             archive = _open_zip(path, zips)
@@ -70,22 +78,23 @@ Part = tuple[str, int, Callable[[], BinaryIO]]  # name, size in bytes, how to op
 def _parts(version: str, folder: Path, zips: ExitStack) -> list[Part]:
     """The parts in order, from files or from inside zip files."""
     base = f"20bn-something-something-{version}"
-    pattern, found = re.compile(rf"(?:.*/)?{base}-(\d\d)"), {}
+    pattern = re.compile(rf"(?:.*/)?{base}-(\d\d)")
+    parts = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if match := pattern.fullmatch(path.name):
-            found[int(match[1])] = (path.name, path.stat().st_size, partial(open, path, "rb"))
+            parts[int(match[1])] = (path.name, path.stat().st_size, partial(open, path, "rb"))
         elif version == "v2" and path.name.startswith(base) and path.suffix == ".zip":
             for number, part in _in_zip(path, pattern, zips):
-                found.setdefault(number, part)
-    if not found:
+                parts.setdefault(number, part)
+    if not parts:
         zipped = f", or {base}-00.zip and {base}-01.zip" if version == "v2" else ""
         raise FileNotFoundError(f"{folder}: no parts {base}-00, {base}-01, ...{zipped}; they come from {SITE}")
-    gap = next((number for number in range(max(found)) if number not in found), None)
+    gap = next((number for number in range(max(parts)) if number not in parts), None)
     if gap is not None:
         raise FileNotFoundError(
-            f"{folder}: {base}-{gap:02d} is missing, {base}-{max(found):02d} is there; they come from {SITE}"
+            f"{folder}: {base}-{gap:02d} is missing, {base}-{max(parts):02d} is there; they come from {SITE}"
         )
-    return [found[number] for number in sorted(found)]
+    return [parts[number] for number in sorted(parts)]
 
 
 def _in_zip(path: Path, pattern: re.Pattern, zips: ExitStack) -> Iterator[tuple[int, Part]]:
@@ -101,18 +110,19 @@ def _open_zip(path: Path, zips: ExitStack) -> zipfile.ZipFile:
         return zips.enter_context(zipfile.ZipFile(path))
     except zipfile.BadZipFile as error:
         raise ArchiveError(
-            f"{path}: not a zip file, or cut short ({error}); get it again, or take .zip off the name if it is a part itself"
+            f"{path}: not a zip file, or cut short ({error}); get it again. If it is a part itself, take .zip off its "
+            "name"
         ) from None
 
 
 class _Joined(io.RawIOBase):
-    """Files one behind the other, as one that is read once."""
+    """A stream of one file after the other. `part_name` and `part_number`, from 1, tell which one is being read."""
 
     def __init__(self, name: str, openers: list[Callable[[], BinaryIO]]):
         self.name = name
-        self._files = track(_opened(openers), len(openers), "extract, parts")
-        self._file, self.number = next(self._files), 1
-        self.at = self._file.name
+        self._files = track(_open_in_turn(openers), len(openers), "extract, parts")
+        self._file = next(self._files)
+        self.part_name, self.part_number = self._file.name, 1
 
     def readable(self) -> bool:
         return True
@@ -128,11 +138,11 @@ class _Joined(io.RawIOBase):
                 return len(data)
             self._file = next(self._files, None)
             if self._file is not None:
-                self.at, self.number = self._file.name, self.number + 1
+                self.part_name, self.part_number = self._file.name, self.part_number + 1
         return 0
 
 
-def _opened(openers: list[Callable[[], BinaryIO]]) -> Iterator[BinaryIO]:
+def _open_in_turn(openers: list[Callable[[], BinaryIO]]) -> Iterator[BinaryIO]:
     for opener in openers:
         with opener() as file:
             yield file

@@ -1,6 +1,10 @@
-"""Work on many files in several processes, none of which can hold up the others: one that hangs or dies is replaced.
+"""Worker processes for many files: a worker that hangs or dies is replaced, and only its item fails.
 
-The processes end with the one that started them, however that ends.
+The workers end with their parent, also when that is killed. They ignore Ctrl-C, which a terminal sends to them too;
+their parent ends them.
+
+Why not pebble 5.2: if a worker dies before its pool has read that the worker began a task, the pool takes all workers
+for dead and fails as a whole. This happened once in 684 crashes, and always with a pool that reads 0.3 s late.
 """
 
 import os
@@ -11,34 +15,43 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What stands in a result's place when its process hung or died."""
+    """The result of an item whose worker hung or died."""
 
     reason: str
-    hung: bool = False  # not done in time, else it died
+    hung: bool = False  # True: not done in time; False: the worker died
 
     def __str__(self) -> str:
         return self.reason
 
 
-def in_processes(
+def run_in_workers(
     function: Callable[[Any], Any], items: Iterable[Any], processes: int, seconds: float | None = None
 ) -> Iterator[tuple[Any, Any]]:
-    """Yields (item, what `function` returned) as they come; `function` must live in a module. An item may take so many
-    `seconds`: then its process is killed, and the result is a Failure. An exception in `function` ends it all."""
+    """Yields (item, what `function(item)` returned) in the order in which items are done.
+
+    The result is a Failure if a worker died, or was killed because an item took longer than `seconds`; the time that
+    imports take does not count. An exception in `function` ends the run and is raised here. `function` must be
+    importable.
+    """
+    if processes < 1:
+        raise ValueError(f"--processes {processes}: at least one is needed")
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"--seconds {seconds:g}: must be above 0")
     waiting, workers = deque(items), []
     try:
-        workers = [_Worker(function) for _ in range(min(processes, len(waiting)))]
+        for _ in range(min(processes, len(waiting))):
+            workers.append(_Worker(function))
         for worker in workers:
-            worker.give(waiting.popleft())
+            worker.start(waiting.popleft())
         while busy := [worker for worker in workers if worker.busy]:
-            wait([worker.connection for worker in busy], timeout=_shortest(busy, seconds))
+            wait([worker.connection for worker in busy], timeout=_seconds_to_deadline(busy, seconds))
             for worker in busy:
                 result = worker.result(seconds)
                 if result is _UNFINISHED:
@@ -46,10 +59,13 @@ def in_processes(
                 if isinstance(result, Exception):
                     raise result
                 yield worker.item, result
-                if not worker.process.is_alive() and waiting:
-                    workers[workers.index(worker)] = worker = _Worker(function)
-                if waiting:
-                    worker.give(waiting.popleft())
+                if not waiting:
+                    continue
+                if not worker.process.is_alive():
+                    replacement = _Worker(function)
+                    workers[workers.index(worker)] = replacement
+                    worker = replacement
+                worker.start(waiting.popleft())
     finally:
         for worker in workers:
             worker.kill()
@@ -58,53 +74,63 @@ def in_processes(
 _UNFINISHED = object()
 
 
-def _shortest(workers: list["_Worker"], seconds: float | None) -> float | None:
-    started = [worker.started for worker in workers if worker.started is not None]
-    if seconds is None or not started:
+def _seconds_to_deadline(busy: list["_Worker"], seconds: float | None) -> float | None:
+    """Seconds until the first busy worker runs out of time; None if none can."""
+    begins = [worker.began for worker in busy if worker.began is not None]
+    if seconds is None or not begins:
         return None
-    return max(0.0, min(started) + seconds - time.monotonic())
+    return max(0.0, min(begins) + seconds - time.monotonic())
 
 
 class _Worker:
+    """A worker process, seen from its parent. It sends None when it begins an item, then the result."""
+
     def __init__(self, function: Callable):
-        # Copies of a process that has done the imports and nothing else: no threads or decoders of this one, and a new one
-        # in milliseconds.
+        # Workers are forked from a server that has done the imports and nothing else. So they inherit no threads or
+        # open decoders, and start in milliseconds.
         context = get_context("forkserver")
-        context.set_forkserver_preload(["tanet.data.video", getattr(function, "func", function).__module__])
-        self.connection, other = context.Pipe()
-        self.process = context.Process(target=_serve, args=(other, function), daemon=True)
-        self.process.start()
-        other.close()
+        module = getattr(function, "func", function).__module__  # of a functools.partial: its function's
+        context.set_forkserver_preload(["tanet.data.video", module])
+        self.connection, workers_end = context.Pipe()
+        self.process = context.Process(target=_serve, args=(workers_end, function), daemon=True)
+        # The server and the workers inherit that SIGINT is blocked. This process gets a SIGINT after the start.
+        resource_tracker.ensure_running()  # would unblock SIGINT
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        workers_end.close()
         self.busy = False
 
-    def give(self, item: Any) -> None:
-        self.item, self.started, self.busy = item, None, True
+    def start(self, item: Any) -> None:
+        self.item, self.began, self.busy = item, None, True
         self.connection.send(item)
 
     def result(self, seconds: float | None) -> Any:
-        """What came of the item, or _UNFINISHED."""
+        """What `function` returned or raised, a Failure, or _UNFINISHED."""
         try:
-            if self.started is None and self.connection.poll():
+            if self.began is None and self.connection.poll():
                 self.connection.recv()
-                self.started = time.monotonic()
-            if self.started is not None and self.connection.poll():
+                self.began = time.monotonic()
+            if self.began is not None and self.connection.poll():
                 result = self.connection.recv()
                 self.busy = False
                 return result
         except (EOFError, ConnectionError):
-            return self._ended()
-        if seconds is None or self.started is None or time.monotonic() < self.started + seconds:
+            return self._death()
+        if seconds is None or self.began is None or time.monotonic() < self.began + seconds:
             return _UNFINISHED
         self.kill()
         return Failure(f"not done after {seconds:g} seconds", hung=True)
 
-    def _ended(self) -> Failure:
+    def _death(self) -> Failure:
         self.process.join()
         self.busy, code = False, self.process.exitcode
-        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        if self.started is None:
-            raise RuntimeError(f"a process for {self.item} ended {how} before it began")
-        return Failure(f"the process that worked on it ended {how}")
+        ending = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        if self.began is None:  # every worker would: the function cannot be imported, or memory is short
+            raise RuntimeError(f"the worker for {self.item} ended {ending} before it began")
+        return Failure(f"the worker ended {ending}")
 
     def kill(self) -> None:
         self.busy = False
@@ -113,14 +139,15 @@ class _Worker:
 
 
 def _serve(connection: Connection, function: Callable) -> None:
+    """The worker's side."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all; who started this one ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # if something else started the server, SIGINT is not blocked
     while True:
         try:
             item = connection.recv()
         except EOFError:
             return
-        connection.send(None)  # it begins: what the imports took does not count against it
+        connection.send(None)  # the item begins now: the imports are done
         try:
             result = function(item)
         except Exception as error:

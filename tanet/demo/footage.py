@@ -1,17 +1,18 @@
-"""Makes two small data sets in the real ones' formats: `python -m data_scripts.make_demo [--root data]`.
+"""Makes two small data sets in the real ones' formats: `python -m tanet.demo data [--root data] [--seed 0]`.
 
     demo_kinetics/   labels.txt, annotations/{train,val}.csv, {train,val}/CLASS/ID_START_END.mp4   as Kinetics-400
     demo_something/  something-something-v1-{labels,train,validation}.csv,
                      20bn-something-something-v1/ID/00001.jpg ...                                  as SSv1
 
-The classes come in pairs, and a clip of one class is a clip of the other played backwards: the two draw frames from one
-distribution. No frame, and no unordered set of a video's frames, tells a pair apart; only the order does.
+The classes come in pairs: a clip of one class is a clip of the other, played backwards. Both draw their frames from one
+distribution. So no frame tells a pair apart, nor does a video's unordered set of frames; only the order does.
 """
 
 import csv
 import json
 import os
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,7 +23,8 @@ import av
 import numpy as np
 from PIL import Image
 
-VERSION = 1  # raise it whenever other pixels come out
+VERSION = 1  # raise it with every change of the pixels
+MANY_CLIPS = 100  # so many clips take longer to make than processes to start
 SHAPES = ("disc", "square", "diamond", "ring")
 
 # (class, the same played backwards, what changes), in label-file order.
@@ -38,12 +40,13 @@ SOMETHING_PAIRS = (
     ("Moving something closer to the camera", "Moving something away from the camera", "size"),
     ("Uncovering something", "Covering something with something", "cover"),
 )
-# Width x height; decord 0.6.0 fails on files 48 or 72 pixels wide. Dense sampling at 8 frames repeats frames of videos under 57 frames, so few are that short.
+# Width x height; decord 0.6.0 fails on files 48 or 72 pixels wide.
 KINETICS_SIZES = ((80, 60), (96, 72), (64, 64), (60, 80))
+# Dense sampling at 8 frames repeats frames of videos with fewer than 57 frames, so few are that short.
 KINETICS_LENGTHS = (50, 60, 63, 72, 80, 90, 100)
 KINETICS_FPS = (Fraction(12), Fraction(24), Fraction(25), Fraction(30000, 1001))
-# Training draws from n // T frames in each of T segments and never sees the last n % T: with T = 8 any other length
-# would show more of a clip's beginning than of its end, and so tell a pair apart without its order.
+# Training draws from n // T frames in each of T segments and never sees the last n % T. With T = 8 any other length
+# would show more of a clip's beginning than of its end. That would tell a pair apart without its order.
 SOMETHING_LENGTHS = (8, 16, 24)
 SOMETHING_WIDTHS = (100, 120, 132, 176)
 SOMETHING_HEIGHT = 100
@@ -51,7 +54,7 @@ SOMETHING_HEIGHT = 100
 
 @dataclass(frozen=True)
 class Scene:
-    """All that is drawn at random for one clip; lengths and positions in units of the frame's short side."""
+    """What is drawn at random for one clip. Lengths and positions are in units of the frame's short side."""
 
     background: np.ndarray  # [H, W, 3] float32, 0-255
     color: np.ndarray  # [3]
@@ -66,7 +69,7 @@ class Scene:
 def draw_clip(change: str, backwards: bool, num_frames: int, size: tuple[int, int], rng) -> np.ndarray:
     """One clip -> uint8 RGB [T, H, W, 3]. `change` is x, y, size, opacity or cover; `size` is (width, height).
 
-    The same generator state gives the same frames, in reverse order with `backwards`.
+    The same generator state gives the same frames; `backwards` reverses their order. ValueError for another `change`.
     """
     scene = _random_scene(change, size, rng)
     phase = np.linspace(0, 1, num_frames) ** scene.easing
@@ -82,9 +85,9 @@ def _random_scene(change: str, size: tuple[int, int], rng) -> Scene:
     image = Image.fromarray(coarse.clip(0, 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
     background = np.asarray(image, np.float32)
     radius = rng.uniform(0.12, 0.2)
-    place = np.array([rng.uniform(0.3, 0.7) * width / short, rng.uniform(0.3, 0.7) * height / short, radius, 1, 0])
+    middle = np.array([rng.uniform(0.3, 0.7) * width / short, rng.uniform(0.3, 0.7) * height / short, radius, 1, 0])
     drift = np.array([*rng.uniform(-0.02, 0.02, 2), 0, 0, 0])
-    start, stop = place - drift, place + drift
+    start, stop = middle - drift, middle + drift
     low, high = rng.uniform(0, 0.25), rng.uniform(0.75, 1)  # the change covers a random part of its range
     if change == "x":
         span = width / short
@@ -123,12 +126,7 @@ def _draw_frame(scene: Scene, state: np.ndarray) -> np.ndarray:
     short = min(height, width)
     ys, xs = np.mgrid[:height, :width].astype(np.float32)
     dx, dy, r = xs + 0.5 - x * short, ys + 0.5 - y * short, radius * short
-    distance = {
-        "disc": lambda: np.hypot(dx, dy) - r,
-        "square": lambda: np.maximum(np.abs(dx), np.abs(dy)) - 0.85 * r,
-        "diamond": lambda: (np.abs(dx) + np.abs(dy)) * 0.75 - r,
-        "ring": lambda: np.abs(np.hypot(dx, dy) - 0.8 * r) - 0.3 * r,
-    }[scene.shape]()
+    distance = _distance(scene.shape, dx, dy, r)
     frame = _blend(scene.background, scene.color, opacity * np.clip(0.5 - distance, 0, 1))
     if cover > 0:  # a vertical bar wider than the object, from beyond one side to the object's centre
         side = -1 if scene.cover_from_left else 1
@@ -137,17 +135,32 @@ def _draw_frame(scene: Scene, state: np.ndarray) -> np.ndarray:
     return np.rint(frame).clip(0, 255).astype(np.uint8)
 
 
+def _distance(shape: str, dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
+    """Pixels [H, W] from the shape's edge, negative inside; `dx` and `dy` are measured from its centre."""
+    if shape == "disc":
+        return np.hypot(dx, dy) - radius
+    if shape == "square":
+        return np.maximum(np.abs(dx), np.abs(dy)) - 0.85 * radius
+    if shape == "diamond":
+        return (np.abs(dx) + np.abs(dy)) * 0.75 - radius
+    return np.abs(np.hypot(dx, dy) - 0.8 * radius) - 0.3 * radius  # ring
+
+
 def _blend(image: np.ndarray, color: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return image + mask[..., None] * (color - image)
 
 
 def make_demo_kinetics(root: str | os.PathLike, train: int = 640, val: int = 240, seed: int = 0) -> Path:
-    """Writes `demo_kinetics` (H.264 files) into `root` and returns its path; keeps one that is already there."""
+    """Writes `demo_kinetics` (H.264 files) into `root` and returns its path; keeps one that is already there.
+
+    FileExistsError if other data are there.
+    """
 
     def fill(folder: Path):
         names = [name for pair in KINETICS_PAIRS for name in pair[:2]]
         (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names))
         (folder / "annotations").mkdir()
+        jobs = []
         for split, count in (("train", train), ("val", val)):
             with open(folder / "annotations" / f"{split}.csv", "w", newline="") as file:
                 table = csv.writer(file)
@@ -158,25 +171,28 @@ def make_demo_kinetics(root: str | os.PathLike, train: int = 640, val: int = 240
                     table.writerow([label, _youtube_id(split, index), start, start + 10, split])
             for name in names:
                 (folder / split / name).mkdir(parents=True)
-        _run_parallel(
-            _write_kinetics_video,
-            [(folder, split, i, seed) for split, n in (("train", train), ("val", val)) for i in range(n)],
-        )
+            jobs += [(folder, split, index, seed) for index in range(count)]
+        _run_all(_write_kinetics_video, jobs)
 
     return _make_once(Path(root) / "demo_kinetics", fill, train, val, seed)
 
 
 def make_demo_something(root: str | os.PathLike, train: int = 640, val: int = 240, seed: int = 0) -> Path:
-    """Writes `demo_something` (JPEG folders) into `root` and returns its path; keeps one that is already there."""
+    """Writes `demo_something` (JPEG folders) into `root` and returns its path; keeps one that is already there.
+
+    FileExistsError if other data are there.
+    """
 
     def fill(folder: Path):
         names = [name for pair in SOMETHING_PAIRS for name in pair[:2]]
         prefix = "something-something-v1"
         (folder / f"{prefix}-labels.csv").write_text("".join(f"{name}\n" for name in names))
+        jobs = []
         for split, count, offset in (("train", train, 0), ("validation", val, train)):
             rows = [f"{offset + i + 1};{names[i % len(names)]}\n" for i in range(count)]
             (folder / f"{prefix}-{split}.csv").write_text("".join(rows))
-            _run_parallel(_write_something_video, [(folder, offset + i, i % len(names), seed) for i in range(count)])
+            jobs += [(folder, offset + i, i % len(names), seed) for i in range(count)]
+        _run_all(_write_something_video, jobs)
 
     return _make_once(Path(root) / "demo_something", fill, train, val, seed)
 
@@ -222,15 +238,15 @@ def _write_something_video(folder: Path, index: int, label: int, seed: int):
         Image.fromarray(frame).save(target / f"{i + 1:05d}.jpg", quality=50, optimize=True)
 
 
-def _make_once(target: Path, fill, train: int, val: int, seed: int) -> Path:
-    """Fills a hidden folder and renames it, so that a data set that exists is whole."""
+def _make_once(target: Path, fill: Callable[[Path], None], train: int, val: int, seed: int) -> Path:
+    """Fills a hidden folder, then renames it: a data set that exists is whole."""
     settings = {"version": VERSION, "seed": seed, "clips": [["train", train], ["val", val]]}
     record = target / "demo.json"
     if target.exists():
-        found = json.loads(record.read_text()) if record.exists() else None
-        if found != settings:
+        stored = json.loads(record.read_text()) if record.exists() else None
+        if stored != settings:
             raise FileExistsError(
-                f"{target} holds other data ({found}, wanted {settings}): remove it or choose another root"
+                f"{target} holds other data ({stored}, wanted {settings}): remove it or choose another root"
             )
         return target
     partial = target.with_name(f".{target.name}.{os.getpid()}")
@@ -245,6 +261,12 @@ def _make_once(target: Path, fill, train: int, val: int, seed: int) -> Path:
     return target
 
 
-def _run_parallel(function, jobs: list[tuple]):
+def _run_all(function: Callable, jobs: list[tuple]) -> None:
+    """Calls `function(*job)` for each job; many jobs run in several processes."""
+    if len(jobs) < MANY_CLIPS:
+        for job in jobs:
+            function(*job)
+        return
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        list(pool.map(function, *zip(*jobs), chunksize=20))
+        for future in [pool.submit(function, *job) for job in jobs]:
+            future.result()

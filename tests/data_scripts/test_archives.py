@@ -161,10 +161,10 @@ def test_overwriting_writes_files_of_equal_size_too(source, target):
     assert content(target) == FILES
 
 
-def test_members_go_where_they_are_placed(source, target):
-    places = {"a.mp4": target / "x/a.mp4", "b.mp4": target / "y/z.mp4"}
+def test_members_go_to_the_paths_that_are_chosen(source, target):
+    paths = {"a.mp4": target / "x/a.mp4", "b.mp4": target / "y/z.mp4"}
     source.write_bytes(tar())
-    assert extract_tar(source, target, place=places.get) == 2
+    assert extract_tar(source, target, choose_path=paths.get) == 2
     assert content(target) == {"x/a.mp4": FILES["videos/a.mp4"], "y/z.mp4": FILES["videos/b.mp4"]}
 
 

@@ -1,19 +1,21 @@
 import csv
-import fcntl
 import io
+import re
+import shutil
 import tarfile
-import time
 from fractions import Fraction
-from multiprocessing import get_context
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from support.fileserver import Page, serve
+from support.moments import PATIENCE, hold, kill, kill_at, start_process, wait_for, with_forked_workers
 
 from data_scripts import kinetics400
-from data_scripts.steps import kinetics_archives
+from data_scripts.steps import archives, kinetics_archives, resize
+from data_scripts.steps.common import folder_lock, read_table
 from data_scripts.steps.kinetics_archives import BASE_URL, REPLACEMENT, addresses
-from data_scripts.steps.tables import read_table
 from tanet import recipes
 from tanet.data import load_list, read_probes
 from tanet.demo.footage import KINETICS_PAIRS, draw_clip, write_video
@@ -64,7 +66,7 @@ def originals(tmp_path_factory):
 
 
 def clips_of(split):
-    return CLIPS[split] + [BROKEN] * (split == "val")
+    return [*CLIPS[split], BROKEN] if split == "val" else CLIPS[split]
 
 
 @pytest.fixture
@@ -99,12 +101,13 @@ def no_proxy(monkeypatch):
 
 
 def run(capsys, *arguments):
-    """What a command says; it must end well."""
+    """What a command prints; it must not fail."""
     kinetics400.main([str(argument) for argument in arguments])
     return capsys.readouterr().out
 
 
 def fails(capsys, *arguments, code=1):
+    """The message of a command that fails."""
     with pytest.raises(SystemExit) as ended:
         kinetics400.main([str(argument) for argument in arguments])
     assert ended.value.code == code
@@ -121,7 +124,7 @@ def content(root):
 
 
 def download(address, root):
-    return ["download", "--root", root, "--base-url", address, "--wait", 0.01, "--retries", 2, "--timeout", 5]
+    return ["download", "--root", root, "--base-url", address, "--wait", 0.01, "--retries", 2, "--timeout", 60]
 
 
 @pytest.fixture
@@ -138,17 +141,18 @@ def extracted(downloaded, capsys):
     return downloaded
 
 
+@pytest.mark.slow
 def test_from_nothing_to_a_list_that_trains(tmp_path, site, originals, capsys):
     root, small = tmp_path / "root", tmp_path / "small"
     with serve(site) as (address, _):
         assert "there; " in run(capsys, *download(address, root))
     assert "3 archives, 0 of them extracted" in run(capsys, "extract", "--root", root)
-    said = run(capsys, "resize", "--root", root, "--out", small, "--short-side", 256, "--processes", 1)
-    assert f"1 of 6 videos are broken and left out, with the reasons in {small}/resize-failures.csv" in said
+    printed = run(capsys, "resize", "--root", root, "--out", small, "--short-side", 256, "--processes", 1)
+    assert f"1 of 6 videos are broken and left out, with the reasons in {small}/resize-failures.csv" in printed
     assert [row["video"] for row in read_table(small / "resize-failures.csv")] == [f"val/part_0/{name_of(*BROKEN[2:])}"]
-    said = run(capsys, "lists", "--root", small, "--processes", 1)
-    assert "train: 3 of 4 annotated videos are there, 1 missing" in said
-    assert "val: 2 of 4 annotated videos are there, 2 missing" in said
+    printed = run(capsys, "lists", "--root", small, "--processes", 1)
+    assert "train: 3 of 4 annotated videos are there, 1 missing" in printed
+    assert "val: 2 of 4 annotated videos are there, 2 missing" in printed
     assert (small / "missing-val.txt").read_text() == f"{name_of(*BROKEN[2:])}\nnotthere__1_000001_000011.mp4\n"
     assert (small / "labels.txt").read_text() == "".join(f"{label}\n" for label in LABELS)
     run(capsys, "verify", "--root", small, "--processes", 1)
@@ -168,8 +172,8 @@ def test_from_nothing_to_a_list_that_trains(tmp_path, site, originals, capsys):
 
 def test_archives_and_annotations_arrive(downloaded, site):
     got = content(downloaded)
-    archives = [path for path in site if path.endswith("gz")]
-    assert all(got[f"archives/{path}"] == site[path].content for path in archives) and len(archives) == 4
+    paths = [path for path in site if path.endswith("gz")]
+    assert all(got[f"archives/{path}"] == site[path].content for path in paths) and len(paths) == 4
     for split in ("train", "val", "test"):
         assert got[f"annotations/{split}.csv"] == site[f"annotations/{split}.csv"].content
     assert len(read_table(downloaded / "archives/downloads.csv")) == 4
@@ -183,20 +187,20 @@ def test_a_list_may_be_a_file_and_archives_lie_elsewhere(tmp_path, site, capsys)
     assert content(tmp_path / "tars").keys() == {"val/part_0.tar.gz", REPLACEMENT, "downloads.csv"}
 
 
-def test_what_fails_is_listed_after_all_else_is_fetched(tmp_path, site, capsys):
+def test_failures_are_listed_after_all_other_files_are_fetched(tmp_path, site, capsys):
     for path in ("train/k400_train_path.txt", "annotations/test.csv", REPLACEMENT):
         del site[path]
     with serve(site) as (address, _):
-        said = fails(capsys, *download(address, tmp_path))
+        message = fails(capsys, *download(address, tmp_path))
     for path in ("train/k400_train_path.txt", "annotations/test.csv", REPLACEMENT):
-        assert f"{address}/{path}: the server says 404" in said
+        assert f"{address}/{path}: the server says 404" in message
     assert content(tmp_path).keys() > {"archives/val/part_0.tar.gz", "annotations/train.csv", "annotations/val.csv"}
 
 
 def test_a_dry_run_fetches_no_archive(tmp_path, site, capsys):
     with serve(site) as (address, _):
-        said = run(capsys, *download(address, tmp_path), "--dry-run")
-    assert content(tmp_path) == {} and f"{address}/train/part_1.tar.gz" in said
+        printed = run(capsys, *download(address, tmp_path), "--dry-run")
+    assert content(tmp_path) == {} and f"{address}/train/part_1.tar.gz" in printed
 
 
 @pytest.mark.parametrize(
@@ -214,13 +218,14 @@ def test_addresses_of_the_bucket_are_the_default():
 
 
 def test_a_list_without_its_split_is_refused(tmp_path, capsys):
-    said = fails(capsys, "download", "--root", tmp_path, "--list", "list.txt")
-    assert "--list list.txt: expected SPLIT=FILE, with one of train, val" in said
+    message = fails(capsys, "download", "--root", tmp_path, "--list", "list.txt")
+    assert "--list list.txt: expected SPLIT=FILE, with one of train, val" in message
 
 
 # extract
 
 
+@pytest.mark.slow
 def test_videos_lie_below_their_split_and_the_replacement_over_the_corrupted(extracted, originals):
     videos = {path: data for path, data in content(extracted).items() if path.endswith(".mp4")}
     wanted = {
@@ -234,6 +239,7 @@ def test_videos_lie_below_their_split_and_the_replacement_over_the_corrupted(ext
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_replacement_of_a_video_that_no_archive_had_comes_to_its_split(extracted, site, originals, capsys):
     name = "notthere__1_000001_000011.mp4"
     (extracted / "archives" / REPLACEMENT).write_bytes(pack({name: b"a video"}))
@@ -241,12 +247,14 @@ def test_a_replacement_of_a_video_that_no_archive_had_comes_to_its_split(extract
     assert (extracted / "val/replacement" / name).read_bytes() == b"a video"
 
 
+@pytest.mark.slow
 def test_extracting_again_does_nothing(extracted, capsys):
     times = {path: path.stat().st_mtime_ns for path in extracted.rglob("*.*4")}
     assert "3 archives, 3 of them extracted" in run(capsys, "extract", "--root", extracted)
     assert times == {path: path.stat().st_mtime_ns for path in times}
 
 
+@pytest.mark.slow
 def test_after_another_archive_the_replacement_comes_again(extracted, site, originals, capsys):
     """An archive that came late, with the corrupted video in it."""
     before = content(extracted)
@@ -261,14 +269,15 @@ def test_after_another_archive_the_replacement_comes_again(extracted, site, orig
     assert after["/".join(CORRUPTED)] == before["/".join(CORRUPTED)] and "train/part_0/new.txt" in after
 
 
-def test_damaged_and_hostile_archives_are_listed_after_all_else_is_extracted(downloaded, site, originals, capsys):
+@pytest.mark.slow
+def test_damaged_and_hostile_archives_are_listed_after_all_others_are_extracted(downloaded, site, originals, capsys):
     train, val = downloaded / "archives/train/part_0.tar.gz", downloaded / "archives/val/part_0.tar.gz"
     train.write_bytes(train.read_bytes()[:-100])
     with tarfile.open(val, "w:gz") as archive:
         archive.addfile(tarfile.TarInfo("../../../../outside.mp4"))
-    said = fails(capsys, "extract", "--root", downloaded, "--processes", 1)
-    assert "2 of 3 archives are not extracted" in said
-    assert f"{train}: damaged or cut short" in said and f"{val}: holds '../../../../outside.mp4'" in said
+    message = fails(capsys, "extract", "--root", downloaded, "--processes", 1)
+    assert "2 of 3 archives are not extracted" in message
+    assert f"{train}: damaged or cut short" in message and f"{val}: holds '../../../../outside.mp4'" in message
     assert len(list((downloaded / "train/part_1").glob("*.mp4"))) == 1
     assert not list(downloaded.parent.rglob("outside.mp4"))
     train.write_bytes(site["train/part_0.tar.gz"].content)
@@ -279,22 +288,25 @@ def test_damaged_and_hostile_archives_are_listed_after_all_else_is_extracted(dow
 
 def test_room_for_the_videos_is_checked_first(downloaded, monkeypatch, capsys):
     monkeypatch.setattr(kinetics_archives.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
-    assert f"{downloaded}: " in (said := fails(capsys, "extract", "--root", downloaded)) and "1.0 kB free" in said
+    message = fails(capsys, "extract", "--root", downloaded)
+    assert f"{downloaded}: " in message and "1.0 kB free" in message
     assert not (downloaded / "train").exists()
 
 
 def test_no_archives_are_an_error(tmp_path, capsys):
-    said = fails(capsys, "extract", "--root", tmp_path)
-    assert f"{tmp_path}/archives: no .tar.gz archives below train or val" in said
+    message = fails(capsys, "extract", "--root", tmp_path)
+    assert f"{tmp_path}/archives: no .tar.gz archives below train or val" in message
 
 
 # resize, lists, verify
 
 
+@pytest.mark.slow
 def test_the_originals_are_not_resized_in_their_own_folder(extracted, capsys):
     assert "choose another folder" in fails(capsys, "resize", "--root", extracted, "--out", extracted)
 
 
+@pytest.mark.slow
 def test_labels_that_are_there_are_kept(extracted, capsys):
     (extracted / "labels.txt").write_text("".join(f"{label}\n" for label in reversed(LABELS)))
     run(capsys, "lists", "--root", extracted, "--processes", 1)
@@ -307,22 +319,60 @@ def test_lists_without_annotations_say_what_to_do(tmp_path, capsys):
 
 @pytest.mark.parametrize("frames", [1, 5, 64, 65, 300])
 def test_verify_asks_for_what_testing_asks_for(frames):
-    asked = kinetics400.asked_for(frames)
+    asked = kinetics400.frames_to_check(frames)
     assert asked[0] == 0 and asked[-1] == frames - 1 and asked == sorted(set(asked))
     assert len(asked) == {1: 1, 5: 5, 64: 9, 65: 17, 300: 81}[frames]
 
 
-# whatever command
+# all commands
 
 
-def test_two_commands_do_not_work_in_one_folder(extracted, capsys):
-    with open(extracted / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        assert f"{extracted}: another command is at work in it" in fails(capsys, "extract", "--root", extracted)
+def lock_and_hold(root, marker):
+    with folder_lock(root):
+        hold(marker)
+
+
+@pytest.mark.slow
+def test_two_commands_do_not_work_in_one_folder_and_the_lock_ends_with_its_process(extracted, tmp_path, capsys):
+    process = start_process(lock_and_hold, extracted, tmp_path / "marker")
+    wait_for((tmp_path / "marker").exists)
+    assert f"{extracted}: another command is at work in it" in fails(capsys, "extract", "--root", extracted)
+    kill(process)
     run(capsys, "extract", "--root", extracted)
 
 
-def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+def test_a_folder_that_cannot_be_locked_is_not_reported_as_in_use(tmp_path, capsys):
+    (tmp_path / ".lock").mkdir()
+    message = fails(capsys, "lists", "--root", tmp_path)
+    assert ".lock" in message and "another command" not in message
+
+
+@pytest.mark.parametrize(
+    "command, message",
+    [
+        (["download", "--threads", 0, "--base-url", "http://127.0.0.1:9", "--retries", 0], "--threads 0"),
+        (["extract", "--processes", 0], "--processes 0"),
+        (["extract"], "extracted.csv, line 1: expected a header with archive, size, files"),
+    ],
+)
+def test_a_mistake_of_the_user_is_one_line(tmp_path, capsys, command, message):
+    (tmp_path / "archives/train").mkdir(parents=True)
+    (tmp_path / "archives/train/part_0.tar.gz").write_bytes(pack({"a.mp4": b"a"}))
+    if len(command) == 1:
+        (tmp_path / "extracted.csv").write_text("something else\n")
+    error = fails(capsys, *command, "--root", tmp_path)
+    assert message in error and (error.count("\n") == 1 or "--threads" in command)
+
+
+def test_a_module_that_is_not_installed_is_a_message(tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise ModuleNotFoundError("No module named 'decord'")
+
+    monkeypatch.setattr(kinetics400, "lists", fail)
+    assert fails(capsys, "lists", "--root", tmp_path) == "No module named 'decord'\n"
+
+
+def test_an_interrupt_says_how_to_resume(tmp_path, monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
@@ -330,72 +380,144 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     assert "the same command goes on" in fails(capsys, "extract", "--root", tmp_path, code=130)
 
 
-# Killed at any moment
-
-PROCESSES = get_context("forkserver")  # new processes in milliseconds, with all imports done
-PROCESSES.set_forkserver_preload(["data_scripts.kinetics400"])
-
-
-def start(arguments):
-    process = PROCESSES.Process(target=kinetics400.main, args=([str(argument) for argument in arguments],))
-    process.start()
-    return process
-
-
-def run_with_kills(arguments, root, kills, seed, seconds):
-    """Runs a command that is killed so many times, up to so many `seconds` after it changed the first thing."""
-    rng = np.random.default_rng(seed)
-    for _ in range(kills):
-        before, process = state(root), start(arguments)
-        while process.is_alive() and state(root) == before:
-            time.sleep(0.001)
-        process.join(rng.uniform(0, seconds))
-        process.kill()
-        process.join()
-    process = start(arguments)
-    process.join()
-    assert process.exitcode == 0
-
-
-def state(root):
-    return {path: path.stat().st_size for path in root.rglob("*") if path.is_file()}
+# Killed in the middle
 
 
 @pytest.fixture
 def big_site(site):
-    """With enough to do for kills in the middle of it."""
+    """With several files in each archive."""
     rng = np.random.default_rng(0)
     for path in ("train/part_0.tar.gz", "train/part_1.tar.gz", "val/part_0.tar.gz"):
         split, part = path.removesuffix(".tar.gz").split("/")
-        site[path].content = pack({f"{split}{part}-{i}.mp4": rng.bytes(1_500_000 + i) for i in range(3)})
-    site[REPLACEMENT].content = pack({f"trainpart_0-{i}.mp4": rng.bytes(1_500_000) for i in range(2)})
+        site[path].content = pack({f"{split}{part}-{i}.mp4": rng.bytes(100_000 + i) for i in range(3)})
+    site[REPLACEMENT].content = pack({f"trainpart_0-{i}.mp4": rng.bytes(100_000) for i in range(2)})
     return site
 
 
-def test_a_download_that_is_killed_goes_on_and_ends_with_the_same_bytes(tmp_path, big_site, capsys):
+@pytest.mark.slow
+def test_a_download_that_is_killed_resumes_and_ends_with_the_same_bytes(tmp_path, big_site, capsys):
+    root, archive_paths = tmp_path / "killed", [path for path in big_site if path.endswith("tar.gz")]
     with serve(big_site) as (address, _):
         run(capsys, *download(address, tmp_path / "undisturbed"))
-        for page in big_site.values():
-            page.pause = 0.02  # a file takes longer than until the kill
-            page.requests.clear()
-        run_with_kills(download(address, tmp_path / "killed"), tmp_path / "killed", 10, 1, 0.5)
-    assert content(tmp_path / "killed") == content(tmp_path / "undisturbed")
-    assert any(span for page in big_site.values() for _, span in page.requests)  # it did go on
+        for path in archive_paths:
+            big_site[path].stalls = [40_000, 50_000]
+            big_site[path].requests.clear()
+        arguments = [str(argument) for argument in [*download(address, root), "--timeout", 2 * PATIENCE]]
+        before = {}
+        for _ in range(2):
+            process = start_process(kinetics400.main, arguments)
+            wait_for(lambda: has_grown(root, before, len(archive_paths)) or not process.is_alive())  # noqa: B023
+            assert process.is_alive()
+            kill(process)
+            before = sizes_by_path(root)
+        run(capsys, *download(address, root))
+    assert content(root) == content(tmp_path / "undisturbed")
+    for path in archive_paths:
+        spans = [span for method, span in big_site[path].requests if method == "GET"]
+        assert (
+            spans[0] == "" and len(spans) == 3 and all(re.fullmatch("bytes=[1-9][0-9]*-", span) for span in spans[1:])
+        )
 
 
-def test_extracting_that_is_killed_goes_on_and_ends_with_the_same_bytes(tmp_path, big_site, capsys):
+def sizes_by_path(root):
+    return {path: path.stat().st_size for path in root.rglob("*.tar.gz.part")}
+
+
+def has_grown(root, before, count):
+    """Whether that many parts are larger than before; the server holds back the rest of each."""
+    sizes = sizes_by_path(root)
+    return sum(size > before.get(path, 0) for path, size in sizes.items()) == count
+
+
+def hold_in_second_file(marker):
+    """From now on this process stops in the middle of the second file that it unpacks."""
+    copies, copy_whole = [], shutil.copyfileobj
+
+    def copy(source, target, length):
+        copies.append(target)
+        if len(copies) < 2:
+            return copy_whole(source, target, length)
+        target.write(source.read(1000))
+        target.flush()
+        hold(marker)
+
+    archives.shutil.copyfileobj = copy
+
+
+EXTRACT_ARCHIVE = kinetics_archives._extract_archive
+EXTRACT_REPLACEMENT = kinetics_archives._extract_replacement
+
+
+def extract_archive_and_hold(held_archive, marker, root, archive):
+    if archive[0] == held_archive:
+        hold_in_second_file(marker)
+    return EXTRACT_ARCHIVE(root, archive)
+
+
+def extract_replacement_and_hold(marker, *arguments):
+    hold_in_second_file(marker)
+    EXTRACT_REPLACEMENT(*arguments)
+
+
+def extract_and_hold(root, held_archive, marker):
+    """Stops in the second file of this archive."""
+    if held_archive == REPLACEMENT:
+        kinetics_archives._extract_replacement = partial(extract_replacement_and_hold, marker)
+    else:
+        kinetics_archives._extract_archive = partial(extract_archive_and_hold, held_archive, marker)
+    kinetics400.main(["extract", "--root", str(root), "--processes", "1"])
+
+
+@pytest.mark.slow
+def test_extracting_that_is_killed_resumes_and_ends_with_the_same_bytes(tmp_path, big_site, capsys):
     with serve(big_site) as (address, _):
         for root in ("undisturbed", "killed"):
             run(capsys, *download(address, tmp_path / root))
     run(capsys, "extract", "--root", tmp_path / "undisturbed", "--processes", 2)
-    run_with_kills(["extract", "--root", tmp_path / "killed", "--processes", 2], tmp_path / "killed", 8, 2, 0.1)
-    assert content(tmp_path / "killed") == content(tmp_path / "undisturbed")
+    root, marker = tmp_path / "killed", tmp_path / "marker"
+    for archive, records in (("train/part_0.tar.gz", 0), ("val/part_0.tar.gz", 2), (REPLACEMENT, 3)):
+        kill_at(marker, with_forked_workers, extract_and_hold, root, archive, marker)
+        assert len(read_table(root / "extracted.csv")) == records
+        assert [path.stat().st_size for path in root.rglob(".*.mp4.partial")] == [1000]
+    run(capsys, "extract", "--root", root, "--processes", 2)
+    assert content(root) == content(tmp_path / "undisturbed")
 
 
-def test_resizing_that_is_killed_goes_on_and_ends_with_the_same_bytes(tmp_path, extracted, capsys):
-    for target in ("undisturbed", "killed"):
-        command = ["resize", "--root", extracted, "--out", tmp_path / target, "--processes", 1]
-        if target == "undisturbed":
-            run(capsys, *command)
-    run_with_kills(command, tmp_path / "killed", 2, 3, 0.2)
+RESIZE_ONE = resize._resize_one
+
+
+def resize_one_and_hold(held_video, marker, source, target, short_side, crf, video):
+    if video == held_video:
+        frames, next_time = [], resize._next_time
+
+        def next_time_or_hold(*arguments):
+            frames.append(arguments)
+            if len(frames) == 40:
+                hold(marker)
+            return next_time(*arguments)
+
+        resize._next_time = next_time_or_hold
+    return RESIZE_ONE(source, target, short_side, crf, video)
+
+
+def resize_and_hold(arguments, held_video, marker):
+    """Stops in the middle of this video."""
+    resize._resize_one = partial(resize_one_and_hold, held_video, marker)
+    kinetics400.main(arguments)
+
+
+@pytest.mark.slow
+def test_resizing_that_is_killed_resumes_and_ends_with_the_same_bytes(tmp_path, extracted, capsys):
+    commands = {
+        target: ["resize", "--root", str(extracted), "--out", str(tmp_path / target), "--processes", "1"]
+        for target in ("undisturbed", "killed")
+    }
+    run(capsys, *commands["undisturbed"])
+    videos = sorted(path for path in content(tmp_path / "undisturbed") if path.endswith(".mp4"))
+    marker = tmp_path / "marker"
+    for number in (1, 3):
+        kill_at(marker, with_forked_workers, resize_and_hold, commands["killed"], videos[number], marker)
+        names = [path.name for path in (tmp_path / "killed").rglob("*.mp4*")]
+        assert len(names) == number + 1 and f".{Path(videos[number]).name}.partial" in names
+    run(capsys, *commands["killed"])
     assert content(tmp_path / "killed") == content(tmp_path / "undisturbed")

@@ -44,8 +44,13 @@ def test_every_frame_is_there_once_in_its_place_at_its_time(tmp_path, footage, k
     frames = all_frames(tmp_path / "a.mp4")
     assert frames.shape == (FRAMES, 3, 64, 86) and read_numbers(frames) == list(range(FRAMES))
     assert np.abs(times(tmp_path / "a.mp4") - times(footage[kind])).max() < 1e-9
-    found = probe(tmp_path / "a.mp4")
-    assert (found.codec, found.rotation, found.frames, found.why) == ("h264", 0, FRAMES, "size 86x64")
+    properties = probe(tmp_path / "a.mp4")
+    assert (properties.codec, properties.rotation, properties.frames, properties.why) == (
+        "h264",
+        0,
+        FRAMES,
+        "size 86x64",
+    )
 
 
 def test_pictures_stay_the_same_but_for_their_size(tmp_path, footage):
@@ -70,7 +75,7 @@ def test_key_frames_stand_at_a_constant_distance_in_closed_groups_without_sound(
         assert len(container.streams) == 1
         packets = [(packet.pts, packet.is_keyframe) for packet in container.demux(video=0) if packet.size]
     times = [time for time, _ in packets]  # in the file's order
-    keys = [place for place, (_, key) in enumerate(packets) if key]
+    keys = [index for index, (_, key) in enumerate(packets) if key]
     assert keys == list(range(0, FRAMES, KEY_FRAMES)) == [sorted(times).index(times[key]) for key in keys]
     assert all(max(times[:key], default=-1) < times[key] == min(times[key:]) for key in keys)
     start = (tmp_path / "a.mp4").read_bytes()
@@ -80,7 +85,7 @@ def test_key_frames_stand_at_a_constant_distance_in_closed_groups_without_sound(
 def test_decord_reads_the_right_frames_of_what_it_could_not_read_right(tmp_path, footage):
     decord = pytest.importorskip("decord")
     resize_video(footage["h264-open"], tmp_path / "a.mp4", 100)
-    for index in np.random.default_rng(0).permutation(FRAMES).tolist():  # each time from another place
+    for index in np.random.default_rng(0).permutation(FRAMES).tolist():  # each time from another frame
         frames = decord.VideoReader(str(tmp_path / "a.mp4"), num_threads=1).get_batch([index]).asnumpy()
         assert read_numbers(torch.from_numpy(frames).permute(0, 3, 1, 2)) == [index]
 
@@ -125,9 +130,17 @@ def test_full_range_colours_keep_their_levels(tmp_path, encoder, pixels):
 
 @pytest.mark.parametrize(
     "size, short_side, wanted",
-    [((1280, 720), 256, (456, 256)), ((720, 1280), 320, (320, 568)), ((340, 256), 256, (340, 256)), ((320, 240), 256, (320, 240)),
-     ((101, 75), 256, (102, 76)), ((1920, 800), 320, (768, 320)), ((256, 256), 256, (256, 256)), ((1000, 1), 256, (1000, 2))],
-)  # fmt: skip
+    [
+        ((1280, 720), 256, (456, 256)),
+        ((720, 1280), 320, (320, 568)),
+        ((340, 256), 256, (340, 256)),
+        ((320, 240), 256, (320, 240)),
+        ((101, 75), 256, (102, 76)),
+        ((1920, 800), 320, (768, 320)),
+        ((256, 256), 256, (256, 256)),
+        ((1000, 1), 256, (1000, 2)),
+    ],
+)
 def test_sizes_are_even_and_never_larger(size, short_side, wanted):
     assert scaled_size(*size, short_side) == wanted
 
@@ -225,14 +238,15 @@ def source(tmp_path, footage):
 
 
 def run(source, target, **changes):
-    how = {"splits": ["train", "val"], "short_side": 64, "crf": 30, "processes": 2, "seconds": 60} | changes
-    return resize(source, target, **how)
+    options = {"splits": ["train", "val"], "short_side": 64, "crf": 30, "processes": 2, "seconds": 600, **changes}
+    return resize(source, target, **options)
 
 
 def content(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_good_videos_are_resized_and_broken_ones_listed_with_the_reason(tmp_path, source, capsys):
     target = tmp_path / "target"
     count, failures = run(source, target)
@@ -253,8 +267,8 @@ def test_good_videos_are_resized_and_broken_ones_listed_with_the_reason(tmp_path
 def test_other_settings_in_the_same_folder_are_refused(tmp_path, source):
     (tmp_path / "target").mkdir()
     (tmp_path / "target/resize.json").write_text('{"short_side": 64}')
-    said = "target: holds videos resized with .'short_side': 64., not .*'short_side': 96"
-    with pytest.raises(ValueError, match=said):
+    message = "target: holds videos resized with .'short_side': 64., not .*'short_side': 96"
+    with pytest.raises(ValueError, match=message):
         run(source, tmp_path / "target", short_side=96)
     assert content(tmp_path / "target").keys() == {"resize.json"}
 

@@ -2,14 +2,9 @@
 
 import io
 import json
-import multiprocessing
-import os
-import random
 import re
 import shutil
-import signal
 import tarfile
-import time
 import zipfile
 from fractions import Fraction
 
@@ -17,19 +12,19 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from support.moments import hold, kill_at
 from support.paths import GOLD
 
 from data_scripts import something
+from data_scripts.steps import archives
 from data_scripts.steps.something_parts import extract
 from tanet import recipes
 from tanet.data import load_list, read_rows
 
-FORKED = multiprocessing.get_context("forkserver")  # new processes in milliseconds, with all imports done
-FORKED.set_forkserver_preload(["data_scripts.something_parts"])
 BASE = "20bn-something-something"
 
 
-def packed(folder, tmp_path, name, compressed=True):
+def packed(folder, name, compressed=True):
     """The bytes of a tar of `folder`, as `name`."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz" if compressed else "w") as archive:
@@ -55,7 +50,7 @@ def v1_frames(tmp_path_factory):
     """Folders of frames as they are inside the archive."""
     folder = tmp_path_factory.mktemp("v1") / f"{BASE}-v1"
     rng = np.random.default_rng(0)
-    for video in range(1, 41):
+    for video in range(1, 21):
         (folder / str(video)).mkdir(parents=True)
         for number in range(1, 9 + video % 3):
             Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).save(folder / f"{video}/{number:05d}.jpg")
@@ -79,7 +74,7 @@ def webms(tmp_path_factory):
 
 
 def test_v1s_parts_are_joined_and_unpacked_once(tmp_path, capsys, v1_frames):
-    parts = cut(packed(v1_frames, tmp_path, v1_frames.name), tmp_path / "parts", "v1")
+    parts = cut(packed(v1_frames, v1_frames.name), tmp_path / "parts", "v1")
     count = extract("v1", parts, tmp_path / "root")
     assert content(tmp_path / "root" / v1_frames.name) == content(v1_frames) and count == len(content(v1_frames))
     assert "research only" in capsys.readouterr().out
@@ -89,7 +84,7 @@ def test_v1s_parts_are_joined_and_unpacked_once(tmp_path, capsys, v1_frames):
 
 @pytest.mark.parametrize("distribution", ["parts", "zips"])
 def test_both_distributions_of_v2_give_the_same_files(tmp_path, webms, distribution):
-    parts = cut(packed(webms, tmp_path, webms.name), tmp_path / "parts", "v2", count=2)
+    parts = cut(packed(webms, webms.name), tmp_path / "parts", "v2", count=2)
     if distribution == "zips":
         for number in range(2):
             part = parts / f"{BASE}-v2-{number:02d}"
@@ -101,7 +96,7 @@ def test_both_distributions_of_v2_give_the_same_files(tmp_path, webms, distribut
 
 
 def test_a_part_that_is_missing_or_cut_short_is_named_and_nothing_wrong_is_kept(tmp_path, v1_frames):
-    parts = cut(packed(v1_frames, tmp_path, v1_frames.name), tmp_path / "parts", "v1")
+    parts = cut(packed(v1_frames, v1_frames.name), tmp_path / "parts", "v1")
     with pytest.raises(FileNotFoundError, match=f"no parts {BASE}-v2-00.*publisher"):
         extract("v2", parts, tmp_path / "root")
     last = parts / f"{BASE}-v1-03"
@@ -125,7 +120,7 @@ def test_a_zip_that_is_damaged_is_named(tmp_path, webms):
 
 
 def test_a_zip_whose_content_is_damaged_is_named(tmp_path, webms):
-    parts = cut(packed(webms, tmp_path, webms.name), tmp_path / "parts", "v2", count=1)
+    parts = cut(packed(webms, webms.name), tmp_path / "parts", "v2", count=1)
     path = parts / f"{BASE}-v2-00.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.write(parts / f"{BASE}-v2-00", f"{BASE}-v2-00")
@@ -138,58 +133,61 @@ def test_a_zip_whose_content_is_damaged_is_named(tmp_path, webms):
     assert content(tmp_path / "root") == {}
 
 
-def test_when_the_last_part_may_be_missing_that_is_said(tmp_path, v1_frames):
-    parts = cut(packed(v1_frames, tmp_path, v1_frames.name), tmp_path / "parts", "v1")
+def test_a_last_part_that_may_be_missing_is_mentioned(tmp_path, v1_frames):
+    parts = cut(packed(v1_frames, v1_frames.name), tmp_path / "parts", "v1")
     (parts / f"{BASE}-v1-03").unlink()
-    with pytest.raises(ValueError, match=f"{BASE}-v1-02, number 3 of 3; if the publisher has more parts"):
+    with pytest.raises(ValueError, match=f"{BASE}-v1-02, part 3 of 3; if the publisher has more parts"):
         extract("v1", parts, tmp_path / "root")
 
 
-def test_what_was_extracted_and_removed_is_extracted_again(tmp_path, v1_frames):
-    parts = cut(packed(v1_frames, tmp_path, v1_frames.name), tmp_path / "parts", "v1")
+def test_videos_that_were_removed_are_extracted_again(tmp_path, v1_frames):
+    parts = cut(packed(v1_frames, v1_frames.name), tmp_path / "parts", "v1")
     count = extract("v1", parts, tmp_path / "root")
     shutil.rmtree(tmp_path / "root" / v1_frames.name)
     assert extract("v1", parts, tmp_path / "root") == count
 
 
-def test_v2s_zip_file_of_annotations_comes_under_the_names_that_are_read(tmp_path, webms):
-    parts = cut(packed(webms, tmp_path, webms.name), tmp_path / "parts", "v2")
+def test_v2s_zip_file_of_annotations_gets_the_names_that_are_read(tmp_path, webms):
+    parts = cut(packed(webms, webms.name), tmp_path / "parts", "v2")
     with zipfile.ZipFile(parts / f"{BASE}-download-package-labels.zip", "w") as archive:
         for name in ("labels", "train", "validation", "test"):
             archive.writestr(f"labels/{name}.json", f'["{name}"]')
     (tmp_path / "root").mkdir()
     (tmp_path / "root/something-something-v2-train.json").write_text("there already")
     extract("v2", parts, tmp_path / "root")
-    found = {path.name: path.read_text() for path in (tmp_path / "root").glob("something*.json")}
-    assert found == {
+    texts = {path.name: path.read_text() for path in (tmp_path / "root").glob("something*.json")}
+    assert texts == {
         "something-something-v2-labels.json": '["labels"]',
         "something-something-v2-train.json": "there already",
         "something-something-v2-validation.json": '["validation"]',
     }
 
 
-def extract_in_child(parts, root):
-    child = FORKED.Process(target=extract, args=("v1", parts, root))
-    child.start()
-    return child
+def extract_and_hold(parts, root, number, marker):
+    """Stops in the middle of that file, counted from 1 among those that are not there yet."""
+    copies, copy_whole = [], shutil.copyfileobj
+
+    def copy(source, target, length):
+        copies.append(target)
+        if len(copies) < number:
+            return copy_whole(source, target, length)
+        target.write(source.read(100))
+        target.flush()
+        hold(marker)
+
+    archives.shutil.copyfileobj = copy
+    extract("v1", parts, root)
 
 
-def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(tmp_path, v1_frames):
-    parts = cut(packed(v1_frames, tmp_path, v1_frames.name, compressed=False), tmp_path / "parts", "v1")
-    rng, kills, root = random.Random(0), 0, tmp_path / "root"
-    while kills < 4:
-        before, child = len(list(root.rglob("*.jpg"))), extract_in_child(parts, root)
-        if kills == 0:
-            shutil.rmtree(root, ignore_errors=True)
-        while child.is_alive() and len(list(root.rglob("*.jpg"))) == before:
-            time.sleep(0.001)
-        child.join(rng.uniform(0, 0.02))
-        if not child.is_alive():  # too late: once more from the beginning
-            shutil.rmtree(root)
-            continue
-        os.kill(child.pid, signal.SIGKILL)
-        child.join()
-        kills += 1
+@pytest.mark.slow
+def test_extracting_that_is_killed_resumes_and_ends_with_the_same_bytes(tmp_path, v1_frames):
+    parts = cut(packed(v1_frames, v1_frames.name, compressed=False), tmp_path / "parts", "v1")
+    root, marker, whole = tmp_path / "root", tmp_path / "marker", 0
+    for number in (1, 6, 100, 50):
+        kill_at(marker, extract_and_hold, parts, root, number, marker)
+        whole += number - 1
+        assert len(list(root.rglob("[0-9]*.jpg"))) == whole
+        assert [path.stat().st_size for path in root.rglob(".*.partial")] == [100]
     extract("v1", parts, root)
     assert content(root / v1_frames.name) == content(v1_frames)
 
@@ -208,10 +206,11 @@ def v2_root(tmp_path, webms):
     return root
 
 
-def test_lists_of_v2_hold_what_is_there_and_say_what_is_not(capsys, v2_root):
+@pytest.mark.slow
+def test_lists_of_v2_hold_the_videos_that_are_there_and_name_the_missing(capsys, v2_root):
     something.lists("v2", v2_root, 1)
-    said = capsys.readouterr().out
-    assert "train: 3 of 4 annotated videos are there, 1 missing" in said
+    printed = capsys.readouterr().out
+    assert "train: 3 of 4 annotated videos are there, 1 missing" in printed
     assert (v2_root / "missing-train.txt").read_text() == "7.webm\n"
     assert [row.name for row in read_rows(v2_root / "lists/val.txt")] == [f"{BASE}-v2/{i}.webm" for i in (4, 5, 6)]
     recipe = recipes.get("sthv2_8f").with_changes({"num_classes": 2})
@@ -220,6 +219,7 @@ def test_lists_of_v2_hold_what_is_there_and_say_what_is_not(capsys, v2_root):
     assert by_list.samples == by_annotations.samples and all(sample.probe for sample in by_list.samples)
 
 
+@pytest.mark.slow
 def test_frames_of_v2_are_its_videos_frames_and_a_broken_video_is_named(capsys, v2_root):
     folder = v2_root / f"{BASE}-v2"
     (folder / "5.webm").write_bytes((folder / "4.webm").read_bytes()[:400])
@@ -260,6 +260,7 @@ def test_labels_in_both_orders_name_their_mirror_images(tmp_path):
     assert names.splitlines()[30] in row and names.splitlines()[41] in row
 
 
+@pytest.mark.slow
 def test_lists_of_the_demo_data_train_it(linked, something_root, something_recipe):
     root = linked(something_root)
     something.lists("v1", root, 2)
@@ -280,11 +281,11 @@ def test_lists_of_the_demo_data_train_it(linked, something_root, something_recip
         (["v1", "frames"], "V1 comes as folders of frames already"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(tmp_path, capsys, arguments, words):
+def test_a_mistake_of_the_user_is_one_line(tmp_path, capsys, arguments, words):
     with pytest.raises(SystemExit) as ended:
         something.main([*arguments, "--root", str(tmp_path)])
-    said = capsys.readouterr().err
-    assert ended.value.code == 1 and words in said and said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert ended.value.code == 1 and words in message and message.count("\n") == 1
 
 
 def test_a_root_that_is_mistyped_is_not_made(tmp_path, capsys):
@@ -295,7 +296,7 @@ def test_a_root_that_is_mistyped_is_not_made(tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
-def test_help_says_what_the_data_may_be_used_for(capsys):
+def test_help_says_for_what_the_data_may_be_used(capsys):
     with pytest.raises(SystemExit):
         something.main(["--help"])
     assert "Research-only" in capsys.readouterr().out.replace("\n", " ")

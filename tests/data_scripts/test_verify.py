@@ -1,25 +1,24 @@
-"""Every video gets a verdict, whatever its decoder does; a verification that is killed goes on."""
+"""Every video gets a verdict, also if its decoder hangs or crashes; a verification that is killed resumes."""
 
-import multiprocessing
 import os
-import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
 
 import pytest
 from PIL import Image
+from support.moments import PATIENCE, hold, kill_at, start_process, wait_for, with_forked_workers
 
 from data_scripts import something
+from data_scripts.steps import verify as module
+from data_scripts.steps import workers
 from data_scripts.steps.probing import write_lists
 from data_scripts.steps.verify import check_video, verify
 from tanet.data import Row, read_rows
 from tanet.errors import DataError
 
-FORKED = multiprocessing.get_context("forkserver")  # new processes in milliseconds, with all imports done
-FORKED.set_forkserver_preload(["data_scripts.verify"])
+pytestmark = pytest.mark.slow
 GOOD, ALL = ["1", "2", 'it\'s "ö"'], ["1", "2", "3", "4", 'it\'s "ö"']
 
 
@@ -53,7 +52,7 @@ def paths(root):
     return [root / name for name in ALL]
 
 
-def test_bad_videos_are_told_with_their_reasons_and_left_out_of_the_list(root, capsys):
+def test_bad_videos_are_listed_with_their_reasons_and_left_out_of_the_list(root, capsys):
     verdicts = verify(root, paths(root), every, 2)
     assert [verdicts[root / name].verdict for name in ALL] == ["ok", "ok", "bad", "bad", "ok"]
     assert verdicts[root / "3"].reason == "8 frames in it, 9 by the list; some are missing"
@@ -63,14 +62,14 @@ def test_bad_videos_are_told_with_their_reasons_and_left_out_of_the_list(root, c
     assert "3 of 5 videos are good; 2 bad, see verify.csv" in capsys.readouterr().out
 
 
-def test_only_the_frames_that_are_asked_for_are_read(root):
+def test_only_the_chosen_frames_are_read(root):
     assert verify(root, paths(root), first, 1)[root / "4"].verdict == "ok"
 
 
 def misbehave(job):
     path, _ = job
     if path.name == "2":
-        time.sleep(3600)
+        time.sleep(PATIENCE)
     if path.name == "3":
         os.kill(os.getpid(), signal.SIGSEGV)
     if path.name == "4":
@@ -86,10 +85,18 @@ def raises(total):
     raise MemoryError("as a decoder may")
 
 
-def test_a_decoder_that_hangs_or_crashes_is_a_verdict_and_the_others_go_on(root):
-    verdicts = verify(root, paths(root), every, 2, seconds=1.0, check=guarded)
+def test_a_decoder_that_hangs_or_crashes_is_a_verdict_and_the_others_go_on(root, clock, monkeypatch):
+    def run_in_workers(function, jobs, processes, seconds):
+        """The time of the video that hangs runs out when all others are done."""
+        for number, result in enumerate(workers.run_in_workers(function, jobs, processes, seconds), 2):
+            yield result
+            if number == len(jobs):
+                clock.run_out()
+
+    monkeypatch.setattr(module, "run_in_workers", run_in_workers)
+    verdicts = verify(root, paths(root), every, 2, seconds=PATIENCE, check=guarded)
     assert [verdicts[root / name].verdict for name in ALL] == ["ok", "hangs", "crashes", "bad", "ok"]
-    assert "SIGSEGV" in verdicts[root / "3"].reason and "1 seconds" in verdicts[root / "2"].reason
+    assert "SIGSEGV" in verdicts[root / "3"].reason and f"{PATIENCE:g} seconds" in verdicts[root / "2"].reason
     assert verdicts[root / "4"].reason == "MemoryError: as a decoder may"
 
 
@@ -97,7 +104,7 @@ def must_not_be_read(job):
     raise AssertionError(f"{job} is read again")
 
 
-def test_what_is_verified_is_not_read_again_unless_it_changed_or_is_asked_for(root, capsys):
+def test_verified_videos_are_not_read_again_unless_they_changed_or_all_are_asked_for(root, capsys):
     before = verify(root, paths(root), every, 1)
     assert verify(root, paths(root), every, 1, check=must_not_be_read) == before
     assert "5 videos, 5 of them verified already" in capsys.readouterr().out
@@ -105,9 +112,7 @@ def test_what_is_verified_is_not_read_again_unless_it_changed_or_is_asked_for(ro
     (root / "4/00005.jpg").write_bytes((root / "4/00004.jpg").read_bytes())
     after = verify(root, paths(root), every, 1)
     assert after[root / "4"].verdict == "ok"
-    assert {p: row for p, row in after.items() if p.name != "4"} == {
-        p: row for p, row in before.items() if p.name != "4"
-    }
+    assert before.pop(root / "4") != after.pop(root / "4") and after == before
     with pytest.raises(AssertionError, match="is read again"):
         verify(root, paths(root), every, 1, again=True, check=must_not_be_read)
 
@@ -141,54 +146,40 @@ def test_a_decoder_that_is_not_installed_is_no_verdict_on_the_videos(root):
         verify(root, paths(root), raises_import, 1)
 
 
-def slow(job):
-    time.sleep(0.03)
-    return check_video(every, job)
+def check_or_hold(held_name, marker, choose_frames, job):
+    """Stops at the video of that name."""
+    if job[0].name == held_name:
+        hold(marker)
+    return check_video(choose_frames, job)
 
 
-def verify_slowly(root):
-    os.setsid()
-    verify(root, sorted(path for path in root.iterdir() if path.name.isdigit()), every, 2, check=slow)
+def numbered(root):
+    return sorted(path for path in root.iterdir() if path.name.isdigit())
 
 
-def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(tmp_path):
-    one, other = tmp_path / "one", tmp_path / "other"
-    for name in range(30):
-        frames(one / str(name), 2 + name % 3)
+def verify_and_hold(root, number, marker):
+    """Stops in the video of that number, counted from 0."""
+    check = partial(check_or_hold, numbered(root)[number].name, marker, every)
+    verify(root, numbered(root), every, 1, check=check)
+
+
+def test_verifying_that_is_killed_resumes_and_ends_with_the_same_bytes(tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    for name in range(20):
+        frames(undisturbed / str(name), 2 + name % 3)
         if name % 7 == 0:
-            (one / str(name) / "00002.jpg").write_bytes(b"x" * 300)
-    shutil.copytree(one, other)
-    verify_in_child(one).join()
-    rng, kills, seen = random.Random(0), 0, set()
-    while kills < 6:
-        before, child = rows(other), verify_in_child(other)
-        while child.is_alive() and rows(other) == before:
-            time.sleep(0.002)
-        child.join(rng.uniform(0, 0.1))
-        if child.is_alive():
-            os.killpg(child.pid, signal.SIGKILL)
-            kills += 1
-        child.join()
-        seen.add(rows(other))
-        if child.exitcode == 0:
-            break
-    child = verify_in_child(other)
-    child.join()
-    assert child.exitcode == 0 and len(seen) == kills >= 4  # it came further each time
-    assert (one / "verify.csv").read_bytes() == (other / "verify.csv").read_bytes()
-
-
-def verify_in_child(root):
-    child = FORKED.Process(target=verify_slowly, args=(root,))
-    child.start()
-    while child.is_alive() and os.getpgid(child.pid) != child.pid:  # it has a session of its own by then
-        time.sleep(0.01)
-    return child
+            (undisturbed / str(name) / "00002.jpg").write_bytes(b"x" * 300)
+    shutil.copytree(undisturbed, killed)
+    verify(undisturbed, numbered(undisturbed), every, 2)
+    for number in (0, 5, 6, 19):
+        kill_at(tmp_path / "marker", with_forked_workers, verify_and_hold, killed, number, tmp_path / "marker")
+        assert rows(killed) == 1 + number  # the header, and those before it
+    verify(killed, numbered(killed), every, 2)
+    assert rows(killed) == 21 and (undisturbed / "verify.csv").read_bytes() == (killed / "verify.csv").read_bytes()
 
 
 def rows(root):
-    path = root / "verify.csv"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+    return (root / "verify.csv").read_bytes().count(b"\n")
 
 
 def test_the_demo_data_pass(something_root, linked, capsys):
@@ -196,20 +187,19 @@ def test_the_demo_data_pass(something_root, linked, capsys):
     assert "48 of 48 videos are good" in capsys.readouterr().out
 
 
-# Shells start what they put in the background deaf to Ctrl-C, and so its children.
-INTERRUPTIBLE = """
-import signal
-from data_scripts.something import main
-signal.signal(signal.SIGINT, signal.default_int_handler)
-main()
-"""
+def verify_interruptibly(root, marker, errors):
+    """Stops at video 3; writes what goes to stderr into the file `errors`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background commands with SIGINT ignored
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
+    module.check_video = partial(check_or_hold, "3", marker)
+    something.main(["v1", "verify", "--root", str(root), "--processes", "2"])
 
 
-def test_ctrl_c_says_how_to_go_on(something_root, linked):
-    command = [sys.executable, "-c", INTERRUPTIBLE, "v1", "verify", "--root", str(linked(something_root))]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while "verified already" not in (line := child.stdout.readline()):
-        assert line or child.poll() is None
-    child.send_signal(signal.SIGINT)
-    said = child.communicate(timeout=60)[1]
-    assert child.returncode == 130 and "the same command goes on" in said
+def test_ctrl_c_says_how_to_resume(something_root, linked, tmp_path):
+    root, marker, errors = linked(something_root), tmp_path / "marker", tmp_path / "errors.txt"
+    process = start_process(with_forked_workers, verify_interruptibly, root, marker, errors)
+    wait_for(lambda: marker.exists() or not process.is_alive())
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    process.join(PATIENCE)
+    assert process.exitcode == 130
+    assert "the same command goes on" in errors.read_text() and "Traceback" not in errors.read_text()

@@ -1,72 +1,135 @@
 import os
+import signal
+import subprocess
+import sys
 import time
-from multiprocessing import get_context
-from pathlib import Path
 
 import pytest
+from support.moments import PATIENCE, hold, kill, start_process, wait_for
+from support.paths import ROOT
 
-from data_scripts.steps.workers import Failure, in_processes
+from data_scripts.steps.workers import Failure, run_in_workers
+
+pytestmark = pytest.mark.slow
 
 
 def odd_work(item):
     if item == "hang":
-        time.sleep(60)
+        time.sleep(PATIENCE)
     if item == "die":
         os.kill(os.getpid(), 9)
+    if item == "exit":
+        os._exit(7)
     if item == "raise":
         raise FileNotFoundError(2, "not there", "a.mp4")
     return item.upper()
 
 
-def test_what_hangs_or_dies_does_not_hold_up_the_others():
-    items = ["a", "hang", "b", "die", "c", "d"]
-    results = dict(in_processes(odd_work, items, 2, seconds=0.5))
-    assert results.pop("hang") == Failure("not done after 0.5 seconds", hung=True)
-    assert results.pop("die") == Failure("the process that worked on it ended by SIGKILL")
+def test_a_worker_that_hangs_or_dies_does_not_hold_up_the_others(clock):
+    items = ["a", "hang", "b", "die", "c", "exit", "d"]
+    results = {}
+    for item, result in run_in_workers(odd_work, items, 2, seconds=PATIENCE):
+        results[item] = result
+        if len(results) == len(items) - 1:
+            assert "hang" not in results
+            clock.run_out()
+    assert results.pop("hang") == Failure(f"not done after {PATIENCE:g} seconds", hung=True)
+    assert results.pop("die") == Failure("the worker ended by SIGKILL")
+    assert results.pop("exit") == Failure("the worker ended with exit code 7")
     assert results == {"a": "A", "b": "B", "c": "C", "d": "D"}
 
 
-def test_an_exception_ends_it_all_as_what_it_is():
+def test_a_worker_that_hung_is_replaced(clock):
+    work = run_in_workers(odd_work, ["a", "hang", "b"], 1, seconds=PATIENCE)
+    assert next(work) == ("a", "A")
+    clock.run_out()
+    item, result = next(work)
+    clock.step = 0.0
+    assert item == "hang" and result.hung and list(work) == [("b", "B")]
+
+
+def test_crashes_one_after_the_other_cost_only_their_items():
+    """Also the first that a worker does."""
+    results = list(run_in_workers(odd_work, ["die", "die", "a", "die", "b"], 1))
+    assert [str(result) for _, result in results] == [
+        "the worker ended by SIGKILL", "the worker ended by SIGKILL", "A", "the worker ended by SIGKILL", "B"
+    ]  # fmt: skip
+
+
+def test_an_exception_ends_the_run_as_what_it_is():
     with pytest.raises(FileNotFoundError, match="a.mp4") as failure:
-        list(in_processes(odd_work, ["raise"] + ["hang"], 2))
+        list(run_in_workers(odd_work, ["raise"] + ["hang"], 2))
     assert "odd_work" in failure.value.__notes__[0]  # where it was raised
 
 
 def test_no_work_starts_no_process():
-    assert list(in_processes(odd_work, [], 4)) == []
+    assert list(run_in_workers(odd_work, [], 4)) == []
 
 
-def note(folder):
-    """Says that it is at work, and then is for long."""
-    (folder / f"{os.getpid()}").touch()
-    time.sleep(60)
+@pytest.mark.parametrize("limits, option", [((0, 60.0), "--processes 0"), ((2, 0.0), "--seconds 0")])
+def test_limits_under_which_nothing_can_be_done_are_refused(limits, option):
+    with pytest.raises(ValueError, match=option):
+        list(run_in_workers(odd_work, ["a"], *limits))
 
 
-def start(folder):
-    list(in_processes(note, [folder, folder], 2))
+def record_and_hold(folder):
+    hold(folder / str(os.getpid()))
 
 
-def test_processes_end_with_the_one_that_started_them(tmp_path):
-    """Which was killed and could not see to it."""
-    process = get_context("spawn").Process(target=start, args=(tmp_path,))
-    process.start()
+def hold_two_workers(folder):
+    list(run_in_workers(record_and_hold, [folder, folder], 2))
+
+
+def test_workers_end_with_their_parent_also_when_it_is_killed(tmp_path):
+    process = start_process(hold_two_workers, tmp_path)
     wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
-    process.kill()
-    workers = [int(path.name) for path in tmp_path.iterdir()]
-    wait_for(lambda: not any(is_running(worker) for worker in workers))
+    kill(process)  # waits for the end of its workers
 
 
-def wait_for(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+# A module whose second import, the server's, ends when Ctrl-C was pressed or need not be waited for.
+SLOW_IMPORT = """
+import pathlib, time
+folder = pathlib.Path(__file__).parent
+(folder / "importing").touch()
+while (folder / "imported").exists() and not (folder / "go on").exists():
+    time.sleep(0.01)
+
+def work(item):
+    (folder / "working").touch()
+    time.sleep(300)
+"""
+INTERRUPTED = """
+import signal
+from data_scripts.steps.workers import run_in_workers
+from slow_import import folder, work
+(folder / "importing").unlink()  # this import; the workers' server imports the module again
+(folder / "imported").touch()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background commands with SIGINT ignored
+try:
+    list(run_in_workers(work, [1, 2], 2))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
 
 
-def is_running(process):
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{process}/stat")  # a zombie, which nobody has collected yet, has ended
-    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
+@pytest.mark.parametrize("moment", ["importing", "working"])
+def test_ctrl_c_in_a_terminal_prints_nothing_from_the_workers(tmp_path, moment):
+    """A terminal sends SIGINT to all processes of the group."""
+    (tmp_path / "slow_import.py").write_text(SLOW_IMPORT)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    child = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    if moment == "working":
+        (tmp_path / "go on").touch()
+    wait_for(lambda: (tmp_path / "imported").exists() or child.poll() is not None)
+    wait_for(lambda: (tmp_path / moment).exists() or child.poll() is not None)
+    os.killpg(child.pid, signal.SIGINT)
+    (tmp_path / "go on").touch()
+    output, errors = child.communicate(timeout=PATIENCE)
+    assert (output, errors, child.returncode) == ("interrupted\n", "", 0)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tanet.data import mirrored_classes
+from tanet.demo import footage
 from tanet.demo.footage import (
     KINETICS_PAIRS,
     SOMETHING_PAIRS,
@@ -40,12 +41,12 @@ def test_a_clip_is_a_function_of_the_generators_state_and_changes_over_time(chan
 
 
 def bright_center(frame):
-    """Where the object is: the mean place (x, y) of what is brighter than any background."""
+    """The object's centre (x, y): the mean position of the pixels that are brighter than any background."""
     ys, xs = np.nonzero(frame.max(-1) > 150)
     return xs.mean(), ys.mean()
 
 
-def test_motion_goes_where_the_class_name_says():
+def test_objects_move_as_the_class_name_says():
     for seed in range(10):
         right, up = clip("x", seed=seed), clip("y", seed=seed)
         assert bright_center(right[-1])[0] > bright_center(right[0])[0] + 8
@@ -63,6 +64,17 @@ def files(root):
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
+def test_many_clips_are_made_in_several_processes_with_the_same_bytes(tmp_path, monkeypatch, something_root):
+    monkeypatch.setattr(footage, "MANY_CLIPS", 16)
+    several = make_demo_something(tmp_path, train=8, val=8)
+    video = "20bn-something-something-v1/1"
+    assert files(several / video) == files(something_root / video)
+    monkeypatch.setattr(footage, "MANY_CLIPS", 17)
+    assert files(several) == files(make_demo_something(tmp_path / "one", train=8, val=8))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "which, make", [("kinetics_root", make_demo_kinetics), ("something_root", make_demo_something)]
 )
@@ -90,7 +102,7 @@ def test_a_smaller_set_is_the_beginning_of_a_larger_one(tmp_path, kinetics_root)
     assert len(videos) == 16 and videos.items() <= files(kinetics_root).items()
 
 
-def test_data_that_are_there_are_kept_and_other_settings_refused(tmp_path):
+def test_data_that_exist_are_kept_and_other_settings_refused(tmp_path):
     root = make_demo_something(tmp_path, train=8, val=8)
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     assert make_demo_something(tmp_path, train=8, val=8) == root
@@ -122,8 +134,8 @@ def test_kinetics_files_are_named_as_the_csv_says(kinetics_root):
         assert list(rows[0]) == ["label", "youtube_id", "time_start", "time_end", "split"]
         times = [(int(row["time_start"]), int(row["time_end"])) for row in rows]
         wanted = [f"{r['label']}/{r['youtube_id']}_{start:06d}_{end:06d}.mp4" for r, (start, end) in zip(rows, times)]
-        found = [str(path.relative_to(kinetics_root / split)) for path in (kinetics_root / split).rglob("*.mp4")]
-        assert sorted(found) == sorted(wanted) and len(wanted) == count
+        written = [str(path.relative_to(kinetics_root / split)) for path in (kinetics_root / split).rglob("*.mp4")]
+        assert sorted(written) == sorted(wanted) and len(wanted) == count
         assert {names.count(row["label"]) for row in rows} == {1} and {row["split"] for row in rows} == {split}
         assert all(len(row["youtube_id"]) == 11 for row in rows)
 
@@ -185,6 +197,6 @@ def test_written_videos_hold_what_was_drawn(tmp_path):
     frames = clip("x", frames=20)
     write_video(tmp_path / "a.mp4", frames, fps=25, crf="1")
     with av.open(str(tmp_path / "a.mp4")) as container:
-        found = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-    assert found.shape == frames.shape
-    assert np.abs(found.astype(int) - frames).mean() < 3
+        decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    assert decoded.shape == frames.shape
+    assert np.abs(decoded.astype(int) - frames).mean() < 3

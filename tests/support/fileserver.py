@@ -1,4 +1,4 @@
-"""A file server on 127.0.0.1 that fails as real ones do.
+"""A file server on 127.0.0.1 that fails as real servers do.
 
 with serve({"a.bin": Page(content, cuts=[1000])}) as (address, pages):
     fetch(f"{address}/a.bin", ...)  # the first connection is cut after 1000 bytes
@@ -7,7 +7,6 @@ with serve({"a.bin": Page(content, cuts=[1000])}) as (address, pages):
 import hashlib
 import re
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,22 +15,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Page:
-    """A file and how its server fails. The lists are used up from the front, one item a GET."""
+    """A file and how its server fails. Each GET takes one item from the front of each list."""
 
     content: bytes
     etag: str | None = None  # None: the content's hash; "": none is sent
     refusals: list[int] = field(default_factory=list)  # status codes that are answered first
     cuts: list[int] = field(default_factory=list)  # bytes of a body after which the connection is closed
-    stalls: list[int] = field(default_factory=list)  # bytes of a body after which nothing comes any more
+    stalls: list[int] = field(default_factory=list)  # bytes of a body after which the server sends nothing more
     modified: str = ""  # Last-Modified, where not empty
     ranges: bool = True  # False: Range is ignored
     if_range: bool = True  # False: If-Range is ignored
     tagged_rest: bool = True  # False: answers to ranges leave the ETag out
-    piece: int | None = None  # how many bytes of a range are answered at most
-    extra_length: int = 0  # how much more Content-Length promises than there is
+    piece: int | None = None  # bytes of a range that one answer holds at most
+    extra_length: int = 0  # bytes that Content-Length promises and that are not there
     says_length: bool = True
-    pause: float = 0.0  # seconds before every 64 KiB
-    requests: list[tuple[str, str]] = field(default_factory=list)  # method and Range of all that came
+    requests: list[tuple[str, str]] = field(default_factory=list)  # method and Range of each request
 
     @property
     def tag(self) -> str:
@@ -47,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bool):
         page = self.server.pages.get(self.path.lstrip("/"))
-        if page is None or len(page.requests) > 100:  # who asks without end fails at last
+        if page is None or len(page.requests) > 100:  # a client that would ask for ever
             self.send_error(404)
             return
         page.requests.append((self.command, self.headers.get("Range", "")))
@@ -78,15 +76,13 @@ class _Handler(BaseHTTPRequestHandler):
         if body:
             self._send(page, content[start:])
 
-    def _send(self, page: Page, rest: bytes):
+    def _send(self, page: Page, body: bytes):
         cut = page.cuts.pop(0) if page.cuts else None
         stall = page.stalls.pop(0) if page.stalls else None
-        rest = rest[: min(stop for stop in (cut, stall, len(rest)) if stop is not None)]
-        for first in range(0, len(rest), 1 << 16):
-            time.sleep(page.pause)
-            self.wfile.write(rest[first : first + (1 << 16)])
+        body = body[: min(stop for stop in (cut, stall, len(body)) if stop is not None)]
+        self.wfile.write(body)
         if stall is not None:
-            self.server.closing.wait(60)
+            self.server.closing.wait()
         self.close_connection = True
 
     def handle(self):
@@ -109,7 +105,7 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def serve(pages: dict[str, Page]) -> Iterator[tuple[str, dict[str, Page]]]:
-    """Serves {path: page} while the block runs; yields the server's address and the pages, which may be changed."""
+    """Serves {path: page} while the block runs; yields the server's address and the pages, which a test may change."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.pages, server.closing = pages, threading.Event()
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
