@@ -24,7 +24,7 @@ from support.signals import (
 
 from tanet import checkpoint, cli, data, runtime, train
 from tanet.data import load_list, validation_loader
-from tanet.errors import CheckpointError, Stopped
+from tanet.errors import CheckpointError, RunInUse, Stopped
 from tanet.evaluate import validate
 from tanet.runtime import Process, launch
 from tanet.train import FiniteCheck, loop, run_folder, state
@@ -315,9 +315,7 @@ def test_two_trainings_in_one_folder_do_not_get_into_each_others_way(tmp_path, m
     child = start(train_in_child, recipe, something_root, run_dir, hook=partial(wait_in_second_step, reached))
     wait_until(reached.exists, child)
     lock_without_waiting(monkeypatch)
-    with pytest.raises(
-        run_folder.RunInUse, match=rf"{run_dir}: another training is running in it \(process {child.pid} on"
-    ):
+    with pytest.raises(RunInUse, match=rf"{run_dir}: another training is running in it \(process {child.pid} on"):
         train.fit(recipe, something_root, run_dir)
     kill(child)
     with run_folder.locked(run_dir):  # a killed training holds no lock
