@@ -21,7 +21,9 @@ import torch.distributed as dist
 from filelock import FileLock, Timeout
 from torch.distributed.launcher.api import LaunchConfig
 
+from tanet.errors import RunInUse
 from tanet.runtime import processes
+from tanet.train import run_folder
 
 HANG = 600  # seconds: nothing that a test waits for takes that long on any machine, unless it hangs
 SERVER = multiprocessing.get_context("forkserver")
@@ -119,6 +121,15 @@ def _config(method: str, /, **fields) -> LaunchConfig:
 # For `launch` in the tests' own process, which has too many threads to fork. The workers come from the server. It is
 # their parent, so they do not notice the death of their agent, and they print where the server prints.
 config_from_server = partial(_config, "forkserver")
+
+
+def is_unused(run_dir: Path) -> bool:
+    """Whether no training holds the folder of this run."""
+    try:
+        with run_folder.locked(run_dir):
+            return True
+    except RunInUse:
+        return False
 
 
 def launch_by_fork() -> None:

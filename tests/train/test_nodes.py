@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch.distributed as dist
-from support.children import kill, launch_by_fork, reserved_ports, said, start, start_group, wait, wait_until
+from support.children import is_unused, kill, launch_by_fork, reserved_ports, said, start, start_group, wait, wait_until
 from torch.distributed import run as torchrun
 
 from tanet import evaluate, recipes, train
-from tanet.errors import RunInUse
 from tanet.train import run_folder
 
 pytestmark = pytest.mark.slow
@@ -107,14 +106,6 @@ def test_the_loss_of_a_node_ends_the_other_and_the_run_goes_on(tmp_path, agents,
     both = start_group(2, train.fit, recipe, something_root, run_dir)
     wait_until(lambda: position(run_dir) > done, *both)
     kill(*both)
-
-
-def is_unused(run_dir):
-    try:
-        with run_folder.locked(run_dir):
-            return True
-    except RunInUse:
-        return False
 
 
 def position(run_dir):
