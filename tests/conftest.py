@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.children import config_from_server
+from support import children
 
 from tanet import recipes, train
 from tanet.demo import footage
@@ -38,6 +38,13 @@ def full_float32():
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     yield
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@pytest.fixture(autouse=True)
+def no_child_is_left():
+    """Without this, a test that fails could leave a training behind that never ends."""
+    yield
+    children.end_all()
 
 
 @contextmanager
@@ -104,4 +111,4 @@ def forked_workers(monkeypatch):
 
     For tests of what the workers compute. capfd does not see their output, and they do not notice their agent's death.
     """
-    monkeypatch.setattr(processes, "LaunchConfig", config_from_server)
+    monkeypatch.setattr(processes, "LaunchConfig", children.config_from_server)

@@ -2,12 +2,11 @@
 
 import os
 import signal
-import subprocess
 import sys
 
 import nbformat
 import pytest
-from support.children import HANG, is_unused, wait_until
+from support.children import HANG, is_unused, start_command, wait_until
 
 from tanet import demo
 from tanet.train import run_folder
@@ -41,9 +40,8 @@ if "--multiprocessing-fork" in sys.orig_argv:
 def papermill(out, something_root, run_dir, **environment):
     command = [sys.executable, "-m", "papermill", NOTEBOOK, out, "--cwd", NOTEBOOK.parent]
     command += ["-p", "data_root", something_root, "-p", "run_dir", run_dir, "-p", "processes", "2"]
-    command = [*map(str, command), "-y", f"overrides: {OVERRIDES}"]
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, start_new_session=True, env=os.environ | environment, **pipes)
+    command += ["-y", f"overrides: {OVERRIDES}"]
+    return start_command(command, env=os.environ | environment)
 
 
 def test_a_killed_papermill_run_leaves_a_folder_that_the_same_command_resumes(tmp_path, something_root):

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,9 +26,12 @@ from tanet.errors import RunInUse
 from tanet.runtime import processes
 from tanet.train import run_folder
 
-HANG = 600  # seconds: nothing that a test waits for takes that long on any machine, unless it hangs
+HANG = 1200  # seconds: nothing that a test waits for takes that long, also on a busy machine, unless it hangs
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["tanet.cli", "tanet.evaluate", "tanet.train", "torch.distributed.run"])
+
+
+_started: list = []  # children and commands, for `end_all`
 
 
 def start(
@@ -40,6 +44,7 @@ def start(
     child = SERVER.Process(target=_run, args=(function, arguments, hook, output, environment or {}))
     child.output = output
     child.start()
+    _started.append(child)
     return child
 
 
@@ -79,6 +84,23 @@ def start_group(size: int, function: Callable, *arguments, hooks=None, output: P
     return children
 
 
+def start_command(command: list, **options) -> subprocess.Popen:
+    """A command in a session of its own; what it prints to stderr goes to `communicate`, as text."""
+    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True} | options
+    process = subprocess.Popen([str(word) for word in command], start_new_session=True, **options)
+    _started.append(process)
+    return process
+
+
+def end_all() -> None:
+    """Kills what a test that failed has left running."""
+    for process in _started:
+        is_over = process.poll() if isinstance(process, subprocess.Popen) else process.exitcode
+        if is_over is None:
+            _kill_session(process)
+    _started.clear()
+
+
 def wait(*children) -> list[int]:
     """Waits until the children have ended; returns their exit codes, negative numbers of signals after a kill."""
     deadline = time.monotonic() + HANG
@@ -97,11 +119,15 @@ def said(*children) -> str:
 def kill(*children) -> None:
     """Kills the children with their sessions."""
     for child in children:
-        try:
-            os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:  # it has ended, or has no session of its own yet
-            child.kill()
+        _kill_session(child)
         child.join()
+
+
+def _kill_session(process) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:  # it has ended, or has no session of its own yet
+        process.kill()
 
 
 def wait_until(condition: Callable[[], object], *children) -> None:

@@ -20,7 +20,6 @@ CHANGES = {"workers": 0, "clips_per_process": 4, "lr_steps": []}
 @pytest.fixture
 def agents(tmp_path, something_root):
     """Starts both agents of a run: torchrun's main in children, with workers that are new interpreters."""
-    started = []
 
     def start_both(run_dir, *flags):
         # The store where they meet lives in this process, at a port that the system chose.
@@ -30,15 +29,13 @@ def agents(tmp_path, something_root):
         command += ["-m", "tanet.train", "--recipe=demo_something", f"--data-root={something_root}"]
         command += [f"--run-dir={run_dir}", "--set=workers=0", "--set=clips_per_process=4", "--set=lr_steps=[]"]
         both = []
-        for _ in range(2):
-            output = tmp_path / f"agent{len(started)}.txt"
-            both.append(start(torchrun.main, [*command, *flags], output=output))
-            both[-1].store = store
-            started.append(both[-1])
+        for name in ("one", "other"):
+            agent = start(torchrun.main, [*command, *flags], output=tmp_path / f"{name}.txt")
+            agent.store = store
+            both.append(agent)
         return both
 
-    yield start_both
-    kill(*started)
+    return start_both
 
 
 def test_two_nodes_train_together(tmp_path, agents):

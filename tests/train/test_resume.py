@@ -5,14 +5,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from functools import partial
 
 import pytest
 import torch
-from support.children import HANG, kill, launch_by_fork, start, start_group, wait, wait_until
+from support.children import HANG, kill, launch_by_fork, start, start_command, start_group, wait, wait_until
 from support.signals import (
     die_in_step,
     die_in_validation,
@@ -207,12 +205,8 @@ def test_a_signal_to_all_processes_of_a_training_saves_too(tmp_path, something_r
     """As a terminal's Ctrl-C or a cluster's scheduler sends it, to the loading processes as well."""
     run_dir = tmp_path / "run"
     command = [sys.executable, "-m", "tanet.train", *ENDLESS, f"--data-root={something_root}", f"--run-dir={run_dir}"]
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    child = subprocess.Popen([*command, "--set=workers=2"], start_new_session=True, **pipes)
-    deadline = time.monotonic() + HANG
-    while not (run_dir / run_folder.PREVIOUS).exists():
-        assert child.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
+    child = start_command([*command, "--set=workers=2"])
+    wait_until(lambda: (run_dir / run_folder.PREVIOUS).exists() or child.poll() is not None)
     os.killpg(child.pid, number)
     said = child.communicate(timeout=HANG)[1]
     assert f"saved in {run_dir}, and the same call goes on from there" in said and child.returncode == code
