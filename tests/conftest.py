@@ -1,31 +1,27 @@
 """What the tests share: devices, small demo data sets, small recipes, a short training."""
 
 import dataclasses
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from support import children
 
 from tanet import recipes, train
-from tanet.demo.footage import make_demo_kinetics, make_demo_something
-
-LAST = (  # the slow ones, quickest first
-    "test_speed", "test_triton_kernels", "test_notebook", "test_probe", "test_footage_exact", "test_evaluate", "test_lists", "test_workers", "test_archives", "test_resize",
-    "test_download", "test_kinetics400", "test_something", "test_verify", "test_pack", "test_live", "test_skips", "test_train",
-    "test_distributed", "test_faults", "test_nodes", "test_resume", "test_papermill",
-)  # fmt: skip
+from tanet.demo import footage
+from tanet.runtime import processes
 
 
 def pytest_collection_modifyitems(items):
-    """Quick tests first, notebooks last."""
+    """Tests that are not marked slow come first, then the slow ones, then the notebooks."""
 
-    def place(item):
-        path = Path(item.path)
-        if path.suffix == ".ipynb":
-            return len(LAST)
-        return LAST.index(path.stem) if path.stem in LAST else -1
+    def rank(item):
+        if item.path.suffix == ".ipynb":
+            return 2
+        return 1 if item.get_closest_marker("slow") else 0
 
-    items.sort(key=place)
+    items.sort(key=rank)
 
 
 @pytest.fixture(
@@ -44,14 +40,36 @@ def full_float32():
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
+@pytest.fixture(autouse=True)
+def no_child_is_left():
+    """Without this, a test that fails could leave a training behind that never ends."""
+    yield
+    children.end_all()
+
+
+@contextmanager
+def demo_made_here():
+    """The demo makes its data in this process; for so few videos its workers would mostly import torch."""
+
+    def run_here(function, jobs):
+        for job in jobs:
+            function(*job)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(footage, "_run_parallel", run_here)
+        yield
+
+
 @pytest.fixture(scope="session")
 def kinetics_root(tmp_path_factory) -> Path:
-    return make_demo_kinetics(tmp_path_factory.mktemp("kinetics"), train=32, val=16)
+    with demo_made_here():
+        return footage.make_demo_kinetics(tmp_path_factory.mktemp("kinetics"), train=32, val=16)
 
 
 @pytest.fixture(scope="session")
 def something_root(tmp_path_factory) -> Path:
-    return make_demo_something(tmp_path_factory.mktemp("something"), train=32, val=16)
+    with demo_made_here():
+        return footage.make_demo_something(tmp_path_factory.mktemp("something"), train=32, val=16)
 
 
 @pytest.fixture
@@ -85,3 +103,12 @@ def trained_run(tmp_path_factory, something_root, something_recipe) -> Path:
     run_dir = tmp_path_factory.mktemp("runs") / "undisturbed"
     train.fit(something_recipe, something_root, run_dir)
     return run_dir
+
+
+@pytest.fixture
+def forked_workers(monkeypatch):
+    """`launch` forks its workers from a server that has imported torch, instead of spawning interpreters.
+
+    For tests of what the workers compute. capfd does not see their output, and they do not notice their agent's death.
+    """
+    monkeypatch.setattr(processes, "LaunchConfig", children.config_from_server)

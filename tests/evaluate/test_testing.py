@@ -1,16 +1,16 @@
 import dataclasses
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.children import HANG, said, start_group, wait
+from support.signals import die_after
 
 from tanet import checkpoint, cli, evaluate, recipes, tanet_tiny
 from tanet.checkpoint import conversion, read_file
@@ -93,7 +93,9 @@ def weights(trained_run):
     return trained_run / "checkpoints/last.pth"
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "protocol", [pytest.param("k400-dense", marks=pytest.mark.slow), "sth-efficient", "sth-accurate"]
+)
 def test_result_is_written_and_its_numbers_agree(tmp_path, weights, something_root, protocol):
     result = evaluate.run(weights, something_root, protocol, tmp_path / "new/result.json")
     assert json.loads((tmp_path / "new/result.json").read_text()) == result
@@ -196,14 +198,18 @@ def undisturbed(tmp_path_factory, weights, something_root):
     return out.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 3])
-def test_several_processes_write_the_same_result(tmp_path, weights, something_root, undisturbed, processes):
+def test_several_processes_write_the_same_result(
+    tmp_path, forked_workers, weights, something_root, undisturbed, processes
+):
     out = tmp_path / "result.json"
     evaluate.run(weights, something_root, "sth-accurate", out, processes=processes)
     assert out.read_bytes() == undisturbed
 
 
-def test_one_video_is_scored_alike_by_any_number_of_processes(tmp_path, weights, something_root):
+@pytest.mark.slow
+def test_one_video_is_scored_alike_by_any_number_of_processes(tmp_path, forked_workers, weights, something_root):
     written = []
     for processes in (1, 2, 3):
         out = tmp_path / f"{processes}.json"
@@ -212,40 +218,36 @@ def test_one_video_is_scored_alike_by_any_number_of_processes(tmp_path, weights,
     assert written[0] == written[1] == written[2]
 
 
+@pytest.mark.slow
 def test_under_torchrun_the_same_result_is_written_once(tmp_path, weights, something_root, undisturbed):
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "tanet.evaluate",
-    ]
-    command += [weights, "--data-root", something_root, "--out", tmp_path / "result.json", "--protocol", "sth-accurate"]
-    ended = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["-m", "tanet.evaluate", weights, "--data-root", something_root]
+    command += ["--out", tmp_path / "result.json", "--protocol", "sth-accurate"]
+    ended = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True, timeout=HANG)
     assert (tmp_path / "result.json").read_bytes() == undisturbed
     assert ended.stdout.count("| measured here |") == 1
 
 
+def die_after_a_video():
+    """This process dies when it has written the scores of a video."""
+    die_after(PartialScores, "add")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("before, after", [(1, 2), (2, 1)])
 def test_a_killed_test_goes_on_and_writes_the_same_result(
     tmp_path, weights, something_root, undisturbed, before, after
 ):
-    out = tmp_path / "result.json"
-    command = [sys.executable, "-m", "tanet.evaluate", weights, "--data-root", something_root, "--out", out]
-    command = [*map(str, command), "--protocol", "sth-accurate", "--processes"]
+    out, output = tmp_path / "result.json", tmp_path / "said.txt"
+    arguments = (weights, something_root, "sth-accurate", out)
+    hooks = dict.fromkeys(range(before), die_after_a_video)
+    assert wait(*start_group(before, evaluate.run, *arguments, hooks=hooks)) == [-signal.SIGKILL] * before
     partial = tmp_path / "result.json.partial"
-    with subprocess.Popen([*command, str(before)], start_new_session=True, stdout=subprocess.DEVNULL) as killed:
-        deadline = time.monotonic() + 120
-        while not any(path.stat().st_size for path in partial.glob("scores-?.jsonl")) and time.monotonic() < deadline:
-            time.sleep(0.002)
-        os.killpg(killed.pid, signal.SIGKILL)
     lines = sum(path.read_text().count("\n") for path in partial.glob("scores-*.jsonl"))
-    assert 1 <= lines < 16 and not out.exists()
-    finished = subprocess.run([*command, str(after)], capture_output=True, text=True, check=True)
-    assert "of 16 videos are scored already" in finished.stdout
+    assert lines == before and not out.exists()
+    finished = start_group(after, evaluate.run, *arguments, output=output)
+    assert wait(*finished) == [0] * after, said(*finished)
+    assert f"{before} of 16 videos are scored already" in said(*finished)
     assert out.read_bytes() == undisturbed
     assert not partial.exists()
 
@@ -361,7 +363,10 @@ def test_a_wrong_folder_is_named_before_a_recipe_is_asked_for(tmp_path, weights)
         evaluate.plan(theirs, tmp_path / "nowhere")
 
 
-def test_what_one_of_several_processes_fails_of_is_said_first(tmp_path, capsys, weights, something_root):
+@pytest.mark.slow
+def test_what_one_of_several_processes_fails_of_is_said_first(
+    tmp_path, capsys, forked_workers, weights, something_root
+):
     root = relinked(something_root, tmp_path / "data")
     broken = root / "20bn-something-something-v1/35"
     broken.unlink()
@@ -376,7 +381,8 @@ def test_what_one_of_several_processes_fails_of_is_said_first(tmp_path, capsys, 
     )
 
 
-def test_weights_changed_in_memory_are_what_several_processes_test(weights, something_root):
+@pytest.mark.slow
+def test_weights_changed_in_memory_are_what_several_processes_test(forked_workers, weights, something_root):
     stored = checkpoint.read(weights)
     silent = stored.weights | {"fc.weight": torch.zeros_like(stored.weights["fc.weight"])}
     result = evaluate.run(dataclasses.replace(stored, weights=silent), something_root, processes=2)
@@ -389,18 +395,22 @@ def videos(something_root, something_recipe):
 
 
 @pytest.mark.parametrize(
-    "protocol, sizes", [("sth-efficient", [16]), ("sth-accurate", [24] * 4), ("k400-dense", [28, 2] * 16)]
+    "protocol, count, sizes",
+    [("sth-efficient", 16, [16]), ("sth-accurate", 16, [24] * 4), ("k400-dense", 3, [28, 2] * 3)],
 )
-def test_views_of_several_videos_are_computed_together_to_the_same_scores(device, weights, videos, protocol, sizes):
+def test_views_of_several_videos_are_computed_together_to_the_same_scores(
+    device, weights, videos, protocol, count, sizes
+):
     from tanet import load_model
 
+    videos = dataclasses.replace(videos, samples=videos.samples[:count])
     model, recipe, _ = load_model(weights)
     model, process, together = model.to(device), Process(0, 1, torch.device(device)), []
     model.register_forward_pre_hook(lambda module, inputs: together.append(len(inputs[0])))
     scores, unreadable = score_videos(model, videos, protocol, recipe, process)
     assert sum(together) == sum(sizes) and max(together) <= 30
     assert device == "cuda" or together == sizes
-    assert sorted(scores) == list(range(16)) and unreadable == {}
+    assert sorted(scores) == list(range(count)) and unreadable == {}
     for index, row in scores.items():
         alone = evaluate.score_views(model, evaluate.test_views(videos.samples[index], protocol, recipe), recipe.style)
         np.testing.assert_allclose(row, alone.numpy(), atol=1e-6 if device == "cpu" else 1e-5, rtol=0)

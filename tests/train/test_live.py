@@ -1,13 +1,17 @@
 """What somebody at JupyterLab sees of a training, and TensorBoard of its metrics."""
 
+import os
+from contextlib import redirect_stdout
+
 import numpy as np
 import pytest
+from support.children import wait_until
 from support.signals import stop_after
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tanet import train, visualize
 from tanet.errors import Stopped
-from tanet.train import live, loop, monitor, run_folder
+from tanet.train import fit, live, loop, monitor, run_folder
 
 
 @pytest.fixture
@@ -34,24 +38,59 @@ def outputs(monkeypatch):
     return shown
 
 
+@pytest.fixture
+def view_that_is_waited_for(tmp_path, monkeypatch, outputs):
+    """A training with a line for every step, which goes on only when the view has shown the line before."""
+    original = live._View.update
+
+    def update(view, draw):
+        drawn = original(view, draw)
+        (tmp_path / "shown.txt").write_text(str(len(outputs[0]) - 1))
+        return drawn
+
+    monkeypatch.setattr(live._View, "update", update)
+    monkeypatch.setattr(loop, "fit", fit_and_wait_for_the_view)
+
+
+def fit_and_wait_for_the_view(recipe, data_root, run_dir, **options):
+    """Runs in each process of a training, where the fixtures' changes are not known."""
+    original, lines, shown = run_folder.append_metrics, [], run_dir.parent / "shown.txt"
+
+    def append(run_dir, row):
+        lines.append(1)
+        original(run_dir, row)
+        stamp = len(lines) * 10**9  # lines may follow each other faster than a file system's clock ticks
+        os.utime(run_dir / run_folder.METRICS, ns=(stamp, stamp))
+        wait_until(lambda: shown.exists() and shown.read_text() and int(shown.read_text()) >= len(lines))
+
+    with pytest.MonkeyPatch.context() as patch, open(run_dir.parent / "printed.txt", "a") as printed:
+        patch.setattr(loop, "LOG_STEPS", 1)
+        patch.setattr(run_folder, "append_metrics", append)
+        with redirect_stdout(printed):  # of forked workers, nothing else keeps it
+            return fit(recipe, data_root, run_dir, **options)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_in_jupyterlab_a_bar_and_curves_follow_the_training(
-    tmp_path, capfd, outputs, something_root, something_recipe, processes
+    tmp_path, capfd, outputs, view_that_is_waited_for, forked_workers, something_root, something_recipe, processes
 ):
     recipe = something_recipe.with_changes({"clips_per_process": 8 // processes})
     train.launch(recipe, something_root, tmp_path / "run", processes=processes)
     bars, curves = outputs
     said = [bar.data for bar in bars]
-    assert "preparing the training" in said[0] and len(said) > (3 if processes == 1 else 2)
+    assert "preparing the training" in said[0] and len(said) > 2 * (4 + 1)  # a bar for every line
     shares = [float(bar.partition('value="')[2].partition('"')[0]) for bar in said]
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
     rows = run_folder.read_metrics(tmp_path / "run")
     assert f"epoch 2 of 2, loss {rows[-1]['loss']:.3f}" in said[-1]
     assert f"validation top-1 {rows[-1]['val_top1']:.1f}%" in said[-1]
     assert len(curves) >= 2 and all(image.data.startswith(b"\x89PNG") for image in curves[1:])
-    assert "epoch 1/2" not in capfd.readouterr().out  # it would say the same twice
+    printed = capfd.readouterr().out + (tmp_path / "printed.txt").read_text()
+    assert "epoch 1/2" not in printed  # it would say the same twice
 
 
+@pytest.mark.slow
 def test_an_interrupted_cell_keeps_the_last_state_shown(
     tmp_path, monkeypatch, outputs, something_root, something_recipe
 ):
@@ -61,11 +100,13 @@ def test_an_interrupted_cell_keeps_the_last_state_shown(
     assert 'value="0.7500"' in outputs[0][-1].data  # 1 epoch and 16 of 32 clips, of 2 epochs
 
 
+@pytest.mark.slow
 def test_outside_jupyterlab_there_are_lines(tmp_path, capfd, something_root, something_recipe):
     train.launch(something_recipe, something_root, tmp_path / "run")
     assert capfd.readouterr().out.count("validation top-1") == 2
 
 
+@pytest.mark.slow
 def test_a_shell_command_in_a_cell_has_lines_too(tmp_path, capfd, monkeypatch, something_root, something_recipe):
     """!python -m tanet.train has the notebook's environment, but no outputs to show things in."""
     monkeypatch.setenv("JPY_SESSION_NAME", "notebook.ipynb")
@@ -73,6 +114,7 @@ def test_a_shell_command_in_a_cell_has_lines_too(tmp_path, capfd, monkeypatch, s
     assert capfd.readouterr().out.count("validation top-1") == 1
 
 
+@pytest.mark.slow
 def test_a_view_that_fails_does_not_end_the_training(tmp_path, monkeypatch, outputs, something_root, something_recipe):
     def fails(rows):
         raise OSError("cannot draw")
@@ -83,8 +125,18 @@ def test_a_view_that_fails_does_not_end_the_training(tmp_path, monkeypatch, outp
 
 
 def test_the_curves_show_every_row(trained_run):
-    steps = [{"epoch": 1, "clips": 8 * i, "progress": i / 4, "step": True, "loss": 2 - i / 4, "top1": 10 * i, "clips_per_second": 5.0}
-             for i in range(1, 5)]  # fmt: skip
+    steps = [
+        {
+            "epoch": 1,
+            "clips": 8 * step,
+            "progress": step / 4,
+            "step": True,
+            "loss": 2 - step / 4,
+            "top1": 10 * step,
+            "clips_per_second": 5.0,
+        }
+        for step in range(1, 5)
+    ]
     epochs = run_folder.read_metrics(trained_run)
     loss, top1, speed = visualize.training_curves([*steps, *epochs]).axes
     for axis, train_name, val_name in ((loss, "loss", "val_loss"), (top1, "top1", "val_top1")):
@@ -114,6 +166,7 @@ def rows_as_scalars(run_dir, epoch_clips):
     return found
 
 
+@pytest.mark.slow
 def test_tensorboard_holds_what_metrics_jsonl_holds_also_after_a_kill(
     tmp_path, monkeypatch, something_root, something_recipe
 ):

@@ -10,7 +10,7 @@ from support.signals import stop_after
 from tanet import checkpoint, cli, tanet_tiny, train
 from tanet.checkpoint import from_ours
 from tanet.data import load_list, validation_loader
-from tanet.errors import Stopped
+from tanet.errors import CheckpointError, Stopped
 from tanet.evaluate import validate
 from tanet.ops import use
 from tanet.runtime import Process
@@ -114,6 +114,7 @@ def test_recorded_validation_is_that_of_the_stored_network(trained_run, somethin
     assert again == pytest.approx({key: train.read_metrics(trained_run)[-1][key] for key in again}, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_training_learns_what_only_the_order_of_frames_tells(tmp_path, something_root, something_recipe):
     """Not how well: that the loss on 32 clips seen again and again falls well below chance, log 8 = 2.08."""
     recipe = something_recipe.with_changes({"epochs": 12, "lr_steps": [], "dropout": 0.0, "flip": "none"})
@@ -121,8 +122,8 @@ def test_training_learns_what_only_the_order_of_frames_tells(tmp_path, something
 
 
 def interrupt_in(monkeypatch, name, epoch):
-    """Ctrl-C when tanet.train reaches `name` in this epoch, counted from 0."""
-    original, calls = getattr(train, name), []
+    """Ctrl-C when tanet.train.loop reaches `name` in this epoch, counted from 0."""
+    original, calls = getattr(loop, name), []
 
     def stop(*arguments):
         calls.append(1)
@@ -133,6 +134,7 @@ def interrupt_in(monkeypatch, name, epoch):
     monkeypatch.setattr(loop, name, stop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["validate", "_print_epoch"])
 def test_an_interrupted_run_goes_on_bit_identically(
     tmp_path, monkeypatch, trained_run, something_root, something_recipe, where
@@ -151,6 +153,7 @@ def test_an_interrupted_run_goes_on_bit_identically(
     assert all(torch.equal(one[i]["momentum_buffer"], other[i]["momentum_buffer"]) for i in other)
 
 
+@pytest.mark.slow
 def test_rows_without_a_checkpoint_are_dropped_on_resuming(tmp_path, trained_run, something_root, something_recipe):
     run_dir = tmp_path / "run"
     run_dir.mkdir()
@@ -160,6 +163,7 @@ def test_rows_without_a_checkpoint_are_dropped_on_resuming(tmp_path, trained_run
     assert computed(train.read_metrics(run_dir)) == computed(train.read_metrics(trained_run))
 
 
+@pytest.mark.slow
 def test_best_checkpoint_is_there_after_an_interruption_between_the_two_files(
     tmp_path, monkeypatch, something_root, something_recipe
 ):
@@ -224,11 +228,12 @@ def test_a_missing_or_unfitting_init_is_an_error_before_anything_is_written(
     with pytest.raises(FileNotFoundError, match="none.pth"):
         train.fit(something_recipe.with_changes({"init": str(tmp_path / "none.pth")}), something_root, tmp_path / "run")
     init = {"init": str(trained_run / "checkpoints/last.pth"), "temporal": "none"}
-    with pytest.raises(checkpoint.CheckpointError, match="do not fit"):
+    with pytest.raises(CheckpointError, match="do not fit"):
         train.fit(something_recipe.with_changes(init), something_root, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_missing_videos_are_an_error_or_left_out_and_put_on_record(tmp_path, something_root, something_recipe):
     root = tmp_path / "data"
     root.mkdir()
@@ -245,6 +250,7 @@ def test_missing_videos_are_an_error_or_left_out_and_put_on_record(tmp_path, som
     assert (tmp_path / "run/missing.txt").read_text().split() == ["3", "40"]
 
 
+@pytest.mark.slow
 def test_training_starts_from_a_checkpoint_and_resumes_without_it(
     tmp_path, trained_run, something_root, something_recipe
 ):
@@ -258,6 +264,7 @@ def test_training_starts_from_a_checkpoint_and_resumes_without_it(
     assert train.fit(recipe, something_root, tmp_path / "run") == history
 
 
+@pytest.mark.slow
 def test_training_starts_from_a_published_file_without_its_classifier(
     tmp_path, capsys, trained_run, something_root, something_recipe
 ):
@@ -272,12 +279,14 @@ def test_training_starts_from_a_published_file_without_its_classifier(
     assert "published.pth: layout mmaction2" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_epoch_on_every_device_and_kind_of_data(tmp_path, device, kinetics_root, kinetics_recipe):
     recipe = kinetics_recipe.with_changes({"epochs": 1, "lr_steps": [], "workers": 1})
     (row,) = train.fit(recipe, kinetics_root, tmp_path / "run", use_gpu=device == "cuda")
     assert math.isfinite(row["loss"]) and row["peak_memory_mib"] > 1
 
 
+@pytest.mark.slow
 def test_auto_takes_the_fastest_says_so_and_trains_alike(
     tmp_path, capsys, device, trained_run, something_root, something_recipe
 ):
@@ -290,6 +299,7 @@ def test_auto_takes_the_fastest_says_so_and_trains_alike(
     assert row["loss"] == pytest.approx(train.read_metrics(trained_run)[0]["loss"], rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_compiled_training_is_the_same_training_and_resumes(
     tmp_path, capsys, monkeypatch, something_root, something_recipe, trained_run
 ):
@@ -304,6 +314,7 @@ def test_a_compiled_training_is_the_same_training_and_resumes(
         assert row == pytest.approx(wanted, rel=1e-2, abs=1e-2)  # rounding, after eight steps
 
 
+@pytest.mark.slow
 def test_the_plain_path_trains_alike(tmp_path, something_root, something_recipe, trained_run):
     with use("plain"):
         found = computed(train.fit(something_recipe, something_root, tmp_path / "run"))
@@ -311,6 +322,7 @@ def test_the_plain_path_trains_alike(tmp_path, something_root, something_recipe,
         assert row == pytest.approx(wanted, rel=1e-2, abs=1e-2)  # rounding, after eight steps
 
 
+@pytest.mark.slow
 def test_where_compiling_fails_a_line_says_so_and_training_goes_on(
     tmp_path, capsys, monkeypatch, something_root, something_recipe
 ):
@@ -333,12 +345,14 @@ def test_a_network_that_yields_nan_scores_nothing(something_root, something_reci
     assert row["val_top1"] == 0 and row["val_top5"] == 0
 
 
+@pytest.mark.slow
 def test_training_that_diverges_stops_with_advice(tmp_path, something_root, something_recipe):
     recipe = something_recipe.with_changes({"lr": 1e30, "warmup_epochs": 0, "clip_grad_norm": 1e30})
     with pytest.raises(FloatingPointError, match="epoch 1.*lower lr"):
         train.fit(recipe, something_root, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_command_line_trains_with_changed_fields(tmp_path, capsys, something_root):
     run_dir = tmp_path / "run"
     changes = ["epochs=1", "lr_steps=[]", "workers=0", "temporal=tsm", "lr=0.01"]

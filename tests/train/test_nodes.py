@@ -1,72 +1,71 @@
-"""Two "nodes" on this machine: two agents of torchrun that meet over loopback, a process each."""
+"""Two "nodes" on this machine: two agents that meet over loopback, with a process each."""
 
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
+from support.children import is_unused, kill, launch_by_fork, reserved_ports, said, start, start_group, wait, wait_until
+from torch.distributed import run as torchrun
 
-from tanet import evaluate, train
+from tanet import evaluate, recipes, train
 from tanet.train import run_folder
 
+pytestmark = pytest.mark.slow
 
-def free_port():
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
+CHANGES = {"workers": 0, "clips_per_process": 4, "lr_steps": []}
 
 
-def agents(something_root, run_dir, *flags):
-    """Both agents of a run, each in a session of its own."""
-    rendezvous = ["--rdzv-backend=c10d", f"--rdzv-endpoint=localhost:{free_port()}", "--rdzv-id=run"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", *rendezvous]
-    train = ["-m", "tanet.train", "--recipe=demo_something", f"--data-root={something_root}", f"--run-dir={run_dir}"]
-    fields = ["--set=workers=0", "--set=clips_per_process=4", "--set=lr_steps=[]", *flags]
-    command = [*torchrun, *train, *fields]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return [subprocess.Popen(command, start_new_session=True, **pipes) for _ in range(2)]
+@pytest.fixture
+def agents(tmp_path, something_root):
+    """Starts both agents of a run: torchrun's main in children, with workers that are new interpreters."""
+
+    def start_both(run_dir, *flags):
+        # The store where they meet lives in this process, at a port that the system chose.
+        store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        rendezvous = ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{store.port}", "--rdzv-conf=is_host=false"]
+        command = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-id=run", "--local-addr=127.0.0.1", *rendezvous]
+        command += ["-m", "tanet.train", "--recipe=demo_something", f"--data-root={something_root}"]
+        command += [f"--run-dir={run_dir}", "--set=workers=0", "--set=clips_per_process=4", "--set=lr_steps=[]"]
+        both = []
+        for name in ("one", "other"):
+            agent = start(torchrun.main, [*command, *flags], output=tmp_path / f"{name}.txt")
+            agent.store = store
+            both.append(agent)
+        return both
+
+    return start_both
 
 
-def test_two_nodes_train_together(tmp_path, something_root):
+def test_two_nodes_train_together(tmp_path, agents):
     run_dir = tmp_path / "run"
-    both = agents(something_root, run_dir, "--set=epochs=2")
-    ended = [agent.communicate(timeout=120) for agent in both]
-    assert [agent.returncode for agent in both] == [0, 0], ended
-    assert sum(out.count("epoch 2/2: loss") for out, _ in ended) == 1  # said once
+    both = agents(run_dir, "--set=epochs=2")
+    assert wait(*both) == [0, 0], said(*both)
+    assert said(*both).count("epoch 2/2: loss") == 1
     rows = run_folder.read_metrics(run_dir)
     assert [(row["epoch"], row["clips"]) for row in rows] == [(1, 32), (2, 32)]
     assert len(run_folder.newest(run_dir)[0].rest["sums"]) == 2
 
 
-NOTEBOOK = """
-import sys
-from tanet import evaluate, recipes, train
-root, run_dir, rendezvous = sys.argv[1:]
-if __name__ == "__main__":
-    recipe = recipes.get("demo_something").with_changes(
-        {"workers": 0, "clips_per_process": 4, "epochs": 1, "lr_steps": []})
+def notebook(data_root, run_dir, rendezvous):
+    """Cells that a node runs one after the other."""
+    recipe = recipes.get("demo_something").with_changes(CHANGES | {"epochs": 1})
     where = {"nodes": 2, "rendezvous": rendezvous}
-    metrics = train.launch(recipe, root, run_dir, **where)
+    metrics = train.launch(recipe, data_root, run_dir, **where)
     for protocol in ("sth-efficient", "sth-accurate"):
-        result = evaluate.run(f"{run_dir}/checkpoints/last.pth", root, protocol, f"{run_dir}/{protocol}.json", **where)
-        print(metrics[-1]["val_top1"], result["top1"], result["tested"])
-"""
+        result = evaluate.run(run_dir / run_folder.LAST, data_root, protocol, run_dir / f"{protocol}.json", **where)
+        print(metrics[-1]["val_top1"], result["top1"], result["tested"], flush=True)
 
 
 def test_two_notebooks_on_two_nodes_train_and_test_together(tmp_path, something_root):
     """As papermill runs one on each node: each calls launch and run, several times, and gets the same numbers."""
-    (tmp_path / "cells.py").write_text(NOTEBOOK)
-    run_dir = tmp_path / "run"
-    command = [sys.executable, tmp_path / "cells.py", something_root, run_dir, f"localhost:{free_port()}"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen(list(map(str, command)), **pipes) for _ in range(2)]
-    ended = [node.communicate(timeout=200) for node in both]
-    assert [node.returncode for node in both] == [0, 0], ended
-    one, other = ([line for line in out.splitlines() if line.endswith(" 16")] for out, _ in ended)
+    run_dir, outputs = tmp_path / "run", [tmp_path / "one.txt", tmp_path / "other.txt"]
+    with reserved_ports(3) as port:  # a port for each launch
+        arguments = (something_root, run_dir, f"localhost:{port}")
+        both = [start(notebook, *arguments, hook=launch_by_fork, output=output) for output in outputs]
+        assert wait(*both) == [0, 0], said(*both)
+    one, other = ([line for line in said(node).splitlines() if line.endswith(" 16")] for node in both)
     assert one == other and len(one) == 2
     assert len(run_folder.newest(run_dir)[0].rest["sums"]) == 2
     alone = evaluate.run(run_dir / run_folder.LAST, something_root, "sth-accurate", tmp_path / "alone.json")
@@ -80,39 +79,32 @@ def test_several_nodes_must_know_where_they_meet(tmp_path, something_root, somet
         train.launch(something_recipe, something_root, tmp_path / "run", nodes=2, rendezvous=rendezvous)
 
 
-def kill(agent, whole_node):
-    """The agent alone, or with the process that it started, which has a session of its own."""
-    children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split() if whole_node else []
-    os.killpg(agent.pid, signal.SIGKILL)
-    for child in children:
-        os.kill(int(child), signal.SIGKILL)
-    agent.communicate()
+def lose(agent, whole_node):
+    """The agent is killed alone, or with the process that it started, which has a session of its own."""
+    workers = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split() if whole_node else []
+    kill(agent)
+    for worker in workers:
+        os.kill(int(worker), signal.SIGKILL)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes as Linux lists them")
-@pytest.mark.parametrize("whole_node", [True, False])
-def test_the_loss_of_a_node_ends_the_other_soon_and_the_run_goes_on(tmp_path, something_root, whole_node):
-    run_dir, flags = tmp_path / "run", ["--set=epochs=1000", "--save-minutes=0"]
-    one, other = agents(something_root, run_dir, *flags)
-    wait_for(lambda: (run_dir / run_folder.PREVIOUS).exists())
-    kill(other, whole_node)
-    lost = time.monotonic()
-    said = one.communicate(timeout=100)
-    assert one.returncode != 0 and time.monotonic() - lost < 90, said
-    done = position(run_dir)
-    again = agents(something_root, run_dir, *flags)
-    wait_for(lambda: position(run_dir) > done)
-    for agent in again:
-        kill(agent, True)
+def test_the_loss_of_a_node_ends_the_other_and_the_run_goes_on(tmp_path, agents, something_root):
+    """First a whole node is lost, then only an agent, whose worker must notice and end."""
+    run_dir, flags = tmp_path / "run", ["--set=epochs=1000000", "--save-minutes=0"]
+    done = (0, 0)
+    for whole_node in (True, False):
+        one, other = agents(run_dir, *flags)
+        wait_until(lambda: position(run_dir) > done, one, other)  # noqa: B023
+        lose(other, whole_node)
+        assert wait(one) != [0], said(one)
+        wait_until(lambda: is_unused(run_dir))  # no worker is left
+        done = position(run_dir)
+    recipe = recipes.get("demo_something").with_changes(CHANGES | {"epochs": 1000000})
+    both = start_group(2, train.fit, recipe, something_root, run_dir)
+    wait_until(lambda: position(run_dir) > done, *both)
+    kill(*both)
 
 
 def position(run_dir):
-    found = run_folder.newest(run_dir)[0].rest
-    return found["epoch"], found["clips"]
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 100
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    stored, _ = run_folder.newest(run_dir)
+    return (stored.rest["epoch"], stored.rest["clips"]) if stored else (0, 0)

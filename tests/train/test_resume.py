@@ -2,55 +2,48 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
-import random
+import shutil
 import signal
-import subprocess
 import sys
-import time
+from functools import partial
 
 import pytest
 import torch
-from support.signals import stop_after
+from support.children import HANG, kill, launch_by_fork, start, start_command, start_group, wait, wait_until
+from support.signals import (
+    die_in_step,
+    die_in_validation,
+    die_renaming,
+    die_writing,
+    die_writing_a_row,
+    stop_after,
+)
 
-from tanet import checkpoint, data, train
+from tanet import checkpoint, cli, data, runtime, train
 from tanet.data import load_list, validation_loader
-from tanet.errors import Stopped
+from tanet.errors import CheckpointError, RunInUse, Stopped
 from tanet.evaluate import validate
 from tanet.runtime import Process, launch
 from tanet.train import FiniteCheck, loop, run_folder, state
 
+pytestmark = pytest.mark.slow
+
 SPEED = {"clips_per_second", "data_wait", "peak_memory_mib"}  # what differs from run to run
-FORKED = multiprocessing.get_context("forkserver")  # torch is imported once, and its threads are no child's
-FORKED.set_forkserver_preload(["tanet.train"])
+ALONE = Process(0, 1, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
 def recipe(something_recipe):
-    """Four steps an epoch; dropout and flips, so that every random draw counts."""
-    return something_recipe.with_changes({"epochs": 3, "dropout": 0.3, "deterministic": True})
+    """Two epochs of four steps on small clips; dropout and flips, so that every random draw counts."""
+    small = {"short_side": 36, "crop_size": 32, "test_size": 32}
+    return something_recipe.with_changes({"dropout": 0.3, "deterministic": True} | small)
 
 
-def run_child(recipe, data_root, run_dir, processes, save_minutes):
+def train_in_child(recipe, data_root, run_dir, save_minutes=0.0):
     """A training with a line in metrics.jsonl for every second step."""
-    os.setsid()  # so that a kill reaches whatever it starts
     loop.LOG_STEPS = 2
-    train.launch(recipe, data_root, run_dir, processes=processes, save_minutes=save_minutes)
-
-
-def start(recipe, data_root, run_dir, processes=1, save_minutes=0.0):
-    child = FORKED.Process(target=run_child, args=(recipe, data_root, run_dir, processes, save_minutes))
-    child.start()
-    return child
-
-
-def kill(child):
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:  # it has not got to its own session yet
-        child.kill()
-    child.join()
+    train.fit(recipe, data_root, run_dir, save_minutes=save_minutes)
 
 
 def result(run_dir):
@@ -75,68 +68,87 @@ def undisturbed(tmp_path_factory, something_root, recipe):
     results = {}
     for processes in (1, 2):
         run_dir = tmp_path_factory.mktemp("undisturbed") / "run"
-        child = start(
-            recipe.with_changes({"clips_per_process": 8 // processes}), something_root, run_dir, processes, 60.0
-        )
-        child.join()
-        assert child.exitcode == 0
+        shared = recipe.with_changes({"clips_per_process": 8 // processes})
+        children = start_group(processes, train_in_child, shared, something_root, run_dir, 60.0)
+        assert wait(*children) == [0] * processes
         results[processes] = result(run_dir)
-    assert [row["epoch"] for row in results[1][2] if "step" not in row] == [1, 2, 3]
-    assert len(results[1][2]) == 3 + 6
+    assert [row["epoch"] for row in results[1][2] if "step" not in row] == [1, 2]
+    assert len(results[1][2]) == 2 + 4
     return results
 
 
-@pytest.mark.parametrize("processes, kills", [(1, 20), (2, 4)])
+LAST_HALF, PREVIOUS_LINKED, BEST_HALF = ".last.pth.partial", ".previous.pth.partial", ".best.pth.partial"
+# What a run dies of, one after the other: (hook, rank of the process that dies, a file that is half-written then).
+# Each training resumes where the one before it died, so the kills walk through both epochs.
+KILLS = [
+    (partial(die_renaming, "recipe.json", done=False), 0, ".recipe.json.partial"),  # nothing to go on from yet
+    (partial(die_in_step, 1), 0, None),
+    (partial(die_writing, "last.pth"), 0, LAST_HALF),  # the very first checkpoint
+    (partial(die_renaming, "last.pth", done=False, call=2), 0, LAST_HALF),
+    (partial(die_renaming, "last.pth", done=True), 0, None),
+    (partial(die_writing, "last.pth"), 0, LAST_HALF),
+    (partial(die_renaming, "previous.pth", done=False), 0, PREVIOUS_LINKED),
+    (partial(die_renaming, "previous.pth", done=True), 0, None),
+    (partial(die_writing_a_row, of_epoch=False), 0, None),
+    (die_in_validation, 0, None),
+    (partial(die_writing, "best.pth"), 0, BEST_HALF),
+    (partial(die_renaming, "best.pth", done=True), 0, None),  # last.pth is older than best.pth
+    (partial(die_writing_a_row, of_epoch=True), 0, None),  # of an epoch that is saved
+    (partial(die_renaming, "metrics.jsonl", done=False), 0, ".metrics.jsonl.partial"),  # while it drops lines
+    (partial(die_in_step, 2), 0, None),
+    (partial(die_in_step, 3), 0, None),  # the last step
+    (die_in_validation, 0, None),
+]
+KILLS_OF_TWO = [
+    (partial(die_in_step, 3), 1, None),
+    (partial(die_writing, "last.pth"), 0, LAST_HALF),
+    (die_in_validation, 1, None),
+    (partial(die_renaming, "previous.pth", done=False), 0, PREVIOUS_LINKED),
+]
+
+
+@pytest.mark.parametrize("processes, kills", [(1, KILLS), (2, KILLS_OF_TWO)])
 def test_killed_again_and_again_it_ends_bit_identically(
     tmp_path, something_root, recipe, undisturbed, processes, kills
 ):
-    """At random moments, in steps, validations and, since every step is saved, often in the middle of saving."""
-    rng = random.Random(processes)
-    recipe = recipe.with_changes({"clips_per_process": 8 // processes})
-    killed, runs, in_save, started_in_middle = 0, 0, 0, 0
-    while killed < kills or runs == 0:
-        run_dir = tmp_path / f"run{runs}"
-        while True:
-            started_in_middle += (run_dir / run_folder.LAST).exists()
-            child = start(recipe, something_root, run_dir, processes)
-            if killed < kills:
-                _wait_for_a_step(run_dir, child)
-                child.join(rng.uniform(0, 0.5))
-            else:
-                child.join()
-            if not child.is_alive():
-                assert child.exitcode == 0
-                break
-            kill(child)
-            killed += 1
-            in_save += any(run_dir.rglob("*.partial"))
-        assert identical(result(run_dir), undisturbed[processes])
-        runs += 1
-    print(f"{killed} kills, {in_save} while saving, {started_in_middle} starts in the middle, {runs} runs")
-    assert started_in_middle >= kills // 2
-    if processes == 1:
-        assert in_save >= 1
+    """In steps, in validations, between files and, since every step is saved, in the middle of saving."""
+    run_dir, recipe = tmp_path / "run", recipe.with_changes({"clips_per_process": 8 // processes})
+    is_saved = False
+    for hook, rank, half_written in kills:
+        children = start_group(processes, train_in_child, recipe, something_root, run_dir, hooks={rank: hook})
+        assert wait(children[rank]) == [-signal.SIGKILL], hook
+        kill(*children)
+        assert half_written in (None, *(path.name for path in run_dir.rglob("*.partial"))), hook
+        stored, _ = run_folder.newest(run_dir)
+        assert stored is not None or not is_saved, hook  # at no moment is there no whole one
+        is_saved = stored is not None
+    assert is_saved
+    assert wait(*start_group(processes, train_in_child, recipe, something_root, run_dir)) == [0] * processes
+    assert identical(result(run_dir), undisturbed[processes])
+    assert not list(run_dir.rglob("*.partial"))
 
 
-def _wait_for_a_step(run_dir, child):
-    """Until the run has saved something since it was started, so that every kill comes at another place."""
-    path, deadline = run_dir / run_folder.LAST, time.monotonic() + 60
-    before = path.stat().st_mtime_ns if path.exists() else 0
-    while child.is_alive() and time.monotonic() < deadline:
-        if path.exists() and path.stat().st_mtime_ns != before:
-            return
-        time.sleep(0.002)
+def interrupt(monkeypatch, steps, number=signal.SIGINT):
+    """As stop_after, with the lines in metrics.jsonl that the undisturbed runs have."""
+    stop_after(monkeypatch, steps, number)
+    monkeypatch.setattr(loop, "LOG_STEPS", 2)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory, something_root, recipe):
+    """A run that was interrupted in its sixth step of eight, and saved after every step."""
+    run_dir = tmp_path_factory.mktemp("interrupted") / "run"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        interrupt(patch, 6)
+        train.fit(recipe, something_root, run_dir, save_minutes=0)
+    return run_dir
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "gone", "garbage"])
 def test_an_unreadable_last_checkpoint_falls_back_to_the_one_before_and_says_so(
-    tmp_path, capsys, monkeypatch, something_root, recipe, undisturbed, damage
+    tmp_path, capsys, monkeypatch, something_root, recipe, interrupted, undisturbed, damage
 ):
-    run_dir = tmp_path / "run"
-    interrupt(monkeypatch, 6)
-    with pytest.raises(Stopped):
-        train.fit(recipe, something_root, run_dir, save_minutes=0)
-    monkeypatch.undo()
+    run_dir = shutil.copytree(interrupted, tmp_path / "run")
     monkeypatch.setattr(loop, "LOG_STEPS", 2)
     last, content = run_dir / run_folder.LAST, (run_dir / run_folder.LAST).read_bytes()
     last.write_bytes({"cut": content[: len(content) // 2], "garbage": b"\0" * 1000}.get(damage, b""))
@@ -148,21 +160,12 @@ def test_an_unreadable_last_checkpoint_falls_back_to_the_one_before_and_says_so(
     assert identical(result(run_dir), undisturbed[1])
 
 
-def test_without_any_readable_checkpoint_nothing_is_begun_anew(tmp_path, monkeypatch, something_root, recipe):
-    run_dir = tmp_path / "run"
-    interrupt(monkeypatch, 3)
-    with pytest.raises(Stopped):
-        train.fit(recipe, something_root, run_dir, save_minutes=0)
+def test_without_any_readable_checkpoint_nothing_is_begun_anew(tmp_path, something_root, recipe, interrupted):
+    run_dir = shutil.copytree(interrupted, tmp_path / "run")
     for name in (run_folder.LAST, run_folder.PREVIOUS):
         (run_dir / name).write_bytes(b"x")
-    with pytest.raises(checkpoint.CheckpointError, match="previous.pth"):
+    with pytest.raises(CheckpointError, match="previous.pth"):
         train.fit(recipe, something_root, run_dir)
-
-
-def interrupt(monkeypatch, steps, number=signal.SIGINT):
-    """As stop_after, with the lines in metrics.jsonl that the undisturbed runs have."""
-    stop_after(monkeypatch, steps, number)
-    monkeypatch.setattr(loop, "LOG_STEPS", 2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -172,7 +175,7 @@ def test_an_interrupt_saves_leaves_and_says_how_to_go_on(
     """As in a notebook, whose cell the kernel interrupts with SIGINT."""
     run_dir, handler = tmp_path / "run", signal.getsignal(number)
     interrupt(monkeypatch, 7, number)
-    with pytest.raises(Stopped, match=rf"epoch 2 of 3, after 24 of its clips.*{run_dir}.*same call") as stopped:
+    with pytest.raises(Stopped, match=rf"epoch 2 of 2, after 24 of its clips.*{run_dir}.*same call") as stopped:
         train.fit(recipe, something_root, run_dir)
     assert stopped.value.signal == number and signal.getsignal(number) is handler
     stored = checkpoint.read(run_dir / run_folder.LAST)
@@ -181,50 +184,53 @@ def test_an_interrupt_saves_leaves_and_says_how_to_go_on(
     assert identical(result(run_dir), undisturbed[1])
 
 
+ENDLESS = ["--recipe=demo_something", "--set=epochs=1000000", "--set=lr_steps=[]", "--save-minutes=0"]
+
+
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("processes", [1, 2])
-def test_the_command_line_too_and_ends_with_the_signals_code(tmp_path, something_root, recipe, number, code, processes):
-    run_dir = tmp_path / "run"
-    command = [sys.executable, "-m", "tanet.train", "--recipe=demo_something", f"--data-root={something_root}"]
-    command += [
-        f"--run-dir={run_dir}",
-        "--set=workers=0",
-        "--set=epochs=500",
-        "--set=lr_steps=[]",
-        f"--processes={processes}",
-    ]
-    child = subprocess.Popen(
-        [*command, "--save-minutes=0"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 120
-    while not (run_dir / run_folder.LAST).exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    child.send_signal(number)
-    said = child.communicate(timeout=60)[1]
-    assert f"saved in {run_dir}, and the same call goes on from there" in said
-    assert child.returncode == (code if processes == 1 else 130)
+def test_the_command_line_too_and_ends_with_the_signals_code(tmp_path, something_root, number, code, processes):
+    run_dir, output = tmp_path / "run", tmp_path / "output.txt"
+    arguments = ["train", *ENDLESS, f"--data-root={something_root}", f"--run-dir={run_dir}", "--set=workers=0"]
+    child = start(cli.main, [*arguments, f"--processes={processes}"], hook=launch_by_fork, output=output)
+    wait_until((run_dir / run_folder.LAST).exists, child)
+    os.kill(child.pid, number)
+    assert wait(child) == [code if processes == 1 else 130]
+    assert f"saved in {run_dir}, and the same call goes on from there" in output.read_text()
     assert checkpoint.read(run_dir / run_folder.LAST).rest["clips"] >= 0
 
 
-def test_more_processes_go_on_from_the_same_clip_and_say_what_changes(
-    tmp_path, capfd, monkeypatch, something_root, recipe
-):
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_all_processes_of_a_training_saves_too(tmp_path, something_root, number, code):
+    """As a terminal's Ctrl-C or a cluster's scheduler sends it, to the loading processes as well."""
+    run_dir = tmp_path / "run"
+    command = [sys.executable, "-m", "tanet.train", *ENDLESS, f"--data-root={something_root}", f"--run-dir={run_dir}"]
+    child = start_command([*command, "--set=workers=2"])
+    wait_until(lambda: (run_dir / run_folder.PREVIOUS).exists() or child.poll() is not None)
+    os.killpg(child.pid, number)
+    said = child.communicate(timeout=HANG)[1]
+    assert f"saved in {run_dir}, and the same call goes on from there" in said and child.returncode == code
+
+
+def test_more_processes_go_on_from_the_same_clip_and_say_what_changes(tmp_path, monkeypatch, something_root, recipe):
     run_dir, recipe = tmp_path / "run", recipe.with_changes({"clips_per_process": 4, "epochs": 1, "lr_steps": []})
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         interrupt(patch, 3)
         train.fit(recipe, something_root, run_dir)
     assert checkpoint.read(run_dir / run_folder.LAST).rest["clips"] == 12
-    (row,) = train.launch(recipe, something_root, run_dir, processes=2)
-    said = capfd.readouterr().out
+    output = tmp_path / "output.txt"
+    assert wait(*start_group(2, train.fit, recipe, something_root, run_dir, output=output)) == [0, 0]
+    said = output.read_text()
     assert "0 of 1 epochs are done, and 12 clips of the next. 1 process(es) made it, 2 go on from the same clip" in said
+    (row,) = train.read_metrics(run_dir)
     assert row["clips"] == 12 + 2 * 8  # two steps of 8 of the 20 clips that were left
 
 
 def test_fewer_processes_go_on_from_the_same_clip(tmp_path, capsys, something_root, recipe):
     run_dir, recipe = tmp_path / "run", recipe.with_changes({"clips_per_process": 4, "epochs": 2, "lr_steps": []})
-    child = start(recipe, something_root, run_dir, processes=2)
-    _wait_for_a_step(run_dir, child)
-    kill(child)
+    children = start_group(2, train_in_child, recipe, something_root, run_dir, hooks={0: partial(die_in_step, 3)})
+    assert wait(children[0]) == [-signal.SIGKILL]
+    kill(*children)
     done = checkpoint.read(run_dir / run_folder.LAST).rest
     history = train.fit(recipe, something_root, run_dir)
     assert "2 process(es) made it, 1 go on from the same clip: the batch of a step is 1/2" in capsys.readouterr().out
@@ -266,8 +272,9 @@ def test_the_number_of_loading_processes_decides_nothing(
     tmp_path, monkeypatch, something_root, recipe, undisturbed, workers
 ):
     monkeypatch.setattr("tanet.data.loader.worker_count", lambda wanted, use_gpu: wanted)
+    cores = runtime.processes._share_of_cores()
     monkeypatch.setattr(
-        "tanet.runtime.processes._share_of_cores", lambda: 2 + workers
+        runtime.processes, "_share_of_cores", lambda: cores + workers
     )  # the same threads of computation
     monkeypatch.setattr(loop, "LOG_STEPS", 2)
     (tmp_path / "run").mkdir()
@@ -275,37 +282,34 @@ def test_the_number_of_loading_processes_decides_nothing(
     assert identical(result(tmp_path / "run"), undisturbed[1])
 
 
-def test_a_signal_to_all_processes_of_a_training_saves_too(tmp_path, something_root):
-    """As a terminal's Ctrl-C or a cluster's scheduler sends it, to the loading processes as well."""
-    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        run_dir = tmp_path / str(code)
-        command = [sys.executable, "-m", "tanet.train", "--recipe=demo_something", f"--data-root={something_root}"]
-        command += [
-            f"--run-dir={run_dir}",
-            "--set=workers=2",
-            "--set=epochs=500",
-            "--set=lr_steps=[]",
-            "--save-minutes=0",
-        ]
-        child = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        deadline = time.monotonic() + 120
-        while not (run_dir / run_folder.PREVIOUS).exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.killpg(child.pid, number)
-        said = child.communicate(timeout=60)[1]
-        assert f"saved in {run_dir}, and the same call goes on from there" in said and child.returncode == code
+def lock_without_waiting(monkeypatch):
+    """A training that finds its folder in use says so at once."""
+    if hasattr(run_folder, "LOCK_SECONDS"):
+        monkeypatch.setattr(run_folder, "LOCK_SECONDS", 0.0)
+    else:
+        monkeypatch.setattr(run_folder.locked.__wrapped__, "__defaults__", (0.0,))
+
+
+def wait_in_second_step(path):
+    """The training writes `path` in its second step, and stays there."""
+    original, done = loop._step, []
+
+    def step(*arguments):
+        done.append(1)
+        if len(done) == 2:
+            path.write_text("in the second step")
+            signal.pause()
+        return original(*arguments)
+
+    loop._step = step
 
 
 def test_two_trainings_in_one_folder_do_not_get_into_each_others_way(tmp_path, monkeypatch, something_root, recipe):
-    run_dir, recipe = tmp_path / "run", recipe.with_changes({"epochs": 500, "lr_steps": []})
-    child = start(recipe, something_root, run_dir)
-    _wait_for_a_step(run_dir, child)
-    monkeypatch.setattr(run_folder, "LOCK_SECONDS", 0.5)
-    with pytest.raises(
-        run_folder.RunInUse, match=rf"{run_dir}: another training is running in it \(process {child.pid} on"
-    ):
+    run_dir, reached = tmp_path / "run", tmp_path / "reached"
+    child = start(train_in_child, recipe, something_root, run_dir, hook=partial(wait_in_second_step, reached))
+    wait_until(reached.exists, child)
+    lock_without_waiting(monkeypatch)
+    with pytest.raises(RunInUse, match=rf"{run_dir}: another training is running in it \(process {child.pid} on"):
         train.fit(recipe, something_root, run_dir)
     kill(child)
     with run_folder.locked(run_dir):  # a killed training holds no lock
@@ -319,8 +323,7 @@ def test_an_average_of_the_weights_is_tested_and_resumed(tmp_path, monkeypatch, 
     assert (stored.weights["fc.weight"] - stored.rest["trained"]["fc.weight"]).abs().max() > 1e-4
     model, _, _ = checkpoint.load_model(stored)
     videos = load_list(recipe, something_root, "val")
-    process = Process(0, 1, torch.device("cpu"))
-    again = validate(model, validation_loader(videos, recipe), process, "float32")
+    again = validate(model, validation_loader(videos, recipe), ALONE, "float32")
     assert again == pytest.approx({key: stored.rest["history"][-1][key] for key in again}, rel=1e-5)
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         interrupt(patch, 6)
@@ -344,7 +347,7 @@ def weights_of_all(recipe, data_root, run_dir):
     return found[-1]
 
 
-def test_all_processes_end_with_the_same_weights(tmp_path, something_root, recipe):
+def test_all_processes_end_with_the_same_weights(tmp_path, forked_workers, something_root, recipe):
     recipe = recipe.with_changes({"clips_per_process": 4, "accumulation": 2})
     one, other = launch(weights_of_all, (recipe, something_root, tmp_path / "run"), processes=2)
     assert one == other
@@ -352,13 +355,13 @@ def test_all_processes_end_with_the_same_weights(tmp_path, something_root, recip
 
 def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path, something_root, recipe):
     """Without BatchNorm's statistics of the batch, which are of other clips: the network is in eval mode."""
-    process, recipe = Process(0, 1, torch.device("cpu")), recipe.with_changes({"dropout": 0.0})
+    recipe = recipe.with_changes({"dropout": 0.0})
     videos = load_list(recipe, something_root, "train")
     clips = torch.randint(0, 256, (8, 8, 3, 48, 48), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     whole = clips, torch.arange(8), torch.arange(8), []
     ended = []
     for parts in ([whole], [(*part, []) for part in zip(*(tensor.split(2) for tensor in whole[:3]))]):
-        training = state.begin(recipe, videos.class_names, {}, tmp_path, process, None)
+        training = state.begin(recipe, videos.class_names, {}, tmp_path, ALONE, None)
         training.network.eval()
         for group in training.optimizer.param_groups:
             group["lr"] = 0.1
