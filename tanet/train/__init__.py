@@ -12,6 +12,7 @@ skips       unreadable videos, listed and counted
 live        the view in JupyterLab
 """
 
+from tanet.train import loop, state  # the modules too: benchmarks measure single steps
 from tanet.train.loop import LOG_STEPS, fit, launch
 from tanet.train.monitor import FiniteCheck, StepTimer
 from tanet.train.optim import learning_rate, parameter_groups
@@ -19,13 +20,15 @@ from tanet.train.run_folder import read_metrics
 from tanet.train.state import Options
 
 __all__ = [
-    "LOG_STEPS",
     "FiniteCheck",
+    "LOG_STEPS",
     "Options",
     "StepTimer",
     "fit",
     "launch",
     "learning_rate",
+    "loop",
     "parameter_groups",
     "read_metrics",
+    "state",
 ]

@@ -128,7 +128,8 @@ def test_changes_of_a_recipe_are_json_or_plain_words():
 
 @pytest.mark.slow
 def test_importing_the_package_leaves_the_warning_filters_alone():
-    script = "import torch, torchvision, warnings; before = list(warnings.filters); import tanet, tanet.cli; assert warnings.filters == before"
+    script = "import torch, torchvision, warnings; before = list(warnings.filters); import tanet, tanet.cli\n"
+    script += "assert warnings.filters == before"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -284,10 +284,7 @@ def test_the_number_of_loading_processes_decides_nothing(
 
 def lock_without_waiting(monkeypatch):
     """A training that finds its folder in use says so at once."""
-    if hasattr(run_folder, "LOCK_SECONDS"):
-        monkeypatch.setattr(run_folder, "LOCK_SECONDS", 0.0)
-    else:
-        monkeypatch.setattr(run_folder.locked.__wrapped__, "__defaults__", (0.0,))
+    monkeypatch.setattr(run_folder, "LOCK_SECONDS", 0.0)
 
 
 def wait_in_second_step(path):
