@@ -44,7 +44,7 @@ def exit_with_message(parser: argparse.ArgumentParser) -> Iterator[None]:
     except (*USER_ERRORS, DownloadError) as error:  # ArchiveError and DataError are ValueErrors
         parser.exit(1, f"{error}\n")
     except KeyboardInterrupt:
-        parser.exit(130, "interrupted; the same command goes on from here\n")
+        parser.exit(130, "interrupted; the same command resumes\n")
 
 
 def add_processes_option(parser: argparse.ArgumentParser) -> None:

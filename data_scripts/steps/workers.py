@@ -15,9 +15,11 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process, resource_tracker
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any
+
+STEPS = "data_scripts.steps"
 
 
 @dataclass(frozen=True)
@@ -90,16 +92,11 @@ class _Worker:
         # open decoders, and start in milliseconds.
         context = get_context("forkserver")
         module = getattr(function, "func", function).__module__  # of a functools.partial: its function's
-        context.set_forkserver_preload(["tanet.data.video", module])
+        imports = ["tanet.data.video", module]
+        context.set_forkserver_preload([f"{STEPS}.ignore_sigint", *imports, f"{STEPS}.restore_sigint"])
         self.connection, workers_end = context.Pipe()
         self.process = context.Process(target=_serve, args=(workers_end, function), daemon=True)
-        # The server and the workers inherit that SIGINT is blocked. This process gets a SIGINT after the start.
-        resource_tracker.ensure_running()  # would unblock SIGINT
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        try:
-            self.process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        self.process.start()
         workers_end.close()
         self.busy = False
 
@@ -141,7 +138,7 @@ class _Worker:
 def _serve(connection: Connection, function: Callable) -> None:
     """The worker's side."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # if something else started the server, SIGINT is not blocked
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
             item = connection.recv()

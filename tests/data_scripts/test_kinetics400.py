@@ -377,7 +377,7 @@ def test_an_interrupt_says_how_to_resume(tmp_path, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(kinetics400, "extract", interrupt)
-    assert "the same command goes on" in fails(capsys, "extract", "--root", tmp_path, code=130)
+    assert "the same command resumes" in fails(capsys, "extract", "--root", tmp_path, code=130)
 
 
 # Killed in the middle

@@ -202,4 +202,4 @@ def test_ctrl_c_says_how_to_resume(something_root, linked, tmp_path):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
     process.join(PATIENCE)
     assert process.exitcode == 130
-    assert "the same command goes on" in errors.read_text() and "Traceback" not in errors.read_text()
+    assert "the same command resumes" in errors.read_text() and "Traceback" not in errors.read_text()
