@@ -35,7 +35,7 @@ test-oldest: $(OLDEST)/.installed  ## run the quick tests with the oldest versio
 
 $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	$(OLDEST_PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable '.[data,notebooks,test]'
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable '.[notebooks,test]'
 	@touch $@
 
 lab: $(INSTALLED)  ## open JupyterLab on the notebooks
@@ -66,5 +66,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -d $(VENV)/lib || df -Pk . | awk 'NR == 2 && $$4 < $(DISK_GB) * 1048576 \
 	  { print "make: " int($$4 / 1048576) " GB free here, $(DISK_GB) GB are needed for the environment"; exit 1 }'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[data,notebooks,test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,test]'
 	@touch $@
