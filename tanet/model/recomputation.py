@@ -12,8 +12,11 @@ from torch.utils.checkpoint import checkpoint
 def recomputed(layer: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
     """layer(x). Each block keeps only its input and runs a second time when the backward pass reaches it."""
     for block in layer:
-        contexts = partial(_contexts, block)
-        x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
+        if torch.compiler.is_compiling():  # compiled code updates the statistics once, and admits no such contexts
+            x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
+        else:
+            contexts = partial(_contexts, block)
+            x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
     return x
 
 

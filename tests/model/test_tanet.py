@@ -100,6 +100,19 @@ def test_computing_activations_twice_trains_alike_and_keeps_less(tiny, autocast)
     assert kept[1] < 0.7 * kept[0]
 
 
+@pytest.mark.slow
+def test_computing_activations_twice_is_compiled_with_the_same_result(tiny):
+    tiny.train().dropout.p = 0.0
+    twin = copy.deepcopy(tiny)
+    twin.checkpoint_activations = True
+    tiny(clips()).square().sum().backward()
+    torch.compile(twin, fullgraph=True, backend="aot_eager")(clips()).square().sum().backward()
+    for (name, one), other in zip(tiny.named_parameters(), twin.parameters()):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-3, msg=name)
+    for (name, one), other in zip(tiny.named_buffers(), twin.buffers()):
+        torch.testing.assert_close(one, other, msg=name)
+
+
 @torch.no_grad()
 def test_temporal_maps_are_what_the_forward_pass_used(tiny):
     blocks = [f"layer{i}.0" for i in range(1, 5)]
