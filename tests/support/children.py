@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import torch.distributed as dist
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from torch.distributed.launcher.api import LaunchConfig
 
 from tanet.errors import RunInUse
@@ -161,6 +161,7 @@ def is_unused(run_dir: Path) -> bool:
 def launch_by_fork() -> None:
     """A hook for children that call `launch`: its workers are forked from the child, instead of new interpreters."""
     processes.LaunchConfig = partial(_config, "fork")
+    os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(HANG)  # a busy machine may not save within torch's 30 s
 
 
 @contextmanager
@@ -172,12 +173,13 @@ def reserved_ports(count: int) -> Iterator[int]:
     for first in range(20000, 30000, count):
         lock = FileLock(Path(tempfile.gettempdir(), f"tanet-test-port-{first}.lock"))
         try:
-            with lock.acquire(timeout=0):
-                if all(map(_is_free, range(first, first + count))):
-                    yield first
-                    return
-        except Timeout:
+            lock.acquire(timeout=0)
+        except OSError:  # another test has it, or another user
             continue
+        with lock:
+            if all(_is_free(port) for port in range(first, first + count)):
+                yield first
+                return
     raise RuntimeError("no free ports")
 
 
