@@ -20,12 +20,13 @@ TEST_SECONDS = 1800  # after which a test hangs
 
 
 def pytest_configure():
-    """A test that hangs fails, and the stacks of all threads go to the terminal.
+    """One thread computes. A test that hangs fails, and the stacks of all threads go to the terminal.
 
     Not by pytest's faulthandler_timeout: its thread would be missing in loading processes, which are forked, and which
     start a timer of the same kind. They would wait for the thread forever.
     """
     signal.signal(signal.SIGALRM, fail_hanging_test)
+    torch.set_num_threads(1)  # several threads for networks so small wait for each other, for minutes on a busy machine
     faulthandler.register(signal.SIGALRM, file=os.dup(sys.__stderr__.fileno()), chain=True)
     os.register_at_fork(after_in_child=alarm_as_usual)
 

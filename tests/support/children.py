@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 from filelock import FileLock
 from torch.distributed.launcher.api import LaunchConfig
@@ -51,6 +52,7 @@ def start(
 def _run(function, arguments, hook, output, environment):
     os.setsid()  # a kill of the session reaches the child's own children
     os.environ.update(environment)
+    torch.set_num_threads(1)  # as the tests' own process has, see conftest
     if output is not None:
         target = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(target, 1)
