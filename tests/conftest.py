@@ -1,6 +1,10 @@
 """What the tests share: devices, small demo data sets, small recipes, a short training."""
 
 import dataclasses
+import faulthandler
+import os
+import signal
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +15,39 @@ from support import children
 from tanet import recipes, train
 from tanet.demo import footage
 from tanet.runtime import processes
+
+TEST_SECONDS = 1800  # after which a test hangs
+
+
+def pytest_configure():
+    """One thread computes. A test that hangs fails, and the stacks of all threads go to the terminal.
+
+    Not by pytest's faulthandler_timeout: its thread would be missing in loading processes, which are forked, and which
+    start a timer of the same kind. They would wait for the thread forever.
+    """
+    signal.signal(signal.SIGALRM, fail_hanging_test)
+    torch.set_num_threads(1)  # several threads for networks so small wait for each other, for minutes on a busy machine
+    faulthandler.register(signal.SIGALRM, file=os.dup(sys.__stderr__.fileno()), chain=True)
+    os.register_at_fork(after_in_child=alarm_as_usual)
+
+
+def alarm_as_usual():
+    """Loading processes use the alarm for themselves."""
+    faulthandler.unregister(signal.SIGALRM)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def fail_hanging_test(number, frame):
+    raise TimeoutError(f"the test hangs: it has run for {TEST_SECONDS} s")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol():
+    signal.alarm(TEST_SECONDS)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
 
 
 def pytest_collection_modifyitems(items):

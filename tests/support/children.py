@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from torch.distributed.launcher.api import LaunchConfig
 
 from tanet.errors import RunInUse
@@ -51,6 +52,7 @@ def start(
 def _run(function, arguments, hook, output, environment):
     os.setsid()  # a kill of the session reaches the child's own children
     os.environ.update(environment)
+    torch.set_num_threads(1)  # as the tests' own process has, see conftest
     if output is not None:
         target = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(target, 1)
@@ -161,6 +163,7 @@ def is_unused(run_dir: Path) -> bool:
 def launch_by_fork() -> None:
     """A hook for children that call `launch`: its workers are forked from the child, instead of new interpreters."""
     processes.LaunchConfig = partial(_config, "fork")
+    os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(HANG)  # a busy machine may not save within torch's 30 s
 
 
 @contextmanager
@@ -172,12 +175,13 @@ def reserved_ports(count: int) -> Iterator[int]:
     for first in range(20000, 30000, count):
         lock = FileLock(Path(tempfile.gettempdir(), f"tanet-test-port-{first}.lock"))
         try:
-            with lock.acquire(timeout=0):
-                if all(map(_is_free, range(first, first + count))):
-                    yield first
-                    return
-        except Timeout:
+            lock.acquire(timeout=0)
+        except OSError:  # another test has it, or another user
             continue
+        with lock:
+            if all(_is_free(port) for port in range(first, first + count)):
+                yield first
+                return
     raise RuntimeError("no free ports")
 
 

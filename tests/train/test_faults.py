@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -135,11 +134,12 @@ def test_a_loading_process_that_dies_ends_the_run(monkeypatch, something_root, b
 
 
 def test_a_loading_process_that_is_stuck_ends_the_run(tmp_path, monkeypatch, something_root, something_recipe):
-    stuck, original = tmp_path / "stuck", _MultiProcessingDataLoaderIter._try_get_data
+    stuck, released = tmp_path / "stuck", tmp_path / "released"
+    original = _MultiProcessingDataLoaderIter._try_get_data
 
     def hang(clips, key):
         stuck.touch()
-        time.sleep(HANG)
+        wait_until(released.exists)
 
     def get_when_stuck(*arguments, **options):
         wait_until(stuck.exists)  # however long the process takes to start: the time-out counts from here
@@ -150,6 +150,7 @@ def test_a_loading_process_that_is_stuck_ends_the_run(tmp_path, monkeypatch, som
     monkeypatch.setattr(_MultiProcessingDataLoaderIter, "_try_get_data", get_when_stuck)
     with pytest.raises(RuntimeError, match="20bn-something-something-v1/.*timed out after 1 seconds"):
         train.fit(something_recipe.with_changes({"workers": 1}), something_root, tmp_path / "run")
+    released.touch()  # otherwise the process would live as long as pytest
 
 
 def fail_in_one(recipe, data_root, run_dir):

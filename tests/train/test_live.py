@@ -11,12 +11,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tanet import train, visualize
 from tanet.errors import Stopped
+from tanet.runtime import write_text
 from tanet.train import fit, live, loop, monitor, run_folder
 
 
 @pytest.fixture
-def outputs(monkeypatch):
-    """What the outputs of a cell showed, one list each; the kernel is JupyterLab's."""
+def outputs(tmp_path, monkeypatch):
+    """What the outputs of a cell showed, one list each; the kernel is JupyterLab's.
+
+    shown.txt says how many different bars there were after the first, so that a training can wait for them.
+    """
     import IPython.display
 
     shown = []
@@ -28,6 +32,8 @@ def outputs(monkeypatch):
 
         def update(self, content):
             self.history.append(content)
+            if self.history is shown[0]:
+                write_text(tmp_path / "shown.txt", str(len({bar.data for bar in self.history}) - 1))
 
     monkeypatch.setattr(IPython.display, "display", lambda content, display_id: Handle(content))
     monkeypatch.setenv("JPY_SESSION_NAME", "notebook.ipynb")
@@ -38,22 +44,11 @@ def outputs(monkeypatch):
     return shown
 
 
-@pytest.fixture
-def view_that_is_waited_for(tmp_path, monkeypatch, outputs):
-    """A training with a line for every step, which goes on only when the view has shown the line before."""
-    original = live._View.update
-
-    def update(view, draw):
-        drawn = original(view, draw)
-        (tmp_path / "shown.txt").write_text(str(len(outputs[0]) - 1))
-        return drawn
-
-    monkeypatch.setattr(live._View, "update", update)
-    monkeypatch.setattr(loop, "fit", fit_and_wait_for_the_view)
-
-
 def fit_and_wait_for_the_view(recipe, data_root, run_dir, **options):
-    """Runs in each process of a training, where the fixtures' changes are not known."""
+    """A training with a line for every step, which goes on only when the view has shown the line before.
+
+    It runs in each process of a training, where the fixtures' changes are not known.
+    """
     original, lines, shown = run_folder.append_metrics, [], run_dir.parent / "shown.txt"
 
     def append(run_dir, row):
@@ -61,7 +56,7 @@ def fit_and_wait_for_the_view(recipe, data_root, run_dir, **options):
         original(run_dir, row)
         stamp = len(lines) * 10**9  # lines may follow each other faster than a file system's clock ticks
         os.utime(run_dir / run_folder.METRICS, ns=(stamp, stamp))
-        wait_until(lambda: shown.exists() and shown.read_text() and int(shown.read_text()) >= len(lines))
+        wait_until(lambda: shown.exists() and int(shown.read_text()) >= len(lines))
 
     with pytest.MonkeyPatch.context() as patch, open(run_dir.parent / "printed.txt", "a") as printed:
         patch.setattr(loop, "LOG_STEPS", 1)
@@ -73,13 +68,14 @@ def fit_and_wait_for_the_view(recipe, data_root, run_dir, **options):
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_in_jupyterlab_a_bar_and_curves_follow_the_training(
-    tmp_path, capfd, outputs, view_that_is_waited_for, forked_workers, something_root, something_recipe, processes
+    tmp_path, capfd, monkeypatch, outputs, forked_workers, something_root, something_recipe, processes
 ):
+    monkeypatch.setattr(loop, "fit", fit_and_wait_for_the_view)
     recipe = something_recipe.with_changes({"clips_per_process": 8 // processes})
     train.launch(recipe, something_root, tmp_path / "run", processes=processes)
     bars, curves = outputs
     said = [bar.data for bar in bars]
-    assert "preparing the training" in said[0] and len(said) > 2 * (4 + 1)  # a bar for every line
+    assert "preparing the training" in said[0] and len(set(said)) == 1 + 2 * (4 + 1)  # a bar for every line
     shares = [float(bar.partition('value="')[2].partition('"')[0]) for bar in said]
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
     rows = run_folder.read_metrics(tmp_path / "run")
