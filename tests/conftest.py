@@ -5,7 +5,6 @@ import faulthandler
 import os
 import signal
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -84,29 +83,14 @@ def no_child_is_left():
     children.end_all()
 
 
-@contextmanager
-def demo_made_here():
-    """The demo makes its data in this process; for so few videos its workers would mostly import torch."""
-
-    def run_here(function, jobs):
-        for job in jobs:
-            function(*job)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(footage, "_run_parallel", run_here)
-        yield
-
-
 @pytest.fixture(scope="session")
 def kinetics_root(tmp_path_factory) -> Path:
-    with demo_made_here():
-        return footage.make_demo_kinetics(tmp_path_factory.mktemp("kinetics"), train=32, val=16)
+    return footage.make_demo_kinetics(tmp_path_factory.mktemp("kinetics"), train=32, val=16)
 
 
 @pytest.fixture(scope="session")
 def something_root(tmp_path_factory) -> Path:
-    with demo_made_here():
-        return footage.make_demo_something(tmp_path_factory.mktemp("something"), train=32, val=16)
+    return footage.make_demo_something(tmp_path_factory.mktemp("something"), train=32, val=16)
 
 
 @pytest.fixture

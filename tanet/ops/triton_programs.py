@@ -19,11 +19,10 @@ def _tile(
     program,
     height, steps, TURNS: tl.constexpr, LAST: tl.constexpr, STEP: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    """Which part of the frames a program works on: TURNS tiles, one after another along the pixels.
+    """The clip or frame (int64) and block of pixels that a program works on: TURNS tiles along the pixels.
 
-    Returns the clip or frame (int64) and the block of pixels; of the first tile the offsets in a frame [ROWS, COLS],
-    the pixels [ROWS, 1] or [1, COLS] and the channels [COLS] or [ROWS]; and the numbers of channels and pixels.
-    """
+    Also of the first tile: offsets in a frame [ROWS, COLS], pixels [ROWS, 1] or [1, COLS], channels [COLS] or [ROWS];
+    and the numbers of channels and pixels."""
     width = steps * STEP
     rows: tl.constexpr = ROWS * TURNS if LAST else ROWS
     cols: tl.constexpr = COLS if LAST else COLS * TURNS
