@@ -20,9 +20,8 @@ def _tile(
     height, steps, TURNS: tl.constexpr, LAST: tl.constexpr, STEP: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
     """The clip or frame (int64) and block of pixels that a program works on: TURNS tiles along the pixels.
-
-    Also of the first tile: offsets in a frame [ROWS, COLS], pixels [ROWS, 1] or [1, COLS], channels [COLS] or [ROWS];
-    and the numbers of channels and pixels."""
+    Of the first tile: offsets in a frame [ROWS, COLS], pixels [ROWS, 1] or [1, COLS], channels [COLS] or [ROWS].
+    Last, how many channels and pixels there are."""
     width = steps * STEP
     rows: tl.constexpr = ROWS * TURNS if LAST else ROWS
     cols: tl.constexpr = COLS if LAST else COLS * TURNS
