@@ -261,10 +261,7 @@ def moments(
     z, parts, rows,
     height, steps, TURNS: tl.constexpr, LAST: tl.constexpr, STEP: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    """For each channel of a tile: the number of pixels, their mean, and the sum of squared deviations from it.
-
-    Written into parts [3, rows, C].
-    """
+    """For each channel of a tile, into parts [3, rows, C]: number, mean, sum of squared deviations of its pixels."""
     tile = _tile(tl.program_id(0), height, steps, TURNS, LAST, STEP, ROWS, COLS)
     frame, block, offsets, pixel, c, channels, pixels = tile
     axis: tl.constexpr = 0 if LAST else 1
