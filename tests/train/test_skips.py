@@ -179,9 +179,7 @@ def crash(sample):
 def test_a_process_that_dies_idle_accuses_no_video(something_root, recipe):
     videos = load_list(recipe, something_root, "train")
     batches = training_loader(videos, recipe.with_changes({"workers": 1}))
-    being_read = getattr(batches.dataset, "being_read", None)
-    being_read = batches.dataset.under_way if being_read is None else being_read
-    being_read[0] = 3  # as another loader's process would be at work
+    batches.dataset.being_read[0] = 3  # as another loader's process would be at work
     with pytest.raises(RuntimeError, match="killed by signal") as failure, loader.explain_worker_failure(batches):
         raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
     assert not isinstance(failure.value, VideoError)
