@@ -59,9 +59,13 @@ def test_impossible_numbers_are_refused(how):
 
 def test_number_of_threads_is_given_back():
     before = torch.get_num_threads()
-    with process_group(use_gpu=False, workers=100):
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before
+    try:
+        torch.set_num_threads(3)
+        with process_group(use_gpu=False, workers=100):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
