@@ -20,6 +20,7 @@ from tanet.recipes import Recipe
 from tanet.runtime import atomic_write
 
 FORMAT = "tanet-1"
+KINDS = {"tam": "TANet", "tsm": "TSM", "none": "TSN"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Checkpoint:
     path: Path
     layout: str  # one of tanet.checkpoint.layouts.LAYOUTS
     weights: dict[str, torch.Tensor] = field(repr=False)
+    temporal: str | None = None  # "tam", "tsm" or "none" (TSN); None if the file does not tell
     recipe: Recipe | None = None
     class_names: tuple[str, ...] | None = None  # in the order of the classifier; None if the file does not name them
     class_order: str = "listed"  # the classifier's: "listed" as in the data's label file, or "sorted" by name
@@ -82,13 +84,16 @@ def read(path: str | os.PathLike) -> Checkpoint:
         raise CheckpointError(f"{path}: weights of another kind of network ({listed}, ...)")
     if not metadata:  # not safetensors; files that `convert` writes for other code bases have them under "tanet"
         metadata = rest.pop("tanet", None) or (rest if is_ours else {})
+    temporal = layouts.temporal_kind(weights, layout)
     try:
         weights = layouts.to_ours(weights, layout)
         fields = _metadata_fields(metadata)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     fields.setdefault("class_order", "sorted" if layout == "official" else "listed")
-    stored = Checkpoint(path=path, layout=layout, weights=weights, rest=rest, **fields)
+    if "recipe" in fields:
+        temporal = fields["recipe"].temporal
+    stored = Checkpoint(path=path, layout=layout, weights=weights, temporal=temporal, rest=rest, **fields)
     names = stored.class_names
     if names is not None and stored.num_classes not in (None, len(names)):
         raise CheckpointError(f"{path}: names {len(names)} classes, its classifier has {stored.num_classes}")
@@ -160,6 +165,11 @@ def load_weights(model: TANet, source: str | os.PathLike | Checkpoint, classifie
     of a torchvision ResNet it keeps its own TAM, and its own classifier if the file's has another size.
     """
     stored = source if isinstance(source, Checkpoint) else read(source)
+    if stored.temporal not in (None, model.temporal):
+        raise CheckpointError(
+            f"{stored.path}: the weights of a {KINDS[stored.temporal]} network, but the network here is a "
+            f"{KINDS[model.temporal]}; build it with temporal={stored.temporal!r} (--set temporal={stored.temporal})"
+        )
     kept_parts = () if classifier else ("fc",)
     if stored.layout == "resnet":
         classifier_fits = stored.num_classes == model.num_classes
@@ -209,11 +219,17 @@ def recipe_of(stored: Checkpoint, given: Recipe | None = None, datasets: tuple[s
     ]
     if len(matches) == 1:
         return recipes.in_style(matches[0], stored.style)
-    frames = f"{stored.num_frames} frames" if stored.num_frames else "no TAM (the weights of TSN and TSM look alike)"
+    network = f"{stored.path}: {stored.arch or 'another ResNet'}, {stored.num_classes} classes"
+    if stored.num_frames is None:
+        kind = KINDS.get(stored.temporal, "TSN or TSM")
+        raise CheckpointError(
+            f"{network}, {kind}, whose weights fit any number of frames; say which recipe to use, with its temporal "
+            "changed, by recipe= (--recipe NAME --set temporal=tsm or none)"
+        )
     names = ", ".join(recipe.name for recipe in matches) or "none"
     raise CheckpointError(
-        f"{stored.path}: {stored.arch or 'another ResNet'}, {stored.num_classes} classes, {frames}. Recipes that fit: "
-        f"{names}; say which to use with recipe= (--recipe on a command line)"
+        f"{network}, {stored.num_frames} frames. Recipes that fit: {names}; say which to use with recipe= (--recipe on "
+        "a command line)"
     )
 
 

@@ -14,6 +14,11 @@ TAM's local branch, and the classifier:
     official    base_model.layer1.0.tam.L                    new_fc
     resnet      none                                         fc, ImageNet's
 
+A TSM network has the convolution behind its shift one level deeper, which tells it from a TSN:
+
+    mmaction2   backbone.layer1.0.conv1.conv.net.weight
+    official    base_model.layer1.0.conv1.net.weight         (mit-han-lab's TSM, from which the authors' code descends)
+
 "mmaction2" is MMAction2 0.x and 1.x, which agree. "official" is the authors' release. "resnet" is torchvision's. Files
 of any layout may carry "module." before every name.
 """
@@ -29,7 +34,7 @@ _TO_OURS = {
         (r"^backbone\.", ""),
         (r"^cls_head\.fc_cls\.", "fc."),
         (r"\.block\.", "."),
-        (r"\bconv(\d)\.conv\.", r"conv\1."),
+        (r"\bconv(\d)\.conv\.(net\.)?", r"conv\1."),
         (r"\bconv(\d)\.bn\.", r"bn\1."),
         (r"\bdownsample\.conv\.", "downsample.0."),
         (r"\bdownsample\.bn\.", "downsample.1."),
@@ -39,7 +44,8 @@ _TO_OURS = {
     "official": (
         (r"^base_model\.", ""),
         (r"^new_fc\.", "fc."),
-        (r"\.net\.", "."),
+        (r"(layer\d\.\d+)\.net\.", r"\1."),
+        (r"\bconv(\d)\.net\.", r"conv\1."),
         (r"\.tam\.L\.", ".temporal.local_branch."),
         (r"\.tam\.G\.", ".temporal.global_branch."),
     ),
@@ -77,6 +83,17 @@ def recognise(names: Iterable[str]) -> str | None:
     if not {"conv1.weight", "layer1.0.conv1.weight"} <= names:
         return None
     return "tanet" if any(".temporal." in name for name in names) else "resnet"
+
+
+def temporal_kind(names: Iterable[str], layout: str) -> str | None:
+    """The kind of network, "tam", "tsm" or "none" (TSN), by the names in a file; None if the names do not tell."""
+    names = list(names)
+    if any(".tam." in name or ".temporal." in name for name in names):
+        return "tam"
+    if layout not in _TO_OURS:
+        return None
+    is_shifted = any(re.search(r"\bconv1\.(conv\.)?net\.", name) for name in names)
+    return "tsm" if is_shifted else "none"
 
 
 def to_ours(weights: Mapping[str, object], layout: str) -> dict[str, object]:

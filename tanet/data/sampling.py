@@ -23,12 +23,12 @@ def dense_train(total_frames: int, num_frames: int, rng: np.random.Generator) ->
     return _dense(np.array([start]), total_frames, num_frames)
 
 
-def dense_clips(total_frames: int, num_frames: int, num_clips: int = 10) -> np.ndarray:
+def dense_clips(total_frames: int, num_frames: int, num_clips: int = 10, style: str = "mmaction2") -> np.ndarray:
     """Clips from `num_clips` evenly spaced windows of 64 frames, for testing -> int64 [num_clips, T].
 
-    Both code bases take the same frames.
+    Both styles take the same frames.
     """
-    _check(total_frames, num_frames)
+    _check(total_frames, num_frames, style)
     positions = max(1, total_frames - WINDOW + 1)
     starts = np.arange(num_clips) * (positions - 1) // max(1, num_clips - 1)
     return _dense(starts, total_frames, num_frames)

@@ -1,7 +1,8 @@
 """TANet: a ResNet with a slot for a temporal module in every bottleneck (paper section 3.4).
 
-With TAM in the slots it is TANet, with a temporal shift it is a TSM network, with nothing it is TSN. Parameters have
-torchvision's names, plus `layerS.B.temporal.*`, so that ImageNet weights load by name.
+With TAM in the slots it is TANet, with nothing it is TSN. A TSM network has its shift elsewhere, in front of the
+bottleneck's first convolution. Parameters have torchvision's names, plus `layerS.B.temporal.*` for TAM, so that
+ImageNet weights load by name.
 
 N clips, T frames, C channels, H x W pixels. The ResNet sees N*T separate images. Only the temporal modules, and the
 mean of the frames' scores at the end, connect the frames of a clip.
@@ -22,7 +23,10 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 
 class TemporalShift(nn.Module):
-    """1/8 of the channels see the next frame, 1/8 the frame before, the others stay (Lin et al., TSM, ICCV 2019)."""
+    """1/8 of the channels see the next frame, 1/8 the frame before, the others stay (Lin et al., TSM, ICCV 2019).
+
+    It stands at the start of a bottleneck's residual branch, before conv1; the shortcut is not shifted.
+    """
 
     def __init__(self, num_frames: int):
         super().__init__()
@@ -39,21 +43,11 @@ class TemporalShift(nn.Module):
         return shifted.flatten(0, 1)
 
 
-def temporal_module(name: str, channels: int, num_frames: int) -> nn.Module:
-    """The module for a bottleneck's slot, [N*T, C, H, W] -> the same shape. name: one of TEMPORAL_MODULES."""
-    if name == "tam":
-        return TAM(channels, num_frames)
-    if name == "tsm":
-        return TemporalShift(num_frames)
-    if name == "none":
-        return nn.Identity()
-    raise ValueError(f"temporal must be one of {', '.join(TEMPORAL_MODULES)}; got {name!r}")
-
-
 class Bottleneck(nn.Module):
     """The paper's TA-block (section 3.4): a ResNet bottleneck with TAM between conv1-bn1-relu and conv2.
 
-    The stride is on conv2, the 3x3 convolution. [N*T, in_channels, H, W] -> [N*T, 4 * width, H / stride, W / stride].
+    temporal: "tam"; "tsm", which shifts the input of conv1; or "none". The stride is on conv2, the 3x3 convolution.
+    [N*T, in_channels, H, W] -> [N*T, 4 * width, H / stride, W / stride].
     """
 
     expansion = 4
@@ -61,9 +55,10 @@ class Bottleneck(nn.Module):
     def __init__(self, in_channels: int, width: int, stride: int, temporal: str, num_frames: int):
         super().__init__()
         out_channels = width * self.expansion
+        self.shift = TemporalShift(num_frames) if temporal == "tsm" else nn.Identity()
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.temporal = temporal_module(temporal, width, num_frames)
+        self.temporal = TAM(width, num_frames) if temporal == "tam" else nn.Identity()
         self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
@@ -77,7 +72,7 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)  # [N*T, 4 * width, H / stride, W / stride]
-        x = self.conv1(x)  # [N*T, width, H, W]
+        x = self.conv1(self.shift(x))  # [N*T, width, H, W]
         if isinstance(self.temporal, TAM) and not self._has_hooks():
             x = self.temporal(x, norm=self.bn1)  # TAM of relu(bn1(x)), computed together
         else:
@@ -98,7 +93,8 @@ class TANet(nn.Module):
     """Clips in, one score per class out. A clip's scores are the mean of its frames' scores.
 
     depths: number of bottlenecks in each stage. width: channels of the first stage's bottlenecks, 64 in ResNet-50.
-    temporal: what stands in every bottleneck's slot, one of TEMPORAL_MODULES.
+    temporal: one of TEMPORAL_MODULES. As in the published code, TSM shifts every bottleneck, but every second one where
+    the third stage has 23 bottlenecks or more (ResNet-101 and ResNet-152).
 
     If the attribute `checkpoint_activations` is True, training keeps only the input of each bottleneck and computes the
     other activations again in the backward pass.
@@ -116,7 +112,9 @@ class TANet(nn.Module):
         width: int = 64,
     ):
         super().__init__()
-        self.num_classes, self.num_frames = num_classes, num_frames
+        if temporal not in TEMPORAL_MODULES:
+            raise ValueError(f"temporal must be one of {', '.join(TEMPORAL_MODULES)}; got {temporal!r}")
+        self.num_classes, self.num_frames, self.temporal = num_classes, num_frames, temporal
         self.conv1 = nn.Conv2d(3, width, 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
@@ -126,7 +124,9 @@ class TANet(nn.Module):
             blocks = []
             for block in range(depth):
                 stride = 2 if stage > 0 and block == 0 else 1
-                blocks.append(Bottleneck(channels, width * 2**stage, stride, temporal, num_frames))
+                is_left_out = temporal == "tsm" and len(depths) > 2 and depths[2] >= 23 and block % 2 == 1
+                block_temporal = "none" if is_left_out else temporal
+                blocks.append(Bottleneck(channels, width * 2**stage, stride, block_temporal, num_frames))
                 channels = width * 2**stage * Bottleneck.expansion
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
         self.num_stages = len(depths)

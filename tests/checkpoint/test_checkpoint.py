@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import re
 
 import pytest
 import safetensors.torch
@@ -109,6 +110,57 @@ def test_a_published_file_gives_the_logits_of_the_published_code(tmp_path, devic
     assert loaded.layout == layout and loaded.copied == len(gold(layout)["keys"]) and not loaded.kept
     logits, wanted = model.eval().to(device)(gold_clips(layout).to(device)).cpu(), torch.tensor(gold(layout)["logits"])
     assert (logits - wanted).abs().max() < 1e-4 * wanted.abs().max()
+
+
+TSM = {"tsm": "official", "mmaction2_tsm": "mmaction2"}  # gold table -> layout
+
+
+@pytest.mark.slow
+@torch.no_grad()
+@pytest.mark.parametrize("table", TSM)
+def test_a_published_tsm_file_gives_the_logits_of_the_published_code(tmp_path, device, table):
+    path = tmp_path / "published.pth"
+    torch.save({"state_dict": gold_weights(table)}, path)
+    model = tanet50(400, temporal="tsm")
+    loaded = load_weights(model, path)
+    assert loaded.layout == TSM[table] and loaded.copied == len(gold(table)["keys"]) and not loaded.kept
+    logits, wanted = model.eval().to(device)(gold_clips(table).to(device)).cpu(), torch.tensor(gold(table)["logits"])
+    assert (logits - wanted).abs().max() < 1e-5 * wanted.abs().max()
+
+
+@pytest.mark.slow
+@torch.no_grad()
+@pytest.mark.parametrize("table", TSM)
+def test_a_published_tsn_file_is_a_resnet_applied_to_each_frame(tmp_path, table):
+    """TSN's files have the keys of TSM's without the level that the shift adds."""
+    weights = {key.replace(".net.", "."): value for key, value in gold_weights(table).items()}
+    torch.save({"state_dict": weights}, tmp_path / "published.pth")
+    model = tanet50(400, temporal="none")
+    assert load_weights(model, tmp_path / "published.pth").layout == TSM[table]
+    resnet = torchvision.models.resnet50(num_classes=400).eval()
+    resnet.load_state_dict(model.state_dict())
+    clips = gold_clips(table)
+    wanted = resnet(clips.flatten(0, 1)).unflatten(0, (2, 8)).mean(1)
+    assert (model.eval()(clips) - wanted).abs().max() < 1e-5 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("stored, built", [("tsm", "none"), ("none", "tsm"), ("tsm", "tam"), ("tam", "none")])
+@pytest.mark.parametrize("layout", ["mmaction2", "official"])
+def test_the_weights_of_another_kind_of_network_are_refused(tmp_path, layout, stored, built):
+    weights = layouts.from_ours(tanet_tiny(4, temporal=stored).state_dict(), layout)
+    if stored != "tam":  # TSM's and TSN's files have no level for the block
+        weights = {re.sub(r"\.(block|net)\.(?=conv|bn|downsample)", ".", key): weights[key] for key in weights}
+    if stored == "tsm":
+        weights = {re.sub(r"(\d\.conv1(\.conv)?)\.weight", r"\1.net.weight", key): weights[key] for key in weights}
+    path = tmp_path / "a.pth"
+    torch.save({"state_dict": weights}, path)
+    assert checkpoint.read(path).temporal == stored
+    model = tanet_tiny(4, temporal=built)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=rf"a.pth: .*temporal='{stored}'.*--set temporal={stored}"):
+        load_weights(model, path)
+    assert equal(model.state_dict(), before)
+    load_weights(tanet_tiny(4, temporal=stored), path)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from support.paths import GOLD
 
 
 def gold(layout: str) -> dict:
-    """Keys with shapes and dtypes, and logits, of a TANet-R50 (8 frames, 400 classes) in "mmaction2" or "official"."""
+    """Keys with shapes and dtypes, and logits, of a network with 8 frames, 400 classes: "mmaction2" and "official" are
+    TANet-R50, "mmaction2_tsm" and "tsm" (mit-han-lab's) TSM-R50."""
     return json.loads((GOLD / f"{layout}_k400_8f.json").read_text())
 
 
