@@ -167,8 +167,8 @@ def load_weights(model: TANet, source: str | os.PathLike | Checkpoint, classifie
     stored = source if isinstance(source, Checkpoint) else read(source)
     if stored.temporal not in (None, model.temporal):
         raise CheckpointError(
-            f"{stored.path}: the weights of a {KINDS[stored.temporal]} network, but the network here is a "
-            f"{KINDS[model.temporal]}; build it with temporal={stored.temporal!r} (--set temporal={stored.temporal})"
+            f"{stored.path}: the weights of a {KINDS[stored.temporal]} do not fit a {KINDS[model.temporal]}; build the "
+            f"network with temporal={stored.temporal!r} (--set temporal={stored.temporal})"
         )
     kept_parts = () if classifier else ("fc",)
     if stored.layout == "resnet":
