@@ -169,6 +169,16 @@ def test_shift_brings_an_eighth_of_the_channels_forward_and_an_eighth_back():
     assert torch.equal(after[:, :, 4:], before[:, :, 4:])
 
 
+@pytest.mark.parametrize("name, shifted", [("tanet50", 16), ("tanet101", 18), ("tanet152", 26)])
+def test_tsm_shifts_every_bottleneck_and_every_second_one_of_deep_networks(name, shifted):
+    """As the published code: 2 + 2 + 12 + 2 of ResNet-101's 33, and 2 + 4 + 18 + 2 of ResNet-152's 50."""
+    with torch.device("meta"):
+        network = model.ARCHITECTURES[name](10, temporal="tsm")
+    blocks = [module for module in network.modules() if isinstance(module, model.Bottleneck)]
+    assert sum(isinstance(block.shift, TemporalShift) for block in blocks) == shifted
+    assert all(isinstance(block.temporal, torch.nn.Identity) for block in blocks)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("temporal, sees_order", [("none", False), ("tam", True), ("tsm", True)])
 def test_only_a_temporal_module_sees_the_order_of_frames(temporal, sees_order):
@@ -251,4 +261,4 @@ def test_build_follows_the_recipe():
     )
     network = model.build(recipe)
     assert (network.num_frames, network.num_classes, network.dropout.p) == (4, 6, 0.3)
-    assert isinstance(network.layer1[0].temporal, TemporalShift)
+    assert network.temporal == "tsm" and isinstance(network.layer1[0].shift, TemporalShift)
