@@ -16,7 +16,7 @@ class DataError(ValueError):
 
 
 class DownloadError(RuntimeError):
-    """Weights that cannot be downloaded; the message says what to fetch and where to put it."""
+    """A file that cannot be downloaded, or no room for it; the message names its address or path."""
 
 
 class LaunchError(RuntimeError):

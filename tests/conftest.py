@@ -21,8 +21,8 @@ TEST_SECONDS = 1800  # after which a test hangs
 def pytest_configure():
     """One thread computes. A test that hangs fails, and the stacks of all threads go to the terminal.
 
-    Not by pytest's faulthandler_timeout: its thread would be missing in loading processes, which are forked, and which
-    start a timer of the same kind. They would wait for the thread forever.
+    Not by pytest's faulthandler_timeout: its thread would be missing in data-loading workers. They are forked and
+    start a timer of the same kind, so they would wait for the thread forever.
     """
     signal.signal(signal.SIGALRM, fail_hanging_test)
     torch.set_num_threads(1)  # several threads for networks so small wait for each other, for minutes on a busy machine
@@ -31,7 +31,7 @@ def pytest_configure():
 
 
 def alarm_as_usual():
-    """Loading processes use the alarm for themselves."""
+    """Data-loading workers use the alarm for themselves."""
     faulthandler.unregister(signal.SIGALRM)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from data_scripts.steps.fetch import DownloadError
 from tanet.errors import USER_ERRORS, DataError
 from tanet.runtime import worker_count, write_text
 
@@ -41,7 +40,7 @@ def exit_with_message(parser: argparse.ArgumentParser) -> Iterator[None]:
     """Ends the program with a message: code 1 for an error that a user can cause, code 130 for Ctrl-C."""
     try:
         yield
-    except (*USER_ERRORS, DownloadError) as error:  # ArchiveError and DataError are ValueErrors
+    except USER_ERRORS as error:  # ArchiveError and DataError are ValueErrors
         parser.exit(1, f"{error}\n")
     except KeyboardInterrupt:
         parser.exit(130, "interrupted; the same command resumes\n")

@@ -16,14 +16,11 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from tanet.errors import DownloadError
 from tanet.runtime import write_text
 
 CHUNK = 1 << 20  # bytes; an attempt that brings as many counts as progress
 LONGEST_WAIT = 60.0  # seconds between two attempts
-
-
-class DownloadError(RuntimeError):
-    """A file cannot be fetched, or has no room on the disk; the message begins with its address or path."""
 
 
 class _Interrupted(Exception):
