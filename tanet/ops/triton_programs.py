@@ -295,3 +295,36 @@ def merge_moments(parts, merged, rows, channels, ROWS: tl.constexpr, COLS: tl.co
     tl.store(merged, total, mask=known)
     tl.store(merged + part, middle, mask=known)
     tl.store(merged + 2 * part, tl.sum(squares + count * apart * apart, 0), mask=known)
+
+
+@triton.jit
+def statistics(parts, found, weight, eps, rows, channels, ROWS: tl.constexpr, COLS: tl.constexpr):
+    """Merges all rows of parts [3, rows, C], ROWS at a time, into found [4, C]: mean, variance, 1 / std, scale."""
+    c = tl.program_id(0) * COLS + tl.arange(0, COLS)
+    known = c < channels
+    part = rows * channels
+    totals = tl.zeros((ROWS, COLS), parts.dtype.element_ty)
+    sums = tl.zeros((ROWS, COLS), parts.dtype.element_ty)
+    for start in range(0, rows, ROWS):
+        row = start + tl.arange(0, ROWS)
+        inside = (row < rows)[:, None] & known[None, :]
+        entries = parts + row[:, None] * channels + c[None, :]
+        count = tl.load(entries, mask=inside, other=0)
+        totals += count
+        sums += count * tl.load(entries + part, mask=inside, other=0)
+    total = tl.sum(totals, 0)
+    mean = tl.sum(sums, 0) / tl.maximum(total, 1)
+    squares = tl.zeros((ROWS, COLS), parts.dtype.element_ty)
+    for start in range(0, rows, ROWS):
+        row = start + tl.arange(0, ROWS)
+        inside = (row < rows)[:, None] & known[None, :]
+        entries = parts + row[:, None] * channels + c[None, :]
+        apart = tl.load(entries + part, mask=inside, other=0) - mean[None, :]
+        squares += tl.load(entries + 2 * part, mask=inside, other=0)
+        squares += tl.load(entries, mask=inside, other=0) * apart * apart
+    variance = tl.sum(squares, 0) / tl.maximum(total, 1)
+    inverse_std = 1 / tl.sqrt(variance + eps)
+    tl.store(found + c, mean, mask=known)
+    tl.store(found + channels + c, variance, mask=known)
+    tl.store(found + 2 * channels + c, inverse_std, mask=known)
+    tl.store(found + 3 * channels + c, tl.load(weight + c, mask=known) * inverse_std, mask=known)

@@ -9,7 +9,7 @@ from torch import nn
 
 from tanet import TAM, tanet50, tanet_tiny
 from tanet.model import Bottleneck, kept_for_backward
-from tanet.ops import fused, kernels_for, paths, use
+from tanet.ops import fused, paths, use
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
 
@@ -142,7 +142,7 @@ def test_hooks_see_what_they_would_see_one_after_another():
 )
 def test_other_normalisations_are_not_fused(norm):
     clips = frames(dtype=torch.float32).unflatten(0, (-1, 4))
-    assert not fused.can_fuse(norm, kernels_for(clips, 3), clips)
+    assert not fused.can_fold(norm, clips, 3)
 
 
 def test_a_single_value_a_channel_raises_torchs_own_error():
