@@ -65,7 +65,8 @@ def backward(sums: Tensor, pixels: int, front: Front | None, local: Branch, glob
         GP=_power_of_2(hidden), **tile,
     )  # fmt: skip
     local_first, global_first = torch.empty_like(maps.local_first), torch.empty_like(maps.global_first)
-    local_norm, global_norm = sums.new_empty(2, len(local_first)), sums.new_empty(2, hidden)
+    local_norm = [torch.empty_like(local.norm.weight) for _ in ("weight", "bias")]  # results may not share memory
+    global_norm = [torch.empty_like(glob.norm.weight) for _ in ("weight", "bias")]
     features = len(local_first) + hidden
     _launch(
         programs.norm_relu_backward, sums, features,
