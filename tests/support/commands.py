@@ -57,17 +57,18 @@ def problems_of(script: str) -> list[str]:
 
 
 def commands_in(script: str) -> Iterator[list[str]]:
-    """The words of each command, one command a line, with the script's own variables put in."""
+    """The words of each command, one command a line, with the script's own variables put in.
+
+    A variable's value is not a command here, although it may come from one: `head=$(scontrol ...)`.
+    """
     variables = {}
     for line in script.replace("\\\n", " ").splitlines():
         words = shlex.split(line.removesuffix("&"), comments=True)
-        if not words:
-            continue
-        assigned = re.fullmatch(r"(\w+)=(.*)", words[0])
-        if assigned:
+        while words and (assigned := re.fullmatch(r"(\w+)=(.*)", words[0])):
             variables[assigned[1]] = assigned[2]
-            continue
-        yield [part for word in words for part in _expanded(word, variables)]
+            words = [] if assigned[2].startswith("$(") else words[1:]
+        if words:
+            yield [part for word in words for part in _expanded(word, variables)]
 
 
 def _expanded(word: str, variables: dict[str, str]) -> list[str]:
@@ -79,6 +80,8 @@ def _expanded(word: str, variables: dict[str, str]) -> list[str]:
 def problems_of_command(words: list[str]) -> list[str]:
     """What is wrong with one command."""
     program, *rest = words
+    if any(word in ("&&", "||", "|") or word.endswith(";") for word in words):
+        return ["write one command a line"]
     if program in SHELL_WORDS:
         return []
     if program not in CHECKS:
@@ -250,17 +253,19 @@ def problems_within(page: str) -> list[str]:
     return problems
 
 
-def problem_of_part(options: list[str]) -> str:
-    """Why no command of BEGINNINGS takes these options; an empty string if one does."""
-    options = [_filled(word) for word in options]
+def problem_of_part(words: list[str]) -> str:
+    """Why no command of BEGINNINGS takes these options; an empty string if one does.
+
+    An option alone names itself, so its value may be missing.
+    """
+    words = [_filled(word) for word in words]
     reasons = []
     for beginning in BEGINNINGS:
-        found = _check_parsed([*beginning.split(), *options])
-        if not found:
+        found = _check_parsed([*beginning.split(), *words])
+        if not found or (len(words) == 1 and found[0].endswith(f"{words[0]}: expected one argument")):
             return ""
         reasons.append(found[0])
-    value = next((reason for reason in reasons if "no option" not in reason), reasons[0])
-    return value
+    return next((reason for reason in reasons if "no option" not in reason), reasons[0])
 
 
 def _filled(word: str) -> str:
