@@ -13,8 +13,9 @@ base that the value comes from; "official" is the authors' repository, and "offi
 value. "ours" is a choice of this project, with the reason.
 
 **Styles.** The two code bases train and test in different ways. A preset follows one of them, and `--style` gives it
-as the other one runs it, as a whole: parameter groups, flips, tests, and through the field `style` frames, resize,
-crops and averaging of the views. `--set style=...` alone is refused. In Python: `recipes.get(name, style)`.
+as the other one runs it, as a whole: parameter groups, flips, tests, the batch where it differs, and through the field
+`style` frames, resize, crops and averaging of the views. `--set style=...` alone is refused. In Python:
+`recipes.get(name, style)`.
 
 **Precision.** Both code bases train in float32, and so do the presets. `--set precision=bfloat16` asks for mixed
 precision, `--set precision=auto` for the faster of the two on the device at hand. What float32 means on a GPU is

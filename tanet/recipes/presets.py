@@ -82,13 +82,19 @@ def sthv1_8f() -> Recipe:
     )
 
 
+_V1_16F_BATCH = {
+    "mmaction2": {"lr": 0.0075, "lr_batch": 48, "clips_per_process": 6},  # of MMAction2 1.x
+    "official": {"lr": 0.01, "lr_batch": 64, "clips_per_process": 4},  # of the authors' 8-frame script
+}
+
+
 def sthv1_16f() -> Recipe:
     """Something-Something V1, 16 frames: MMAction2 1.x publishes 48.24 / 50.95 top-1, efficient / accurate.
 
     MMAction2 0.x publishes 49.05 / 50.91. Its settings are changes of these, which its rows of the published results
     name: `settings_of(row)` is the whole recipe.
     """
-    return dataclasses.replace(sthv1_8f(), name="sthv1_16f", num_frames=16, lr=0.0075, lr_batch=48, clips_per_process=6)
+    return dataclasses.replace(sthv1_8f(), name="sthv1_16f", num_frames=16, **_V1_16F_BATCH["mmaction2"])
 
 
 def sthv2_8f() -> Recipe:
@@ -126,32 +132,34 @@ RECIPES = {
 }
 
 
-# What a style decides beside `style` and `param_groups`, by data set. On Kinetics both styles flip and test alike.
-_DECIDES = {
-    "kinetics": {"mmaction2": {}, "official": {}},
-    "something_v1": {
-        "mmaction2": {"flip": "swap", "protocols": ("sth-efficient", "sth-accurate")},
-        "official": {"flip": "none", "protocols": ("sth-efficient",)},
-    },
-    "something_v2": {
-        "mmaction2": {"flip": "swap", "protocols": ("sth-efficient", "sth-accurate")},
-        "official": {"flip": "swap", "protocols": ("sth-accurate",)},
-    },
-}
-
-
 def in_style(recipe: Recipe, style: str) -> Recipe:
     """The recipe as that code base ("mmaction2" or "official") runs it, with everything that the style decides.
 
-    The field `style` decides frames, resize, crops and the averaging of views. `param_groups`, `flip` and `protocols`
-    follow it. A rate, batch or schedule does not: where both code bases publish them, they are the same. Fields that
-    differ from the values of the old style were changed on purpose and stay. ValueError if there is no such style.
+    The field `style` decides frames, resize, crops and the averaging of views; `_decided` gives the others. A field
+    that differs from its value in the old style was changed on purpose and stays. ValueError if there is no such style.
     """
     if style not in STYLES:
         raise ValueError(f"no style {style!r}; there are: {', '.join(STYLES)}")
-    old, new = ({"param_groups": name, **_DECIDES[recipe.dataset][name]} for name in (recipe.style, style))
+    old, new = _decided(recipe, recipe.style), _decided(recipe, style)
     changes = {field: value for field, value in new.items() if getattr(recipe, field) == old[field]}
     return dataclasses.replace(recipe, style=style, **changes)
+
+
+def _decided(recipe: Recipe, style: str) -> dict:
+    """The fields that a style decides for the recipe's data set, beside `style` itself.
+
+    Where both code bases publish a rate, a batch or a schedule for the same network and data, they are the same.
+    """
+    official = style == "official"
+    fields = {"param_groups": style}
+    if recipe.dataset == "something_v1":
+        fields["flip"] = "none" if official else "swap"
+        fields["protocols"] = ("sth-efficient",) if official else ("sth-efficient", "sth-accurate")
+        if recipe.num_frames == 16:
+            fields |= _V1_16F_BATCH[style]
+    elif recipe.dataset == "something_v2":
+        fields["protocols"] = ("sth-accurate",) if official else ("sth-efficient", "sth-accurate")
+    return fields
 
 
 def get(name: str, style: str | None = None) -> Recipe:

@@ -74,7 +74,7 @@ _K400_16F = {
     "num_frames": "official: 16 frames of the 64-frame window, 4 apart",
     "style": "ours: the field names the code base to follow; only the authors publish a row for this network",
     "lr": "ours: the rate of the authors' 8-frame script; they publish none for 16 frames",
-    "lr_batch": "ours: the batch of k400_8f, by the linear scaling rule",
+    "lr_batch": "ours: the batch of the authors' 8-frame script; they publish none for 16 frames",
     "clips_per_process": "ours: half of k400_8f, for memory; the rate follows the actual batch",
     "protocols": "official: 10 clips x 3 crops",
 }
@@ -115,9 +115,9 @@ _STHV1_16F = {
 }
 _STHV1_16F_OFFICIAL = {
     **_V1_OFFICIAL,
-    "lr": "ours: MMAction2 1.x's, a clip's rate in the authors' 8-frame script; they publish none for 16 frames",
-    "lr_batch": "ours: MMAction2 1.x's; the authors publish no 16-frame script",
-    "clips_per_process": "ours: MMAction2 1.x's; the authors publish no 16-frame script",
+    "lr": "ours: the rate of the authors' 8-frame script; they publish none for 16 frames",
+    "lr_batch": "ours: the batch of the authors' 8-frame script; they publish none for 16 frames",
+    "clips_per_process": "ours: half of sthv1_8f, for memory; the rate follows the actual batch",
 }
 
 _STHV2_8F = {
@@ -227,7 +227,8 @@ _REMARKS = {
     "k400_16f": "Mixed: the authors publish this network without a script; the settings are those of their 8-frame "
     "script. MMAction2 has no 16-frame configuration for Kinetics.",
     "sthv1_16f": "Mixed: MMAction2 0.x and 1.x train this network with the same rate per clip, in other batches. The "
-    "rate and batch here are 1.x's; its published rows name the changes that make them 0.x's.",
+    "rate and batch here are 1.x's; its published rows name the changes that make them 0.x's. The authors publish it "
+    "without a script; in their style the settings are those of their 8-frame script.",
     "sthv2_16f": "Mixed: the authors publish this network without a script; the settings are those of their 8-frame "
     "script.",
 }

@@ -340,6 +340,7 @@ def test_every_published_row_names_the_settings_that_trained_its_network():
     batches = {key: (recipe.lr, recipe.lr_batch, recipe.clips_per_process) for key, recipe in settings.items()}
     assert batches["sthv1_16f", "MMAction2 0.x"] == (0.005, 32, 4)
     assert batches["sthv1_16f", "MMAction2 1.x"] == (0.0075, 48, 6)
+    assert batches["sthv1_16f", "official"][:2] == batches["sthv1_8f", "official"][:2] == (0.01, 64)
     trained = {source: recipe.param_groups for (_, source), recipe in settings.items()}
     assert trained.pop("official") == trained.pop("MMAction2 0.x, authors' checkpoint") == "official"
     assert set(trained.values()) == {"mmaction2"}

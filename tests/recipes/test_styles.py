@@ -89,6 +89,11 @@ def test_half_a_change_of_style_is_refused_naming_the_switch():
     assert dataclasses.replace(mixed, param_groups="mmaction2") == recipe
 
 
+def test_the_batch_of_16_frames_on_something_something_v1_follows_the_style():
+    recipe = recipes.get("sthv1_16f", "official")
+    assert (recipe.lr, recipe.lr_batch, recipe.clips_per_process) == (0.01, 64, 4)
+
+
 def test_an_unknown_style_is_refused_and_the_known_ones_are_named():
     with pytest.raises(ValueError, match="no style 'caffe'; there are: mmaction2, official"):
         recipes.get("k400_8f", "caffe")
