@@ -21,8 +21,8 @@ as the other one runs it, as a whole: parameter groups, flips, tests, the batch 
 precision, `--set precision=auto` for the faster of the two on the device at hand. What float32 means on a GPU is
 decided by torch: from version 1.7 on it computes float32 convolutions in TF32, with 10 bits of mantissa, on GPUs that
 have it (Ampere and newer), and from 1.7 to 1.11 matrix products, too. The authors trained on GTX 1080 Ti, which have
-no TF32 (issue 5 of their repository). MMAction2 does not say which GPUs trained its TANets. Trainings here keep torch's
-default. Tests compute in full float32.
+no TF32 (issue 5 of their repository). MMAction2 does not say which GPUs trained its TANets; the GPUs of its benchmark
+page, V100, have none either. Trainings here keep torch's default. Tests compute in full float32.
 
 **Published.** A row under a preset gives accuracies in per cent, and the options of `tanet train` that give the
 settings which trained the network. No row was measured here.
