@@ -35,7 +35,7 @@ class Published:
     script: bool = True  # False: the source publishes no settings; those here are of its 8-frame script
     parameters: float | None = None  # millions
     macs: float | None = None  # billions of multiply-accumulates, one clip at 256 x 256
-    train_memory_mb: int | None = None  # of one GPU, 8 clips
+    train_memory_mb: int | None = None  # of one GPU with its clips_per_process
 
     @property
     def url(self) -> str:
