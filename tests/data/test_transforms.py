@@ -201,7 +201,7 @@ def recipe():
 @pytest.mark.parametrize("style", ["mmaction2", "official"])
 @pytest.mark.parametrize("shape", [(60, 80), (90, 60), (100, 176)])
 def test_training_clips_have_the_crop_size_and_are_contiguous_uint8(recipe, style, shape):
-    recipe = recipe.with_changes({"style": style})
+    recipe = recipes.in_style(recipe, style)
     frames = picture(*shape).expand(8, -1, -1, -1)
     for seed in range(10):
         clip, _ = training_clip(frames, recipe, np.random.default_rng(seed))
