@@ -155,6 +155,7 @@ def save(training: Training, best: bool = False) -> None:
         "numerics": training.numerics,
         "recipe": training.recipe.to_json(),
         "class_names": list(training.class_names),
+        "pixel_mean": [round(value, 4) for value in training.model.pixel_mean.flatten().tolist()],
         "data": training.data,
     }
     if training.ema is not None:
@@ -163,9 +164,8 @@ def save(training: Training, best: bool = False) -> None:
 
 
 def _restore_weights(model: TANet, ema: AveragedModel | None, optimizer: torch.optim.Optimizer, stored: Checkpoint):
-    if ema is None:
-        checkpoint.load_weights(model, stored)
-    else:
+    checkpoint.load_weights(model, stored)
+    if ema is not None:
         checkpoint.load_weights(ema.module, stored)
         ema.n_averaged.fill_(1)  # at 0 the next update would overwrite the average
         model.load_state_dict(stored.rest["trained"])

@@ -14,7 +14,7 @@ from tanet.errors import CheckpointError, Stopped
 from tanet.evaluate import validate
 from tanet.ops import use
 from tanet.runtime import Process
-from tanet.train import learning_rate, loop, parameter_groups
+from tanet.train import learning_rate, loop, parameter_groups, state
 
 ALONE = Process(0, 1, torch.device("cpu"))
 SPEED = {"clips_per_second", "data_wait", "peak_memory_mib"}  # what differs from run to run
@@ -262,6 +262,23 @@ def test_training_starts_from_a_checkpoint_and_resumes_without_it(
     torch.testing.assert_close(ended["fc.weight"], begun["fc.weight"])
     start.unlink()
     assert train.fit(recipe, something_root, tmp_path / "run") == history
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_training_keeps_the_pixel_mean_of_the_file_that_it_starts_from(tmp_path, something_recipe, ema):
+    torch.manual_seed(0)
+    published = {"state_dict": from_ours(tanet_tiny(8).state_dict(), "mmaction2"), "meta": {"mmengine_version": "1"}}
+    torch.save(published, tmp_path / "published.pth")
+    recipe = something_recipe.with_changes({"init": str(tmp_path / "published.pth"), "ema": ema})
+    begun = state.begin(recipe, tuple("abcdefgh"), {}, tmp_path, ALONE, None)
+    (tmp_path / "checkpoints").mkdir()
+    state.save(begun)
+    stored = checkpoint.read(tmp_path / "checkpoints/last.pth")
+    assert stored.pixel_mean == (123.675, 116.28, 103.5)
+    resumed = state.begin(recipe, tuple("abcdefgh"), {}, tmp_path, ALONE, stored)
+    for training in (begun, resumed):
+        for model in (training.model, training.tested):
+            assert model.pixel_mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.5])
 
 
 @pytest.mark.slow
