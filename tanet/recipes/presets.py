@@ -84,7 +84,15 @@ def sthv1_16f() -> Recipe:
 
     These two figures are MMAction2 0.x's, which trains with 0.005 at 32 clips; the rate and batch here are 1.x's.
     """
-    return dataclasses.replace(sthv1_8f(), name="sthv1_16f", num_frames=16, lr=0.0075, lr_batch=48, clips_per_process=6)
+    return dataclasses.replace(
+        sthv1_8f(),
+        name="sthv1_16f",
+        num_frames=16,
+        lr=0.0075,
+        lr_batch=48,
+        clips_per_process=6,
+        batchnorm_statistics="mean",
+    )
 
 
 def sthv2_8f() -> Recipe:
@@ -132,6 +140,8 @@ def in_style(recipe: Recipe, style: str) -> Recipe:
     changes = {"style": style, "param_groups": style}
     if recipe.dataset == "something_v1":
         changes["flip"] = "none" if style == "official" else "swap"
+    if style == "official":
+        changes["batchnorm_statistics"] = "first"
     return recipe.with_changes(changes)
 
 

@@ -86,6 +86,12 @@ class Training:
         """The model that is validated and stored for testing: the averaged one, if there is one."""
         return self.model if self.ema is None else self.ema.module
 
+    @property
+    def running_statistics(self) -> list[torch.Tensor]:
+        """BatchNorm's running means and variances, each [C]."""
+        names = ("running_mean", "running_var")
+        return [buffer for name, buffer in self.model.named_buffers() if name.endswith(names)]
+
     def list_skips(self, split: str, videos: VideoList) -> int:
         """Lists newly skipped videos, see tanet.train.skips; returns the number of skipped videos in this epoch."""
         return self.skips.list_new(split, videos, self.epoch + 1, self.clips)
@@ -126,7 +132,7 @@ def begin(
         process=process,
         run_dir=run_dir,
         model=model,
-        network=_distributed(network, process),
+        network=_distributed(network, process, recipe),
         ema=ema,
         optimizer=optimizer,
         numerics=numerics,
@@ -200,7 +206,9 @@ def _initial_model(recipe: Recipe, class_names: tuple[str, ...], process: Proces
     return model
 
 
-def _distributed(model: nn.Module, process: Process) -> nn.Module:
+def _distributed(model: nn.Module, process: Process, recipe: Recipe) -> nn.Module:
     if process.world_size == 1:
         return model
-    return DistributedDataParallel(model, [process.device.index] if process.device.type == "cuda" else None)
+    devices = [process.device.index] if process.device.type == "cuda" else None
+    # With "first", rank 0 sends its BatchNorm statistics to the others before each step. Means need no sending.
+    return DistributedDataParallel(model, devices, broadcast_buffers=recipe.batchnorm_statistics == "first")

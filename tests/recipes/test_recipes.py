@@ -74,6 +74,7 @@ PUBLISHED = {
         num_frames=16,
         num_classes=174,
         flip="swap",
+        batchnorm_statistics="mean",
     ),
     "k400_16f": dict(sampling="dense", num_frames=16, epochs=100, lr_steps=(50, 75, 90), weight_decay=1e-4),
     "sthv2_8f": dict(
