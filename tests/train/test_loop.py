@@ -14,7 +14,7 @@ from tanet.errors import CheckpointError, Stopped
 from tanet.evaluate import validate
 from tanet.ops import use
 from tanet.runtime import Process
-from tanet.train import learning_rate, loop, parameter_groups, state
+from tanet.train import learning_rate, loop, parameter_groups, run_folder, state
 
 ALONE = Process(0, 1, torch.device("cpu"))
 SPEED = {"clips_per_second", "data_wait", "peak_memory_mib"}  # what differs from run to run
@@ -201,6 +201,23 @@ def test_another_recipe_in_the_same_folder_is_refused_naming_the_field(trained_r
     with pytest.raises(ValueError, match="weight_decay: 0.0001 there, 0.01 here.*choose another run_dir"):
         train.fit(something_recipe.with_changes({"weight_decay": 0.01}), something_root, trained_run)
     assert (trained_run / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_field_that_an_older_version_did_not_store_has_its_default(tmp_path, something_recipe):
+    stored = json.loads(something_recipe.to_json())
+    del stored["batchnorm_statistics"]
+    (tmp_path / "recipe.json").write_text(json.dumps(stored))
+    run_folder.check(tmp_path, something_recipe, "auto")
+    changed = something_recipe.with_changes({"batchnorm_statistics": "mean"})
+    with pytest.raises(ValueError, match="batchnorm_statistics: 'first' there, 'mean' here.*choose another run_dir"):
+        run_folder.check(tmp_path, changed, "auto")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"name": "x"}'])
+def test_a_stored_recipe_that_is_none_is_refused_naming_the_file(tmp_path, something_recipe, text):
+    (tmp_path / "recipe.json").write_text(text)
+    with pytest.raises(ValueError, match=f"{tmp_path}/recipe.json: .*choose another run_dir"):
+        run_folder.check(tmp_path, something_recipe, "auto")
 
 
 def test_gpus_that_are_not_there_are_an_error_before_anything_is_written(tmp_path, something_root, something_recipe):
