@@ -50,7 +50,8 @@ _K400_8F = {
     "classifier_lr": f"{_BOTH}: fc_lr5, x5 for the weight and x10 for the bias; official alike",
     "param_groups": f"{_BOTH}: no decay for BatchNorm and biases, rate x2 for biases",
     "ema": "ours: no averaged weights, because neither code base averages them",
-    "sync_batchnorm": f"{_BOTH}: off; official alike. 1.x averages running statistics over the GPUs after each epoch",
+    "sync_batchnorm": f"{_BOTH}: off; official alike",
+    "batchnorm_statistics": "MMAction2 0.x: the first GPU's; official alike (DataParallel); 1.x averages over the GPUs",
     "seed": "ours: any number serves; 0 makes two runs of a preset the same",
     "deterministic": "ours: off, because deterministic kernels are slower",
     "workers": "ours: as many as the machine's cores allow; MMAction2 0.x has 2 a GPU, 1.x has 8",
@@ -112,12 +113,14 @@ _STHV1_16F = {
     "lr": "MMAction2 1.x: 0.0075; 0.x has 0.005",
     "lr_batch": "MMAction2 1.x: 8 GPUs x 6 clips; 0.x has 8 x 4",
     "clips_per_process": "MMAction2 1.x: 6 clips a GPU; 0.x has 4",
+    "batchnorm_statistics": "MMAction2 1.x: SyncBuffersHook averages over the GPUs; 0.x has the first GPU's",
 }
 _STHV1_16F_OFFICIAL = {
     **_V1_OFFICIAL,
     "lr": "ours: the rate of the authors' 8-frame script; they publish none for 16 frames",
     "lr_batch": "ours: the batch of the authors' 8-frame script; they publish none for 16 frames",
     "clips_per_process": "ours: half of sthv1_8f, for memory; the rate follows the actual batch",
+    "batchnorm_statistics": "official: the first GPU's, because DataParallel drops those of the others",
 }
 
 _STHV2_8F = {
@@ -147,6 +150,7 @@ _STHV2_8F = {
     "clip_grad_norm": "official: --gd 20",
     "classifier_lr": "official: x5 for the weight and x10 for the bias",
     "sync_batchnorm": "official: off",
+    "batchnorm_statistics": "official: the first GPU's, because DataParallel drops those of the others",
     "workers": "ours: as many as the machine's cores allow; the official V2 script has 2",
     "precision": "official: no mixed precision",
 }

@@ -80,11 +80,15 @@ def settings_of(row: Published) -> Recipe:
 
 
 _K400, _V1, _V2 = "Kinetics-400", "Something-Something V1", "Something-Something V2"
-_K400_SIZE_8F = {"parameters": 25.6, "macs": 43.0}
-_V1_SIZE_8F = {"parameters": 25.1, "macs": 43.1}
+_MEAN = {"changes": {"batchnorm_statistics": "mean"}}  # MMAction2 1.x
+_K400_SIZE_8F = {"parameters": 25.6, "macs": 43.0, **_MEAN}
+_V1_SIZE_8F = {"parameters": 25.1, "macs": 43.1, **_MEAN}
 _V1_SIZE_16F = {"parameters": 25.1, "macs": 86.1}
 _AUTHORS = {"trained_style": "official"}  # their checkpoint, tested by MMAction2
-_V1_16F_0X = {"changes": {"lr": 0.005, "lr_batch": 32, "clips_per_process": 4}, "train_memory_mb": 7127}
+_V1_16F_0X = {
+    "changes": {"lr": 0.005, "lr_batch": 32, "clips_per_process": 4, "batchnorm_statistics": "first"},
+    "train_memory_mb": 7127,
+}
 _ROWS = (
     # recipe, data, protocol, style, top-1, top-5, source
     Published("k400_8f", _K400, "k400-dense", "mmaction2", 76.28, 92.60, "MMAction2 0.x", train_memory_mb=7124),

@@ -83,6 +83,7 @@ class Recipe:
     param_groups: Style = "mmaction2"  # "official" also multiplies the rate of TAM's linear layers by 5
     ema: BelowOne = 0.0  # decay per step of the averaged weights, which are tested instead; 0: no average
     sync_batchnorm: bool = False  # BatchNorm over all GPUs' clips
+    batchnorm_statistics: Literal["first", "mean"] = "first"  # running ones: the first process's, or the mean over all
     # running it
     seed: NonNegativeInt = 0
     deterministic: bool = False  # the same run to the last bit; no trials, so "auto" below is float32, contiguous

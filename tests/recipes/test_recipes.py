@@ -74,6 +74,7 @@ PUBLISHED = {
         num_frames=16,
         num_classes=174,
         flip="swap",
+        batchnorm_statistics="mean",
     ),
     "k400_16f": dict(
         epochs=100,
