@@ -1,9 +1,8 @@
 """The small programs between the passes over the frames, written for Triton; tanet.ops.triton_branches launches them.
 
-They take the place of some sixty operations of torch on small tensors. A program of `theta`, `maps` and `map_gradients`
-computes a tile of one clip, [frames, channels]: TP frames, a power of two and at least T, and COLS channels. A program
-of `norm_relu` and `norm_relu_backward` computes one hidden feature of one branch: it reads all samples of it, COLS at
-a time.
+With those of tanet.ops.triton_norm_programs they take the place of some sixty operations of torch on small tensors. A
+program of `theta`, `maps` and `map_gradients` computes a tile of one clip, [frames, channels]: TP frames, a power of
+two and at least T, and COLS channels.
 
 N clips, T frames, C channels, K taps. All arithmetic is in the type of the sums, maps and statistics.
 """
@@ -59,64 +58,6 @@ def theta(
     for g in range(G):
         factors = tl.load(weight + g * T + t, mask=t < T, other=0)
         tl.store(first + (g * N + n) * C + c, tl.sum(factors * x, 0), mask=known)
-
-
-@triton.jit
-def _feature(row, samples, COLS: tl.constexpr, start):
-    column = start + tl.arange(0, COLS)
-    return column, tl.load(row + column, mask=column < samples, other=0)
-
-
-@triton.jit
-def _normalized(
-    first, hidden, samples, weight, bias, mean, variance, eps, f, statistics, column, features, COLS: tl.constexpr
-):  # fmt: skip
-    """relu(norm) of feature f, a row of first [F, samples], and column `column` of statistics [3, features]."""
-    row = first + f.to(tl.int64) * samples
-    if mean is None:
-        total = tl.zeros((COLS,), first.dtype.element_ty)
-        for start in range(0, samples, COLS):
-            total += _feature(row, samples, COLS, start)[1]
-        middle = tl.sum(total, 0) / samples
-        squares = tl.zeros((COLS,), first.dtype.element_ty)
-        for start in range(0, samples, COLS):
-            at, x = _feature(row, samples, COLS, start)
-            apart = tl.where(at < samples, x - middle, 0.0)
-            squares += apart * apart
-        spread = tl.sum(squares, 0) / samples
-    else:
-        middle = tl.load(mean + f)
-        spread = tl.load(variance + f)
-    inverse_std = 1 / tl.sqrt(spread + eps)
-    scale = tl.load(weight + f) * inverse_std
-    shift = tl.load(bias + f)
-    for start in range(0, samples, COLS):
-        at, x = _feature(row, samples, COLS, start)
-        u = scale * (x - middle) + shift
-        tl.store(hidden + f.to(tl.int64) * samples + at, tl.where(u <= 0, 0.0, u), mask=at < samples)
-    tl.store(statistics + column, middle)
-    tl.store(statistics + features + column, spread)
-    tl.store(statistics + 2 * features + column, inverse_std)
-
-
-@triton.jit
-def norm_relu(
-    local_first, local_hidden, local_samples, local_weight, local_bias, local_mean, local_variance, local_eps,
-    global_first, global_hidden, global_samples, global_weight, global_bias, global_mean, global_variance, global_eps,
-    statistics, local_features, features, COLS: tl.constexpr,
-):  # fmt: skip
-    """Both branches: hidden = relu(norm(first)), and mean, variance and 1 / std of each feature."""
-    f = tl.program_id(0)
-    if f < local_features:
-        _normalized(
-            local_first, local_hidden, local_samples, local_weight, local_bias, local_mean, local_variance, local_eps,
-            f, statistics, f, features, COLS,
-        )  # fmt: skip
-    else:
-        _normalized(
-            global_first, global_hidden, global_samples, global_weight, global_bias, global_mean, global_variance,
-            global_eps, f - local_features, statistics, f, features, COLS,
-        )  # fmt: skip
 
 
 @triton.jit
@@ -190,60 +131,6 @@ def map_gradients(
 
 
 @triton.jit
-def _normalized_backward(
-    grad_hidden, hidden, first, grad_first, samples, weight, OF_BATCH: tl.constexpr, f, statistics, grad_weight,
-    grad_bias, column, features, COLS: tl.constexpr,
-):  # fmt: skip
-    row = f.to(tl.int64) * samples
-    middle = tl.load(statistics + column)
-    inverse_std = tl.load(statistics + 2 * features + column)
-    sums = tl.zeros((COLS,), first.dtype.element_ty)
-    products = tl.zeros((COLS,), first.dtype.element_ty)
-    for start in range(0, samples, COLS):
-        _, du = _feature(grad_hidden + row, samples, COLS, start)
-        _, h = _feature(hidden + row, samples, COLS, start)
-        _, x = _feature(first + row, samples, COLS, start)
-        du = tl.where(h > 0, du, 0.0)
-        sums += du
-        products += du * ((x - middle) * inverse_std)
-    total = tl.sum(sums, 0)
-    product = tl.sum(products, 0)
-    tl.store(grad_bias + f, total)
-    tl.store(grad_weight + f, product)
-    scale = tl.load(weight + f) * inverse_std
-    for start in range(0, samples, COLS):
-        at, du = _feature(grad_hidden + row, samples, COLS, start)
-        _, h = _feature(hidden + row, samples, COLS, start)
-        du = tl.where(h > 0, du, 0.0)
-        if OF_BATCH:
-            _, x = _feature(first + row, samples, COLS, start)
-            du -= (total + (x - middle) * inverse_std * product) / samples
-        tl.store(grad_first + row + at, scale * du, mask=at < samples)
-
-
-@triton.jit
-def norm_relu_backward(
-    local_grad, local_hidden, local_first, local_out, local_samples, local_weight, LOCAL_OF_BATCH: tl.constexpr,
-    local_grad_weight, local_grad_bias,
-    global_grad, global_hidden, global_first, global_out, global_samples, global_weight, GLOBAL_OF_BATCH: tl.constexpr,
-    global_grad_weight, global_grad_bias,
-    statistics, local_features, features, COLS: tl.constexpr,
-):  # fmt: skip
-    """Both branches: from the gradients of `hidden` to those of `first` (`out`) and of BatchNorm's weight and bias."""
-    f = tl.program_id(0)
-    if f < local_features:
-        _normalized_backward(
-            local_grad, local_hidden, local_first, local_out, local_samples, local_weight, LOCAL_OF_BATCH, f,
-            statistics, local_grad_weight, local_grad_bias, f, features, COLS,
-        )  # fmt: skip
-    else:
-        _normalized_backward(
-            global_grad, global_hidden, global_first, global_out, global_samples, global_weight, GLOBAL_OF_BATCH,
-            f - local_features, statistics, global_grad_weight, global_grad_bias, f, features, COLS,
-        )  # fmt: skip
-
-
-@triton.jit
 def theta_gradient(
     grad_neighbours, grad_first, weight, pixels, constant, pooled, rows, inverse_std, offsets, grad_front, N, C, count,
     OF_BATCH: tl.constexpr, T: tl.constexpr, G: tl.constexpr, TP: tl.constexpr, CLIPS: tl.constexpr, COLS: tl.constexpr,
@@ -310,27 +197,7 @@ def weight_gradients(
         left, right, stride, result = grad_first + i // T * samples, means + i % T, T, grad_weight + i
     total = tl.zeros((COLS,), means.dtype.element_ty)
     for start in range(0, samples, COLS):
-        at, x = _feature(left, samples, COLS, start)
+        at = start + tl.arange(0, COLS)
+        x = tl.load(left + at, mask=at < samples, other=0)
         total += x * tl.load(right + at * stride, mask=at < samples, other=0)
     tl.store(result, tl.sum(total, 0))
-
-
-@triton.jit
-def _lerp(running, new, factor, rate, i, known):
-    value = tl.load(running + i, mask=known)
-    tl.store(running + i, value + rate * (tl.load(new + i, mask=known) * factor - value), mask=known)
-
-
-@triton.jit
-def update_running(means, variances, tracked, new_means, new_variances, features, factors, rates, COLS: tl.constexpr):
-    """The running statistics of several BatchNorms, of all of them in one launch.
-
-    Tuples with an entry for each: factors correct the biased variance, and rates are the momenta.
-    """
-    i = tl.program_id(0) * COLS + tl.arange(0, COLS)
-    for norm in tl.static_range(len(means)):
-        known = i < features[norm]
-        _lerp(means[norm], new_means[norm], 1.0, rates[norm], i, known)
-        _lerp(variances[norm], new_variances[norm], factors[norm], rates[norm], i, known)
-        if tl.program_id(0) == 0:
-            tl.store(tracked[norm], tl.load(tracked[norm]) + 1)

@@ -1,7 +1,7 @@
 """TAM's two branches on CUDA devices: tanet.ops.branches in few launches.
 
 The same functions with the same results. Matrix products are torch's; the programs in
-tanet.ops.triton_branch_programs do all between them.
+tanet.ops.triton_branch_programs and tanet.ops.triton_norm_programs do all between them.
 """
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tanet.ops import branches
 from tanet.ops import triton_branch_programs as programs
+from tanet.ops import triton_norm_programs as norm_programs
 from tanet.ops.branches import NEIGHBOURS, Branch, Front, Gradients, Maps
 
 CHANNELS = 16  # of a tile of one clip
@@ -34,7 +35,7 @@ def forward(sums: Tensor, pixels: int, front: Front | None, local: Branch, glob:
     features = len(local_first) + hidden
     statistics = sums.new_empty(3, features)
     _launch(
-        programs.norm_relu, sums, features,
+        norm_programs.norm_relu, sums, features,
         local_first, local_hidden, local_first.shape[1], *_normalization(local),
         global_first, global_hidden, global_first.shape[1], *_normalization(glob),
         statistics, len(local_first), features, COLS=SAMPLES, num_warps=8,
@@ -69,7 +70,7 @@ def backward(sums: Tensor, pixels: int, front: Front | None, local: Branch, glob
     global_norm = [torch.empty_like(glob.norm.weight) for _ in ("weight", "bias")]
     features = len(local_first) + hidden
     _launch(
-        programs.norm_relu_backward, sums, features,
+        norm_programs.norm_relu_backward, sums, features,
         local.last.T @ local_logits, maps.local_hidden, maps.local_first, local_first, local_first.shape[1],
         local.norm.weight, local.norm.of_batch, *local_norm,
         grad_hidden, maps.global_hidden, maps.global_first, global_first, global_first.shape[1],
@@ -106,7 +107,7 @@ def update_running_statistics(updates: list[tuple[nn.Module, Tensor, Tensor, int
         return
     features = tuple(len(mean) for mean in means)
     _launch(
-        programs.update_running, means[0], -(-max(features) // FEATURES),
+        norm_programs.update_running, means[0], -(-max(features) // FEATURES),
         tuple(norm.running_mean for norm in norms), tuple(norm.running_var for norm in norms),
         tuple(norm.num_batches_tracked for norm in norms), means, variances, features,
         tuple(count / (count - 1) for count in counts), tuple(float(norm.momentum) for norm in norms), COLS=FEATURES,

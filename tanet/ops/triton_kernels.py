@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from tanet.ops import triton_branches as branches  # noqa: F401  (part of the interface, as in tanet.ops.plain_kernels)
+from tanet.ops import triton_norm_programs as norm_programs
 from tanet.ops import triton_programs as programs
 from tanet.ops.plain_kernels import Affine, number
 
@@ -138,10 +139,10 @@ def statistics(z: Tensor, weight: Tensor, eps: float) -> Tensor:
     with torch.cuda.device_of(z):
         while rows > LAST_MERGED:
             merged = parts.new_empty(3, _parts(rows, MERGED[0]), tile.channels)
-            programs.merge_moments[merged.shape[1], programs_across](parts, merged, rows, tile.channels, *MERGED)
+            norm_programs.merge_moments[merged.shape[1], programs_across](parts, merged, rows, tile.channels, *MERGED)
             parts, rows = merged, merged.shape[1]
         found = parts.new_empty(4, tile.channels)
-        programs.statistics[programs_across,](parts, found, weight, eps, rows, tile.channels, *MERGED)
+        norm_programs.statistics[programs_across,](parts, found, weight, eps, rows, tile.channels, *MERGED)
     return found
 
 

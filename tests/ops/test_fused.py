@@ -283,7 +283,7 @@ def test_a_compiled_training_step_keeps_the_operation_and_never_compiles_again(p
 
 
 def computes(event):
-    """Whether a profiler's event is an operation of torch that launches a kernel: no view, no new tensor, no compound."""
+    """Whether a profiler's event is a torch operation that launches a kernel: no view, no new tensor, no compound."""
     if not event.key.startswith("aten::") or "empty" in event.key:
         return False
     operation = getattr(torch.ops.aten, event.key.removeprefix("aten::"))

@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 triton = pytest.importorskip("triton")
-from support.triton_here import DEVICE, compiles, computes, memory_beyond_registers, run_in_the_interpreter  # noqa: E402
+from support.triton_here import (  # noqa: E402
+    DEVICE,
+    compiles,
+    computes,
+    memory_beyond_registers,
+    run_in_the_interpreter,
+)
 
 from tanet.ops import branches as plain  # noqa: E402
 from tanet.ops import triton_branches  # noqa: E402
