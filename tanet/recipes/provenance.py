@@ -55,6 +55,7 @@ _K400_8F = {
     "precision": "ours: the fastest that the device measures; the published configurations set no mixed precision",
     "memory_format": "ours: the fastest that the device measures; it changes rounding only",
     "compile": "ours: on where the device measures a gain; it changes rounding only",
+    "cuda_graphs": "ours: on GPUs, where Python would set the speed; it changes no number",
     "checkpoint_activations": "ours: off, because it saves memory at the price of time",
 }
 

@@ -86,7 +86,8 @@ def check(run_dir: Path, recipe: Recipe, resume: str) -> None:
     if resume == "never":
         raise ValueError(f"{run_dir} holds a run already, and resume is never; choose another run_dir")
     stored, wanted = json.loads(recipe_path.read_text()), json.loads(recipe.to_json())
-    stored["workers"] = wanted["workers"]  # a resumed run may use another number: it changes the speed only
+    for field in ("workers", "cuda_graphs"):  # a resumed run may use others: they change the speed only
+        stored[field] = wanted[field]
     different = [
         f"{key}: {stored.get(key)!r} there, {wanted.get(key)!r} here"
         for key in wanted.keys() | stored.keys()
