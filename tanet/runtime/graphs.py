@@ -29,6 +29,8 @@ class Captured(NamedTuple):
 
     replay: Callable[[], None]  # computes it, with the present contents of the tensors that it reads
     result: object  # what the function returned; its tensors get new contents with every replay
+    pool: tuple[int, int]  # the memory that it computes in, which a later capture may share
+    size: int  # bytes by which that memory has grown
 
 
 def can_capture(device: torch.device) -> bool:
@@ -40,11 +42,13 @@ def capture(function: Callable[[], object], device: torch.device, pool: tuple[in
     """Captures what `function()` launches on the GPU `device`. Nothing is computed before the first replay.
 
     The function must have run before, with tensors of the same shapes, and must not wait for the GPU or draw a seed.
-    `pool`: memory that graphs share, from `torch.cuda.graph_pool_handle()`. Graphs may share it that are replayed one
-    after another in the order of their captures; what they return must still be referenced. Raises what torch or the
-    function raises; then torch is as before, and only Python attributes that the function has set are changed.
+    `pool`: that of an earlier graph, to share its memory. This is safe for graphs that are replayed in the order of
+    their captures, as long as what they returned is referenced. Raises what torch or the function raises; then torch is
+    as before, and only Python attributes that the function has set are changed.
     """
     gc.collect()  # the autograd graph of an earlier run, in a cycle of references, would tie the capture to its stream
+    torch.cuda.empty_cache()  # the graph needs the memory, and its size is measured
+    before = torch.cuda.memory_reserved(device)
     graph = torch.cuda.CUDAGraph()
     pool = pool or torch.cuda.graph_pool_handle()
     stream = _capture_stream(device)
@@ -58,7 +62,7 @@ def capture(function: Callable[[], object], device: torch.device, pool: tuple[in
     except BaseException:
         _recover(graph, device, pool)
         raise
-    return Captured(graph.replay, result)
+    return Captured(graph.replay, result, pool, torch.cuda.memory_reserved(device) - before)
 
 
 @cache

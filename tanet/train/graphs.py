@@ -79,11 +79,12 @@ class StepGraphs:
         self._gradients: list[torch.Tensor] = []  # where the graphs write
         self._clips = torch.empty(clips_shape, dtype=torch.uint8, device=device)
         self._labels = torch.empty(clips_shape[:1], dtype=torch.int64, device=device)
-        self._pool = None
 
     def take(self, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> bool:
         """Whether the step of these (clips, labels) is one for graphs; counts the steps of warm-up."""
         fits = all(clips.shape == self._clips.shape and clips.dtype == self._clips.dtype for clips, _ in batches)
+        if self.works and not fits:
+            self._make_room()
         if not self.works or not fits:
             return False
         self.steps += 1
@@ -106,10 +107,9 @@ class StepGraphs:
 
     def _capture(self, function: Callable[[], torch.Tensor], is_first: bool) -> None:
         """If .grad is None, backward passes allocate the gradients, without additions; and these tensors stay."""
-        if self._pool is None and self.device.type == "cuda":
-            self._pool = torch.cuda.graph_pool_handle()
+        pool = None if is_first else self._captured[True].pool
         try:
-            self._captured[is_first] = capture(function, self.device, self._pool)
+            self._captured[is_first] = capture(function, self.device, pool)
         except Exception as error:  # kernels may raise any exception
             if is_first:
                 self._set_gradients([None] * len(self.parameters))
@@ -119,6 +119,18 @@ class StepGraphs:
         if is_first:
             self._gradients = [parameter.grad for parameter in self.parameters]
 
+    def _make_room(self) -> None:
+        """Before a step without graphs: gives them up if there is no memory beside them. They are captured again."""
+        size = sum(captured.size for captured in self._captured.values())
+        if size and memory_beside(size, self.device) < size:
+            self._captured, self._gradients = {}, []
+
     def _set_gradients(self, gradients: list[torch.Tensor | None]) -> None:
         for parameter, gradient in zip(self.parameters, gradients):
             parameter.grad = gradient
+
+
+def memory_beside(size: int, device: torch.device) -> int:
+    """Bytes that a GPU with graphs of this size, in bytes, has left for tensors."""
+    idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device) - size
+    return torch.cuda.mem_get_info(device)[0] + max(0, idle)

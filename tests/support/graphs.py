@@ -32,6 +32,7 @@ class FakeCapture:
         random_state = torch.get_rng_state()
         before = [parameter.grad for parameter in parameters]
         adds = before[0] is not None
+        assert adds == (pool is not None)  # the graph that adds shares the memory of the first
         kept_gradients = [gradient.clone() for gradient in before if adds]
         result = function()
         gradients = [parameter.grad for parameter in parameters]
@@ -56,11 +57,11 @@ class FakeCapture:
                     gradient.copy_(parameter.grad)
                 parameter.grad = is_now
 
-        return Captured(replay, result)
+        return Captured(replay, result, pool=(1, 0), size=1)
 
 
 def fake_capture(function, device: torch.device, pool=None) -> Captured:
     """Captures a function without side effects."""
     result = function()
     result.fill_(math.nan)
-    return Captured(lambda: result.copy_(function()), result)
+    return Captured(lambda: result.copy_(function()), result, pool=(1, 0), size=1)
