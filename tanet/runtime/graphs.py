@@ -70,15 +70,15 @@ def _capture_stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-_failed = []  # graphs whose captures failed; torch's allocators may still ask them
+_broken = []  # graphs whose captures could not end; torch's allocator of pinned memory may still ask them
 
 
 def _recover(graph: torch.cuda.CUDAGraph, device: torch.device, pool: tuple[int, int]) -> None:
     """Does what torch leaves out if a capture fails: nothing else is allocated from `pool`, and dropout works again."""
-    _failed.append(graph)
-    with suppress(RuntimeError):  # the capture may have ended in order
+    with suppress(RuntimeError):  # the capture has ended in order, and `function` has raised
         torch._C._cuda_endAllocateToPool(device.index, pool)
         torch._C._cuda_releasePool(device.index, pool)
+        _broken.append(graph)
     stream = _capture_stream(device)
     recording = torch.cuda.graph(torch.cuda.CUDAGraph(), stream=stream, capture_error_mode="thread_local")
     # Up to torch 2.11 the random generator believes that it is being captured, until a capture has ended well.
