@@ -19,7 +19,9 @@ from tanet.data import (
 from tanet.evaluate.partial import PartialScores
 from tanet.model import TANet
 from tanet.recipes import Recipe, get_protocol
-from tanet.runtime import Process, copy_to_cpu, delayed_by_one, to_device, track
+from tanet.runtime import CapturedForward, Process, copy_to_cpu, delayed_by_one, to_device, track
+
+Forward = Callable[[torch.Tensor], torch.Tensor]  # views uint8 [V, T, 3, S, S] -> logits [V, num_classes]
 
 
 def score_videos(
@@ -57,10 +59,10 @@ def score_videos(
         sampler=order,
         batch_size=None,
     )
-    new_scores, unreadable = {}, {}
+    new_scores, unreadable, forward = {}, {}, CapturedForward(model)
     with explain_worker_failure(items):
         loaded = track(items, len(order), f"{protocol}, videos", quiet=not process.is_main)
-        for scoring in delayed_by_one(_score_groups(model, loaded, groups, recipe.style, batch), device):
+        for scoring in delayed_by_one(_score_groups(forward, device, loaded, groups, recipe.style, batch), device):
             new_unreadable = [item for item in scoring.unreadable if item.index not in scored]
             if on_error == "raise":
                 raise_unreadable(
@@ -106,7 +108,7 @@ class _GroupScoring:
 
 
 def _score_groups(
-    model: TANet, items: Iterable, groups: list[range], style: str, batch: int
+    forward: Forward, device: torch.device, items: Iterable, groups: list[range], style: str, batch: int
 ) -> Iterator[_GroupScoring]:
     """Starts the scoring of each group as soon as its last video is loaded.
 
@@ -122,7 +124,7 @@ def _score_groups(
             continue
         black = torch.zeros_like(readable[0])
         views = [black if isinstance(item, Unreadable) else item for item in views]
-        yield _GroupScoring(group, unreadable, copy_to_cpu(score_together(model, views, style, batch)))
+        yield _GroupScoring(group, unreadable, copy_to_cpu(score_together(forward, device, views, style, batch)))
     for _ in items:  # no item is left; this lets the progress bar close
         pass
 
@@ -160,17 +162,21 @@ def score_views(model: TANet, views: torch.Tensor, style: str = "mmaction2", bat
     MMAction2 averages the views' probabilities, the official code their logits. `batch` views are computed at a time,
     by default as many as `views_at_once` says.
     """
-    batch = batch or views_at_once(views.shape[1], views.shape[-1], model.fc.weight.device)
-    return score_together(model, [views], style, batch)[0].cpu()
+    device = model.fc.weight.device
+    batch = batch or views_at_once(views.shape[1], views.shape[-1], device)
+    return score_together(model, device, [views], style, batch)[0].cpu()
 
 
 @torch.no_grad()
-def score_together(model: TANet, videos: list[torch.Tensor], style: str, batch: int) -> torch.Tensor:
+def score_together(
+    forward: Forward, device: torch.device, videos: list[torch.Tensor], style: str, batch: int
+) -> torch.Tensor:
     """Views of several videos, each uint8 [V, T, 3, S, S] -> probabilities float32 [videos, num_classes].
 
-    The result is on the model's device. On a GPU it may still be being computed when this function returns.
+    `forward`: the model on `device`, or its CapturedForward. The result is on the device. On a GPU it may still be
+    being computed when this function returns.
     """
-    views = torch.cat(to_device(model.fc.weight.device, *videos))
-    logits = torch.cat([model(part).float() for part in views.split(batch)])
+    views = torch.cat(to_device(device, *videos))
+    logits = torch.cat([forward(part).float() for part in views.split(batch)])
     logits = logits.unflatten(0, (len(videos), -1))  # [videos, V, classes]
     return logits.softmax(-1).mean(1) if style == "mmaction2" else logits.mean(1).softmax(-1)

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from tanet.data import Unreadable, explain_worker_failure, raise_unreadable
 from tanet.evaluate.metrics import label_ranks
 from tanet.model import TANet
-from tanet.runtime import Process, autocast, copy_to_cpu, delayed_by_one, to_device, track
+from tanet.runtime import CapturedForward, Process, copy_to_cpu, delayed_by_one, to_device, track
 
 
 @torch.no_grad()
@@ -28,15 +28,14 @@ def validate(
     raises VideoError.
     """
     model.eval()
-    device = process.device
+    device, forward = process.device, CapturedForward(model, precision)
 
     def started_batches() -> Iterator[tuple[Callable[[], torch.Tensor], torch.Tensor]]:
         """For each batch a function that waits for its logits [N, classes], and its labels [N]."""
         quiet_here = quiet or not process.is_main
         for clips, labels, _, unreadable in track(loader, len(loader), f"{label}, batches", quiet_here):
             if clips is not None:
-                with autocast(device, precision):
-                    logits = model(*to_device(device, clips))
+                logits = forward(*to_device(device, clips))
                 yield copy_to_cpu(logits.float()), labels
             after_batch(unreadable)
 

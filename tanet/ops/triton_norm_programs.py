@@ -1,4 +1,4 @@
-"""BatchNorm's small programs, written for Triton: statistics of frames from those of tiles, the hidden features of TAM's
+"""BatchNorm in small Triton programs: statistics of frames from those of tiles, the hidden features of TAM's
 branches, and running statistics. tanet.ops.triton_kernels and tanet.ops.triton_branches launch them.
 
 A program of `norm_relu` and `norm_relu_backward` computes one hidden feature of one branch: it reads all samples of it,

@@ -58,6 +58,7 @@ _K400_8F = {
     "precision": f"{_BOTH}: no mixed precision; official alike",
     "memory_format": "ours: the fastest that the device measures; it changes rounding only",
     "compile": "ours: on where the device measures a gain; it changes rounding only",
+    "cuda_graphs": "ours: on GPUs, where Python would set the speed; it changes no number",
     "checkpoint_activations": "ours: off, because it saves memory at the price of time",
 }
 

@@ -93,6 +93,8 @@ class Recipe:
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"  # "auto" likewise
     compile: Literal["auto", "on", "off"] = "auto"  # torch.compile of the training step; "auto" measures it on GPUs
+    # the training step as CUDA graphs: the same numbers in less time; "auto" and "on": on GPUs, where they work
+    cuda_graphs: Literal["auto", "on", "off"] = "auto"
     checkpoint_activations: bool = False  # compute each bottleneck twice instead of keeping its activations
 
     def __post_init__(self):

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,9 +51,23 @@ class Process:
 
     def share_buffers(self, model: torch.nn.Module) -> None:
         """Gives every process rank 0's buffers (BatchNorm's running statistics)."""
+        self.share(model.buffers())
+
+    def share(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Gives every process rank 0's tensors, in place."""
         if self.world_size > 1:
-            for buffer in model.buffers():
-                dist.broadcast(buffer, 0)
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
+
+    def average(self, tensors: list[torch.Tensor]) -> None:
+        """Gives every process the means of all processes' tensors. All of one type, dense, formats alike everywhere."""
+        if self.world_size == 1:
+            return
+        flat = [tensor.as_strided((tensor.numel(),), (1,)) for tensor in tensors]  # as they lie in memory
+        joined = torch.cat(flat)
+        joined /= self.world_size
+        dist.all_reduce(joined)
+        torch._foreach_copy_(flat, joined.split([tensor.numel() for tensor in tensors]))
 
     def average(self, tensors: list[torch.Tensor]) -> None:
         """Gives every process the means of its tensors and the others', in place; one message for all of them."""

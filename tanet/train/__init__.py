@@ -3,6 +3,7 @@
 loop        fit and launch: the training from its first step to its last
 state       the state of a training: begun, restored, saved
 optim       parameter groups and learning rate
+graphs      the gradients of a step, as CUDA graphs
 autotune    precision, memory format and compilation, by trial
 run_folder  recipe.json, metrics.jsonl, checkpoints/
 interrupts  signals and the clock: when a training saves and stops

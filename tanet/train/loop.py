@@ -8,7 +8,7 @@ From top to bottom: `fit` checks everything, `_run` goes through the epochs, `_r
 """
 
 import os
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -28,9 +28,10 @@ from tanet.data import (
 )
 from tanet.evaluate import validate
 from tanet.recipes import Recipe
-from tanet.runtime import Process, autocast, deterministic, process_group, to_device, track
+from tanet.runtime import Process, deterministic, process_group, track
 from tanet.runtime import launch as launch_processes
 from tanet.train import live, run_folder, state
+from tanet.train.graphs import compute_gradients
 from tanet.train.interrupts import Interrupts, interrupts
 from tanet.train.messages import announce, empty_batch, stopped
 from tanet.train.monitor import FiniteCheck, ScalarWriter, StepTimer, peak_memory_mib, require_tensorboard
@@ -213,25 +214,14 @@ def _step(training: Training, batches: list[tuple], finite: FiniteCheck) -> None
 
     A batch: clips uint8 [N, T, 3, S, S], labels [N], indices of the videos [N], and a list of unreadable videos.
     """
-    device = training.process.device
-    losses, correct, count = [], 0, 0  # sums over the clips, one loss for each batch
-    training.optimizer.zero_grad(set_to_none=True)
-    for number, (clips, labels, _, unreadable) in enumerate(batches, 1):
+    for clips, _, _, unreadable in batches:
         training.skips.add(unreadable)
         if clips is None:
             raise empty_batch(unreadable)
-        clips, labels = to_device(device, clips, labels)
-        # The ranks average their gradients once a step, during the last batch's backward pass.
-        averages = number == len(batches) or training.process.world_size == 1
-        with nullcontext() if averages else training.network.no_sync():
-            with autocast(device, training.numerics["precision"]):
-                logits = training.network(clips)  # [N, classes]
-            loss = nn.functional.cross_entropy(logits.float(), labels)  # [], the mean over N clips
-            (loss / len(batches)).backward()
-        losses.append(loss.detach().double() * len(labels))
-        correct += (logits.argmax(1) == labels).sum()
-        count += len(labels)
-    loss_sum = torch.stack(losses).sum()  # [] float64
+    training.optimizer.zero_grad(set_to_none=True)
+    precision = training.numerics["precision"]
+    loss_sum, correct = compute_gradients(training.network, batches, precision, training.process, training.graphs)
+    count = sum(len(labels) for _, labels, _, _ in batches)
     # [], the norm before clipping
     grad_norm = nn.utils.clip_grad_norm_(training.network.parameters(), training.recipe.clip_grad_norm)
     finite.check()  # of the step before
@@ -245,9 +235,9 @@ def _step(training: Training, batches: list[tuple], finite: FiniteCheck) -> None
         training.process.average(training.running_statistics)
     if training.ema is not None:
         training.ema.update_parameters(training.model)
-    one = torch.ones((), dtype=torch.float64, device=device)
+    one = torch.ones_like(loss_sum)  # [] float64, as the sums
     # state.SUMS [5], added to both rows of sums [2, 5].
-    training.sums += torch.stack([loss_sum, correct.double(), count * one, grad_norm.double(), one])
+    training.sums += torch.stack([loss_sum, correct, count * one, grad_norm.double(), one])
 
 
 def _set_rate(training: Training, sampler: EpochBatches) -> float:

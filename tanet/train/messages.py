@@ -3,15 +3,18 @@
 from tanet.checkpoint import Checkpoint
 from tanet.data import Sample, Unreadable, describe_readers
 from tanet.errors import Stopped, VideoError
+from tanet.runtime import WARM_UP
 from tanet.train.state import Training
 
 
 def announce(training: Training, stored: Checkpoint | None, warning: str, samples: tuple[Sample, ...]) -> None:
-    """Prints which decoder reads the videos and, for a resumed run, its position."""
+    """Prints which decoder reads the videos, whether steps are CUDA graphs and, for a resumed run, its position."""
     if warning:
         print(warning, flush=True)
     if training.recipe.dataset != "something_v1":  # its videos come as frames
         print(describe_readers(sample.probe for sample in samples), flush=True)
+    if training.graphs is not None:
+        print(f"training steps run as CUDA graphs, after {WARM_UP} that do not", flush=True)
     if stored is None:
         return
     text = f"{len(training.history)} of {training.recipe.epochs} epochs are done"

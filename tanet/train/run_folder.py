@@ -90,7 +90,8 @@ def check(run_dir: Path, recipe: Recipe, resume: str) -> None:
     except ValueError as error:
         raise ValueError(f"{recipe_path}: {error}; choose another run_dir") from error
     stored, wanted = json.loads(stored_recipe.to_json()), json.loads(recipe.to_json())
-    stored["workers"] = wanted["workers"]  # a resumed run may use another number: it changes the speed only
+    for field in ("workers", "cuda_graphs"):  # a resumed run may use others: they change the speed only
+        stored[field] = wanted[field]
     different = [f"{key}: {stored[key]!r} there, {wanted[key]!r} here" for key in wanted if stored[key] != wanted[key]]
     if different:
         raise ValueError(

@@ -15,7 +15,8 @@ from tanet.model import TANet, build
 from tanet.recipes import Recipe
 from tanet.runtime import FORMATS, Process
 from tanet.train import run_folder
-from tanet.train.autotune import choose
+from tanet.train.autotune import choose, choose_graphs
+from tanet.train.graphs import StepGraphs
 from tanet.train.monitor import ScalarWriter
 from tanet.train.optim import parameter_groups
 from tanet.train.skips import Skips
@@ -57,10 +58,11 @@ class Training:
     process: Process
     run_dir: Path
     model: TANet
-    network: nn.Module  # the model that steps call: compiled, distributed, or both
+    network: nn.Module  # the model that steps call: compiled, and distributed where steps are no graphs
     ema: AveragedModel | None  # average of the weights, if the recipe asks for one
     optimizer: torch.optim.Optimizer
-    numerics: dict[str, str]  # precision, memory format and compilation, see tanet.train.autotune
+    graphs: StepGraphs | None  # the steps as CUDA graphs; None without
+    numerics: dict[str, str]  # precision, memory format, compilation and CUDA graphs, see tanet.train.autotune
     data: dict  # see run_folder.describe_lists
     class_names: tuple[str, ...]
     sums: torch.Tensor  # float64 [2, 5], this process's SUMS: over the epoch, and since the last line of metrics.jsonl
@@ -121,20 +123,24 @@ def begin(
     if stored is None:
         numerics = choose(model, recipe, process)
     else:
-        numerics = stored.rest["numerics"]
+        numerics = {**stored.rest["numerics"], "cuda_graphs": choose_graphs(recipe, process)}  # they change no number
         _restore_weights(model, ema, optimizer, stored)
+    if numerics["cuda_graphs"] == "on":
+        process.share(parameter.detach() for parameter in model.parameters())  # else DistributedDataParallel does it
     model.to(memory_format=FORMATS[numerics["memory_format"]])
     # Old checkpoints have no "compile": their runs were not compiled.
     network = torch.compile(model) if numerics.get("compile") == "on" else model
+    graphs = _graphs(model, recipe, process, numerics) if numerics["cuda_graphs"] == "on" else None
     training = Training(
         recipe=recipe,
         options=options,
         process=process,
         run_dir=run_dir,
         model=model,
-        network=_distributed(network, process, recipe),
+        network=network if graphs else _distributed(network, process, recipe),
         ema=ema,
         optimizer=optimizer,
+        graphs=graphs,
         numerics=numerics,
         data=data,
         class_names=class_names,
@@ -204,6 +210,19 @@ def _initial_model(recipe: Recipe, class_names: tuple[str, ...], process: Proces
     if process.is_main:
         print(f"starting from {recipe.init}: {loaded}", flush=True)
     return model
+
+
+def _graphs(model: TANet, recipe: Recipe, process: Process, numerics: dict[str, str]) -> StepGraphs:
+    """The CUDA graphs of the steps; `numerics` says "off" if they fail."""
+
+    def fails(reason: str) -> None:
+        numerics["cuda_graphs"] = "off"
+        rank = f"rank {process.rank}: " if process.world_size > 1 else ""
+        print(f"{rank}CUDA graphs fail here, training goes without them: {reason}", flush=True)
+
+    shape = recipe.clips_per_process, recipe.num_frames, 3, recipe.crop_size, recipe.crop_size
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return StepGraphs(parameters, shape, process.device, fails)
 
 
 def _distributed(model: nn.Module, process: Process, recipe: Recipe) -> nn.Module:
