@@ -60,16 +60,6 @@ class Process:
                 dist.broadcast(tensor, 0)
 
     def average(self, tensors: list[torch.Tensor]) -> None:
-        """Gives every process the means of all processes' tensors. All of one type, dense, formats alike everywhere."""
-        if self.world_size == 1:
-            return
-        flat = [tensor.as_strided((tensor.numel(),), (1,)) for tensor in tensors]  # as they lie in memory
-        joined = torch.cat(flat)
-        joined /= self.world_size
-        dist.all_reduce(joined)
-        torch._foreach_copy_(flat, joined.split([tensor.numel() for tensor in tensors]))
-
-    def average(self, tensors: list[torch.Tensor]) -> None:
         """Gives every process the means of its tensors and the others', in place; one message for all of them."""
         if self.world_size > 1:
             flat = torch.cat([tensor.flatten() for tensor in tensors])
