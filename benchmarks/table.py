@@ -45,7 +45,7 @@ def network_target(
     title: str, task: str, precision: str, limit: float, changes: dict | None = None, clips=(2,), **options
 ) -> Target:
     """TANet / TSN at 224 pixels, channels_last, with `changes` of these conditions; any of these numbers of clips."""
-    where = TANET | (changes or {}) | {"task": task, "precision": precision, "clips": clips}
+    where = TANET | (changes or {}) | {"task": task, "precision": precision, "clips": clips, "figure": ("time", None)}
     noun = "clip" if clips == (1,) else "clips"
     title = f"{title}, {' and '.join(map(str, clips))} {noun}, {precision} channels_last"
     return Target(title, "network", where, limit, **options)
@@ -214,7 +214,7 @@ def module_table(record: dict) -> list[str]:
 
 def network_table(record: dict) -> list[str]:
     """Times or memory of the whole network, as ratios to TSN and, where recorded, in units."""
-    rows = [row for row in record["rows"] if row.get("base", "TSN") == "TSN"]
+    rows = [row for row in matching(record, {"figure": ("time", None)}) if row.get("base", "TSN") == "TSN"]
     title = f"{rows[0]['arch']}, 8 frames, clips x pixels, ratios to TSN"
     column = "{task}, {clips} x {size}, {precision} {layout}"
     return grid(title, record, rows, column, lambda cell_rows: _in_units(cell_rows[0]))
@@ -222,7 +222,7 @@ def network_table(record: dict) -> list[str]:
 
 def scaling_table(record: dict) -> list[str]:
     """The paths of TANet compared with TSN, as frames, clips and pixels grow."""
-    rows = [row for row in record["rows"] if row["contestant"] != "TSN"]
+    rows = [row for row in matching(record, {"figure": "time"}) if row["contestant"] != "TSN"]
     conditions = f"{rows[0]['arch']}, {rows[0]['precision']} {rows[0]['layout']}, frames x clips x pixels"
     title = f"{conditions}, ratios of time to TSN, training step / test forward"
     return grid(title, record, rows, "{frames} x {clips} x {size}", _ratios)
@@ -238,7 +238,8 @@ def grid(title: str, record: dict, rows: list[dict], column: str, cell: Callable
         cells.setdefault((row["contestant"], column.format_map(row)), []).append(row)
     names = list(dict.fromkeys(name for name, _ in cells))
     columns = list(dict.fromkeys(head for _, head in cells))
-    lines = ["", f"{title}; {_device(record)}, torch {record['torch']}, {record['date']}:", ""]
+    commit = f", commit {record['commit']}" if "commit" in record else ""
+    lines = ["", f"{title}; {_device(record)}, torch {record['torch']}, {record['date']}{commit}:", ""]
     lines += [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name in names:
         texts = [cell(cells[name, head]) if (name, head) in cells else "-" for head in columns]
