@@ -190,7 +190,7 @@ def measure_times(
 
 
 def measure_task(models: dict[str, TANet], chosen: argparse.Namespace, conditions: dict) -> list[dict]:
-    """Rows of one task and batch: ratios of all to TSN, and of TANet to the published TAM and to TSN of the same kind."""
+    """Rows of one task and batch: all as ratios to TSN, TANet also to the published TAM and to TSN of the same kind."""
     clips, size, task = conditions["clips"], conditions["size"], conditions["task"]
     data = random_clips(clips, chosen.frames, 3, size, size)
     make = training_step if task == "training step" else test_forward
