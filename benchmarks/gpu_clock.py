@@ -61,8 +61,13 @@ def captured(action: Callable[[], object], pool: tuple[int, int] | None = None) 
     return graph.replay
 
 
-def rotating(make: Callable[[], torch.Tensor]) -> list[torch.Tensor]:
-    """As many tensors as it takes to exceed the GPU's L2 cache four times, at least two."""
-    first = make()
-    cache = torch.cuda.get_device_properties(first.device).L2_cache_size
-    return [first, *(make() for _ in range(max(1, 4 * cache // first.nbytes)))]
+def seconds_by_graph(action: Callable[[], object], calls: int, pool: tuple[int, int]) -> Callable[[], float]:
+    """A function that measures `action`, captured: the seconds of one of the `calls` calls that it makes."""
+    replay = captured(action, pool)
+    return lambda: seconds_of(replay, STEPS_IN_A_ROW) / calls
+
+
+def beyond_cache(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """Copies of a tensor, at least two, that together are four times as large as the GPU's L2 cache."""
+    cache = torch.cuda.get_device_properties(tensor.device).L2_cache_size
+    return [tensor.detach().clone() for _ in range(max(2, -(-4 * cache // tensor.nbytes)))]
