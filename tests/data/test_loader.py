@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.gpu import needs_gpu
 
 from tanet.data import ValidationClips, load_list, make_loader, training_loader, validation_loader
 from tanet.runtime import copy_to_cpu, delayed_by_one, devices, process_group, to_device, worker_count
-
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 triton = pytest.importorskip("triton")
+from support.gpu import needs_gpu  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.runtime.jit import JITFunction  # noqa: E402
 
@@ -20,7 +21,7 @@ from tanet.ops import triton_kernels as kernels  # noqa: E402
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
-computes = pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="no CUDA GPU; runs in the interpreter")
+computes = (lambda test: test) if INTERPRETED else needs_gpu
 compiles = pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in the interpreter")
 layouts = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "last"])
 norms = pytest.mark.parametrize("with_affine", [False, True], ids=["plain", "affine"])
@@ -131,10 +132,13 @@ SHAPES = {  # N, T, C, H, W, taps
 }
 
 
+# A GPU compiles six kernels for each case; without affine it runs one shape alone.
+FORMULA = [(name, affine) for name in SHAPES for affine in (False, True) if INTERPRETED or affine or name == "one tile"]
+
+
 @computes
 @layouts
-@norms
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name, with_affine", FORMULA)
 def test_float64_is_the_formula(name, layout, with_affine):
     *shape, taps = SHAPES[name]
     Case(shape, taps, torch.float64, layout, with_affine).check()
@@ -148,11 +152,20 @@ def test_every_precision_is_close_to_the_formula(dtype, layout, with_affine):
     Case((1, 3, 8, 5, 4), 3, dtype, layout, with_affine).check()
 
 
-@pytest.mark.skipif(DEVICE == "cpu", reason="no CUDA GPU; too much for the interpreter")
+# Every shape, type and affine once or twice: each combination compiles six kernels.
+WHOLE = (
+    ((4, 8, 64, 56, 56), torch.bfloat16, True),
+    ((4, 8, 64, 56, 56), torch.float32, True),
+    ((3, 8, 100, 14, 14), torch.float16, True),
+    ((3, 8, 100, 14, 14), torch.bfloat16, False),
+    ((2, 16, 512, 7, 7), torch.bfloat16, True),
+    ((1, 32, 3, 29, 31), torch.float32, False),
+)
+
+
+@needs_gpu
 @layouts
-@norms
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("shape", [(4, 8, 64, 56, 56), (3, 8, 100, 14, 14), (2, 16, 512, 7, 7), (1, 32, 3, 29, 31)])
+@pytest.mark.parametrize("shape, dtype, with_affine", WHOLE)
 def test_whole_networks_shapes_on_a_gpu(shape, dtype, layout, with_affine):
     Case(shape, 3, dtype, layout, with_affine).check()
 
@@ -227,7 +240,7 @@ def test_without_a_gpu_the_error_says_that_triton_cannot_compile():
         kernels.build(torch.float32, 3)
 
 
-@pytest.mark.skipif(DEVICE == "cpu", reason="no CUDA GPU")
+@needs_gpu
 @pytest.mark.parametrize("dtype", sorted(kernels.SCALARS, key=str), ids=str)
 def test_kernels_can_be_built_on_a_gpu(dtype):
     kernels.build(dtype, 3)
