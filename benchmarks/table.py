@@ -132,7 +132,7 @@ TARGETS = (
 
 def read_records(folder: Path) -> list[dict]:
     """Every record of `folder`, with two fields added: "script" that wrote it, and "on", "CPU" or "GPU"."""
-    names = sorted({target.script for target in TARGETS} | {"scaling"})
+    names = sorted({target.script for target in TARGETS} | set(TABLES))
     records = []
     for path in sorted(folder.glob("*.json")):
         script = next((name for name in names if path.stem.startswith(name + "-")), None)
@@ -228,6 +228,16 @@ def scaling_table(record: dict) -> list[str]:
     return grid(title, record, rows, "{frames} x {clips} x {size}", _ratios)
 
 
+def kernels_table(record: dict) -> list[str]:
+    """The GPU's kernels in one training step, and their time."""
+    rows = [row for row in record["rows"] if "kind" in row]
+    conditions = f"{rows[0]['arch']}, {rows[0]['clips']} clips, {rows[0]['precision']} {rows[0]['layout']}"
+    title = f"A training step's kernels by kind, {conditions}, number and time"
+    return grid(
+        title, record, rows, "{kind}", lambda cell: f"{cell[0]['kernels']:.0f}, {cell[0]['milliseconds']:.2f} ms"
+    )
+
+
 def grid(title: str, record: dict, rows: list[dict], column: str, cell: Callable[[list[dict]], str]) -> list[str]:
     """A Markdown table with a line for each contestant.
 
@@ -264,11 +274,19 @@ def _in_units(row: dict) -> str:
     return ", ".join(parts)
 
 
+TABLES = {
+    "module": module_table,
+    "network": network_table,
+    "step_kernels": kernels_table,
+    "scaling": scaling_table,
+}
+
+
 def tables(folder: Path = RESULTS) -> str:
-    """The table of targets, then one table for each record of module.py, network.py and scaling.py."""
+    """The table of targets, then one table for each record of the scripts in TABLES."""
     records = read_records(folder)
     lines = targets_table(records)
-    for script, make_table in {"module": module_table, "network": network_table, "scaling": scaling_table}.items():
+    for script, make_table in TABLES.items():
         for record in records:
             if record["script"] == script:
                 lines += make_table(record)
