@@ -69,6 +69,7 @@ PARTS = (
         " --workers 1 4 8 16 --batches 16 --rounds 2",
         60,
     ),
+    part("nvdec", "benchmarks/nvdec.py --videos 2", 40),
     part(
         "notebook",
         "-m papermill notebooks/04_train_kinetics400.ipynb runs/gpu/04_train_kinetics400.ipynb --cwd notebooks"
