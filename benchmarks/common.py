@@ -135,7 +135,12 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> dict[str, str]:
-    """{"commit": the checkout's commit}; empty without git. "+" says that the code differs from it."""
+    """{"commit": the checkout's commit}; empty without git. "+" says that the code differs from it.
+
+    The variable BENCHMARKED_COMMIT names it where a copy of the checkout has no history.
+    """
+    if "BENCHMARKED_COMMIT" in os.environ:
+        return {"commit": os.environ["BENCHMARKED_COMMIT"]}
 
     def git(*words: str) -> subprocess.CompletedProcess:
         return subprocess.run(["git", *words], cwd=RESULTS.parents[1], capture_output=True, text=True)

@@ -177,7 +177,16 @@ def _measured(target: Target, record: dict) -> str | None:
     else:
         worst = max(rows, key=lambda row: row[target.value])
         reached = worst[target.value] <= target.limit
-    return f"{_figure(worst, target.value)} | {'yes' if reached else 'no'} | {_device(record)} | {record['date']}"
+    figure = _figure(worst, target.value) + _clips_alone(target, rows)
+    return f"{figure} | {'yes' if reached else 'no'} | {_device(record)} | {record['date']}"
+
+
+def _clips_alone(target: Target, rows: list[dict]) -> str:
+    """Says so if a record has only some of the target's numbers of clips."""
+    wanted, measured = target.where.get("clips"), {row.get("clips") for row in rows}
+    if not isinstance(wanted, tuple) or measured >= set(wanted):
+        return ""
+    return f", {' and '.join(map(str, sorted(measured)))} clips alone"
 
 
 def _figure(row: dict, value: str) -> str:

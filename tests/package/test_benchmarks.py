@@ -128,6 +128,28 @@ def test_a_record_counts_only_for_targets_of_its_device(tmp_path):
     assert "not run" in line_of(text, "aggregation, forward")
 
 
+def test_table_says_which_batch_a_record_lacks(tmp_path):
+    row = table.TANET | {"task": "training step", "precision": "bfloat16", "figure": "time", "ratio": 1.02}
+    write_record(tmp_path, "network-bfloat16-a-gpu", [row | {"clips": 32}, row | {"clips": 8, "ratio": 9}], "A GPU")
+    title = "GPU: TANet / TSN, training step", "32 and 64 clips"
+    assert "| 1.02, 32 clips alone | yes | A GPU |" in line_of(table.tables(tmp_path), *title)
+    write_record(tmp_path, "network-bfloat16-a-gpu", [row | {"clips": 32}, row | {"clips": 64, "ratio": 1.03}], "A GPU")
+    assert "| 1.03 | yes | A GPU |" in line_of(table.tables(tmp_path), *title)
+
+
+def test_a_step_that_is_waited_for_is_no_target(tmp_path):
+    row = table.TANET | {"task": "training step", "precision": "bfloat16", "clips": 64, "figure": "time, waited for"}
+    write_record(
+        tmp_path, "network-bfloat16-a-gpu", [row | {"ratio": 9}, row | {"figure": "time", "ratio": 1}], "A GPU"
+    )
+    assert "| 1.00, 64 clips alone |" in line_of(table.tables(tmp_path), "GPU: TANet / TSN, training step", "bfloat16")
+
+
+def test_a_measurement_ends_early_but_not_before_two_rounds():
+    times = common.measure_in_turns({"a": lambda: {"time": 1.0}}, rounds=9, seconds=0)
+    assert times == {"a": {"time": [1.0, 1.0]}}
+
+
 def test_table_is_written_between_its_two_comments_only(tmp_path):
     path = tmp_path / "README.md"
     path.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
