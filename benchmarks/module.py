@@ -13,6 +13,8 @@ launches from Python.
 """
 
 import argparse
+import math
+import time
 from collections.abc import Callable
 from itertools import product
 from statistics import median
@@ -166,7 +168,7 @@ def measure_bandwidth(clips: int, size: int, precision: str, layout: str, rounds
     make_contestant = graph_bandwidth_contestant if on_gpu else bandwidth_contestant
     shapes = [stage[:2] for stage in STAGES.values()] if on_gpu else BANDWIDTH_SHAPES
     rows = []
-    for (channels, stride), path in product(shapes, paths(device())):
+    for (channels, stride), path in product(shapes, paths(device())[-1:] if on_gpu else paths(device())):
         shape = (clips * FRAMES, channels, size // stride, size // stride)
         x, grad = inputs(shape, precision, layout)
         times = measure_in_turns({path: make_contestant(x, grad, clips, path)}, rounds)[path]
@@ -259,18 +261,22 @@ def main():
     parser.add_argument("--size", type=int, default=224, help="side of the network's input in pixels")
     parser.add_argument("--threads", type=int, default=1 if device().type == "cpu" else torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="after which no other measurement begins")
     parser.add_argument("--tasks", nargs="+", choices=tuple(TASKS), default=tuple(TASKS), help="measured in this order")
     parser.add_argument("--precisions", nargs="+", choices=tuple(TYPES), default=tuple(TYPES))
     parser.add_argument("--layouts", nargs="+", choices=tuple(FORMATS), default=tuple(FORMATS))
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    rows = []
+    rows, started = [], time.perf_counter()
     measurements = [
         (TASKS[task], clips)
         for task in chosen.tasks
         for clips in (chosen.clips if task == "module" else chosen.clips[-1:])
     ]
     for (measurement, clips), precision, layout in product(measurements, chosen.precisions, chosen.layouts):
+        if time.perf_counter() - started > chosen.seconds:
+            print(f"no time left for {measurement.__name__}, {clips} clips, {precision} {layout}", flush=True)
+            continue
         rows += measurement(clips, chosen.size, precision, layout, chosen.rounds)
         print(rows[-1], flush=True)
         record("module", rows)
