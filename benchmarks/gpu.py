@@ -12,6 +12,7 @@ notebook needs papermill.
 import argparse
 import importlib.util
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 LOGS = ROOT / "runs" / "gpu"
 TEST_PROCESSES = min(8, (os.cpu_count() or 1) // 2)  # Triton compiles on the CPU; used where pytest-xdist is installed
+GPU_TESTS = re.compile(r"^@(needs_gpu|computes)$|^def test_\w+\([^)]*\bdevice\b", re.MULTILINE)
 GRACE = 5  # seconds between asking a part to end and ending it
 SHOWN = 12  # last lines of a part that failed
 
@@ -41,7 +43,7 @@ def part(name: str, command: str, limit: int) -> Part:
 
 # The options keep the whole run under eight minutes on an H100; without them the scripts measure more.
 PARTS = (
-    part("tests", "-m pytest -q -m gpu -p no:cacheprovider --continue-on-collection-errors --durations=5 tests", 120),
+    part("tests", "-m pytest -q -m gpu -p no:cacheprovider --durations=5", 120),
     part("profile", "benchmarks/step_kernels.py", 50),
     part(
         "network",
@@ -89,9 +91,17 @@ PARTS = (
 def command(chosen: Part) -> list[str]:
     """The part's command. Tests run in several processes where pytest can do that."""
     words = [sys.executable, *chosen.words]
-    if chosen.name == "tests" and importlib.util.find_spec("xdist") and TEST_PROCESSES > 1:
-        words += ["-n", str(TEST_PROCESSES)]
+    if chosen.name == "tests":
+        words += gpu_test_files()
+        if importlib.util.find_spec("xdist") and TEST_PROCESSES > 1:
+            words += ["-n", str(TEST_PROCESSES)]
     return words
+
+
+def gpu_test_files() -> list[str]:
+    """The files with tests that need a GPU. The others import more than a machine with its own torch has."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    return [str(file.relative_to(ROOT)) for file in files if GPU_TESTS.search(file.read_text())]
 
 
 def run(chosen: Part, limit: float) -> tuple[str, float]:

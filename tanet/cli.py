@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parse_changes(items: list[str]) -> dict:
-    """["lr=0.1", "lr_steps=[3]", "style=official"] -> {field: value}, as `Recipe.with_changes` takes it."""
+    """["lr=0.1", "lr_steps=[3]", "temporal=tsm"] -> {field: value}, as `Recipe.with_changes` takes it."""
     changes = {}
     for item in items:
         name, separator, value = item.partition("=")
@@ -75,6 +75,8 @@ def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("--val-list", help="a list of videos; default: the publisher's annotations")
     command.add_argument("--missing", choices=SKIPPING, default="raise", help="listed videos that are not there")
     command.add_argument("--on-error", choices=SKIPPING, default="raise", help="videos that cannot be read")
+    style = "the code base to follow, in everything; default: the recipe's, or the checkpoint's"
+    command.add_argument("--style", choices=recipes.STYLES, help=style)
     command.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="change a recipe field")
 
 
@@ -100,7 +102,7 @@ def _train(chosen: argparse.Namespace) -> None:
         changes["seed"] = chosen.seed
     if chosen.deterministic:
         changes["deterministic"] = True
-    recipe = recipes.get(chosen.recipe).with_changes(changes)
+    recipe = recipes.get(chosen.recipe, chosen.style).with_changes(changes)
     if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun has started the processes
         record(train.fit)(recipe, chosen.data_root, chosen.run_dir, chosen.gpus > 0, **options)
     else:
@@ -115,7 +117,6 @@ def _add_evaluate(commands) -> None:
     command.add_argument("--protocol", choices=protocols, help="default: the first of the checkpoint's recipe")
     command.add_argument("--out", help="where to write result.json; a test that was killed resumes from there")
     command.add_argument("--recipe", choices=tuple(recipes.RECIPES), help="where the checkpoint fits several")
-    command.add_argument("--style", choices=recipes.STYLES, help="test in another style than the checkpoint's")
     command.add_argument("--remap-classes", action="store_true", help="accept class names in another order")
     command.add_argument("--subset", type=int, help="test only so many videos, drawn at random")
 

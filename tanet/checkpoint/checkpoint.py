@@ -1,7 +1,8 @@
 """Checkpoints: ours and those published by others, read without running code from them, written whole or not at all.
 
 `read` recognises the layouts of tanet.checkpoint.layouts by their keys. What a file does not say itself follows from
-its layout: the style that it is tested in, and the order of its classifier's classes.
+its layout: the style that it is tested in, and the order of its classifier's classes. The mean that its network
+subtracts from the pixels belongs to the weights, too: a network trained from them, and its checkpoints, keep it.
 """
 
 import json
@@ -15,7 +16,7 @@ from tanet import recipes
 from tanet.checkpoint import layouts
 from tanet.checkpoint.formats import read_file
 from tanet.errors import CheckpointError
-from tanet.model import DEPTHS, TANet, build, count_classes, count_frames, load_state
+from tanet.model import DEPTHS, PIXEL_MEAN, TANet, build, count_classes, count_frames, load_state
 from tanet.recipes import Recipe
 from tanet.runtime import atomic_write
 
@@ -34,6 +35,7 @@ class Checkpoint:
     recipe: Recipe | None = None
     class_names: tuple[str, ...] | None = None  # in the order of the classifier; None if the file does not name them
     class_order: str = "listed"  # the classifier's: "listed" as in the data's label file, or "sorted" by name
+    pixel_mean: tuple[float, ...] = PIXEL_MEAN  # of R, G and B, 0-255, subtracted from the pixels
     source: str = ""  # where the weights come from, for files converted from others
     rest: dict = field(default_factory=dict, repr=False)  # everything else in the file: optimizer, epoch, ...
 
@@ -85,11 +87,14 @@ def read(path: str | os.PathLike) -> Checkpoint:
     if not metadata:  # not safetensors; files that `convert` writes for other code bases have them under "tanet"
         metadata = rest.pop("tanet", None) or (rest if is_ours else {})
     temporal = layouts.temporal_kind(weights, layout)
+    mean = layouts.pixel_mean(weights, rest.get("meta"), temporal)
     try:
         weights = layouts.to_ours(weights, layout)
         fields = _metadata_fields(metadata)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    if not is_ours:
+        fields.setdefault("pixel_mean", mean)
     fields.setdefault("class_order", "sorted" if layout == "official" else "listed")
     if "recipe" in fields:
         temporal = fields["recipe"].temporal
@@ -135,11 +140,21 @@ def _metadata_fields(metadata: dict) -> dict:
         if not are_names or len(set(names)) != len(names):
             raise ValueError("its class_names are not a list of different names")
         fields["class_names"] = tuple(names)
+    if metadata.get("pixel_mean") is not None:
+        fields["pixel_mean"] = _pixel_mean(metadata["pixel_mean"])
     if fields.get("class_order", "listed") not in ("listed", "sorted"):
         raise ValueError(f"its class_order must be listed or sorted, got {fields['class_order']!r}")
     if not isinstance(fields.get("source", ""), str):
         raise ValueError(f"its source must be a text, got {fields['source']!r}")
     return fields
+
+
+def _pixel_mean(value: object) -> tuple[float, ...]:
+    """Three numbers, from a list or its JSON text."""
+    numbers = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(numbers, list | tuple) or len(numbers) != 3 or not all(type(n) in (int, float) for n in numbers):
+        raise ValueError(f"its pixel_mean must be three numbers, got {value!r}")
+    return tuple(map(float, numbers))
 
 
 @dataclass(frozen=True)
@@ -162,7 +177,8 @@ def load_weights(model: TANet, source: str | os.PathLike | Checkpoint, classifie
 
     Every key must be present with its shape. Otherwise CheckpointError lists the keys that differ, and the model is
     untouched. With `classifier=False` the model keeps its own classifier, to go on with other classes. With the weights
-    of a torchvision ResNet it keeps its own TAM, and its own classifier if the file's has another size.
+    of a torchvision ResNet it keeps its own TAM, and its own classifier if the file's has another size. The model's
+    `pixel_mean` becomes the checkpoint's.
     """
     stored = source if isinstance(source, Checkpoint) else read(source)
     if stored.temporal not in (None, model.temporal):
@@ -180,6 +196,7 @@ def load_weights(model: TANet, source: str | os.PathLike | Checkpoint, classifie
         kept = load_state(model, weights, kept_parts)
     except ValueError as error:
         raise CheckpointError(f"{stored.path}: {error}") from error
+    model.pixel_mean.copy_(torch.tensor(stored.pixel_mean).view(3, 1, 1))
     return Loaded(layout=stored.layout, copied=len(weights), kept=tuple(kept), unused=unused)
 
 

@@ -61,6 +61,7 @@ def header(stored: Checkpoint) -> dict[str, str]:
         "format": FORMAT,
         "recipe": recipe.to_json(),
         "class_order": stored.class_order,
+        "pixel_mean": json.dumps(stored.pixel_mean),
         "source": stored.source,
         "num_frames": str(recipe.num_frames),
         "num_classes": str(recipe.num_classes),
@@ -122,6 +123,7 @@ def describe(stored: Checkpoint) -> str:
     }
     if stored.source:
         lines["source"] = stored.source
+    lines["pixel mean"] = f"{', '.join(f'{value:g}' for value in stored.pixel_mean)} (RGB, 0-255)"
     if stored.layout != "resnet":
         lines["resize"], lines["averaging"] = RESIZE[stored.style], AVERAGING[stored.style]
     try:

@@ -26,6 +26,11 @@ of any layout may carry "module." before every name.
 import re
 from collections.abc import Iterable, Mapping
 
+import torch
+
+from tanet.model import PIXEL_MEAN
+
+MMACTION2_1X_MEAN = (123.675, 116.28, 103.5)  # in configs/_base_/models/tanet_r50.py
 LAYOUTS = ("tanet", "mmaction2", "official", "resnet")
 
 # (pattern, replacement), applied in this order, to a name without "module.".
@@ -96,10 +101,33 @@ def temporal_kind(names: Iterable[str], layout: str) -> str | None:
     return "tsm" if is_shifted else "none"
 
 
+def pixel_mean(weights: Mapping[str, torch.Tensor], meta: object, temporal: str | None) -> tuple[float, ...]:
+    """The mean of R, G and B, 0-255, that a published file's network subtracts; `meta` is the file's "meta", if any.
+
+    MMAction2 stores it among the weights (early 1.x) or in the text of the configuration ("config" in 0.x, "cfg" in
+    1.x). A file that has neither was trained by its code base's own configuration. For TANet that of 1.x has 103.5 for
+    blue. All others have 103.53.
+    """
+    stored = weights.get("data_preprocessor.mean")
+    if isinstance(stored, torch.Tensor) and stored.numel() == 3:
+        return tuple(round(value, 4) for value in stored.flatten().tolist())  # float32 of a short number
+    meta = meta if isinstance(meta, Mapping) else {}
+    mean = re.search(r"\bmean\s*=\s*[\[(]([\d.,\s]+)[\])]", str(meta.get("cfg", meta.get("config", ""))))
+    numbers = [float(number) for number in re.findall(r"[\d.]+", mean[1])] if mean else []
+    if len(numbers) == 3:
+        return tuple(numbers)
+    return MMACTION2_1X_MEAN if temporal == "tam" and "mmengine_version" in meta else PIXEL_MEAN
+
+
 def to_ours(weights: Mapping[str, object], layout: str) -> dict[str, object]:
-    """The same weights by this package's names. ValueError if two names become one."""
+    """The same weights by this package's names, without MMAction2's buffers for pixels, see `pixel_mean`.
+
+    ValueError if two names become one.
+    """
     renamed = {}
     for name, value in weights.items():
+        if name.startswith("data_preprocessor."):
+            continue
         ours = _substitute(name.removeprefix("module."), _TO_OURS.get(layout, ()))
         if ours in renamed:
             raise ValueError(f"{name} and another key both stand for {ours}")

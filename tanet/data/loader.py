@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
@@ -98,7 +99,7 @@ def make_loader(
         GuardedClips(clips, videos, workers),
         num_workers=workers,
         timeout=LOADER_TIMEOUT if workers else 0,
-        worker_init_fn=_postpone_stop_signals,
+        worker_init_fn=_begin_worker,
         persistent_workers=workers > 0,
         pin_memory=use_gpu,  # a GPU copies from pinned memory by itself; a CPU would only copy once more
         collate_fn=_collate if batches else None,
@@ -113,7 +114,12 @@ def _collate(items: list) -> tuple:
     return (*tensors, unreadable)
 
 
-def _postpone_stop_signals(worker: int) -> None:
+def _begin_worker(worker: int) -> None:
+    cv2.setNumThreads(0)  # the workers share the cores; OpenCV would start a thread a core in each of them
+    _postpone_stop_signals()
+
+
+def _postpone_stop_signals() -> None:
     """Makes a new worker survive a stop signal, so that the training can finish its step and save.
 
     Ctrl-C and cluster schedulers signal the workers as well as the training. A worker ignores SIGINT, and ends

@@ -86,8 +86,8 @@ def result_page(result: dict) -> str:
         f"| {result['mean_class_accuracy']:.2f} | {videos_tested(result)} |",
     ]
     lines += [
-        f"| published, [{row.source}]({row.url}) | {row.percent('top1')} | {row.percent('top5')} | "
-        f"| {result['full_set']} |"
+        f"| published, [{row.source}]({row.url}), trained with {row.settings} "
+        f"| {row.percent('top1')} | {row.percent('top5')} | | {result['full_set']} |"
         for row in published
     ]
     lines.append("")
@@ -136,8 +136,17 @@ def _remarks(result: dict, published: tuple) -> list[str]:
             "the interval, not the number."
         )
     if not published and not result["recipe_changes"]:
-        remarks.append("Nothing is published for this recipe, protocol and style.")
+        remarks.append(_unpublished_remark(result["recipe"], result["protocol"]))
     return remarks + _interval_remarks(published, *result["top1_interval"])
+
+
+def _unpublished_remark(recipe: str, protocol: str) -> str:
+    """That nothing is published in the style of the test, and what is in another one."""
+    remark = "Nothing is published for this recipe, protocol and style"
+    others = [
+        f"{row.percent('top1')} in style {row.style} ({row.source})" for row in published_results(recipe, protocol)
+    ]
+    return "; ".join([remark, *others]) + "."
 
 
 def _unreadable_remark(unreadable: list[dict]) -> str:

@@ -112,11 +112,10 @@ def _published_sizes(recipe: Recipe) -> str:
 
 
 KINDS = ("convolutions of frames", "BatchNorm, ReLU, additions", "temporal modules", "all else")
-# What belongs to the temporal modules besides convolutions over time. In tanet: the two passes over the frames, named
-# after the autograd functions in tanet.ops.fused. In the published formulation: copies and the reweighting, the only
-# ones of tensors with five dimensions. The branches' matrix products look like the classifier's: they count as "all
-# else".
-TEMPORAL = ("_Pool", "_Mix")
+# What belongs to the temporal modules besides convolutions over time. In tanet: the operations of tanet.ops. In the
+# published formulation: copies and the reweighting, the only ones of tensors with five dimensions. The branches' matrix
+# products look like the classifier's: they count as "all else".
+TEMPORAL = ("tanet::",)
 FIVE_DIMENSIONS = ("aten::copy_", "aten::mul")
 NORMS = ("batch_norm", "relu", "threshold", "clamp_min", "aten::add")
 

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-from tanet.ops import aggregate, dense, fused, kernels_for, number
+from tanet.ops import aggregate, dense, fused, number
 
 
 class TAM(nn.Module):
@@ -45,7 +45,7 @@ class TAM(nn.Module):
             nn.Conv1d(channels, channels // beta, 3, padding=1, bias=False),  # [N, C/beta, T]
             nn.BatchNorm1d(channels // beta),
             nn.ReLU(inplace=True),
-            _PointwiseConv1d(channels // beta, channels, 1, bias=False),  # [N, C, T]
+            nn.Conv1d(channels // beta, channels, 1, bias=False),  # [N, C, T]
             nn.Sigmoid(),
         )
         self.global_branch = nn.Sequential(  # section 3.3: theta [N*C, T], each channel by itself -> W [N*C, K]
@@ -53,7 +53,7 @@ class TAM(nn.Module):
             nn.BatchNorm1d(alpha * num_frames),
             nn.ReLU(inplace=True),
             nn.Linear(alpha * num_frames, kernel_size, bias=False),  # [N*C, K]
-            _SoftmaxOverTaps(),
+            nn.Softmax(-1),
         )
 
     def forward(self, x: torch.Tensor, norm: nn.BatchNorm2d | None = None) -> torch.Tensor:
@@ -62,25 +62,20 @@ class TAM(nn.Module):
         If `norm` is given, the module's input is relu(norm(x)); tanet.ops.fused computes it together with y.
         ValueError if x is not whole clips of T frames with C channels.
         """
+        if norm is not None and not fused.can_fold(norm, self._clips(x), self.kernel_size):
+            x, norm = torch.relu(norm(x)), None
         clips = self._clips(x)  # [N, T, C, H, W]
-        if torch.compiler.is_compiling():  # true when exporting, too: only operations that the compiler knows
-            if norm is not None:
-                x = torch.relu(norm(x))
-            importance, kernel = self._maps(self.theta(x))  # V [N, C, T], W [N, C, K]
-            return aggregate(self._clips(x), importance, kernel).flatten(0, 1)
-        kernels = kernels_for(clips, self.kernel_size)
-        if norm is None:
-            return fused.tam(clips, self._maps, kernels).flatten(0, 1)
-        if fused.can_fuse(norm, kernels, clips):
-            return fused.batchnorm_relu_tam(clips, norm, self._maps, kernels).flatten(0, 1)
-        return self(torch.relu_(norm(x)))
+        exporting = torch.compiler.is_exporting()  # an exported program must run where tanet is not installed
+        if not exporting and fused.has_plain_branches(clips, self.local_branch, self.global_branch):
+            return fused.tam(clips, norm, self.local_branch, self.global_branch).flatten(0, 1)
+        if norm is not None:
+            x = torch.relu(norm(x))
+        theta = self.theta(x)
+        return aggregate(self._clips(x), self._importance(theta), self._kernel(theta)).flatten(0, 1)
 
     def theta(self, x: torch.Tensor) -> torch.Tensor:
         """x [N*T, C, H, W] -> its mean over H and W, [N, C, T], in float32, or float64 for float64 (section 3.1)."""
-        clips = self._clips(x)
-        if torch.compiler.is_compiling():
-            return clips.mean((-2, -1), dtype=number(x.dtype)).transpose(1, 2)
-        return fused.theta(clips, kernels_for(clips, self.kernel_size))
+        return self._clips(x).mean((-2, -1), dtype=number(x.dtype)).transpose(1, 2)
 
     def importance_map(self, x: torch.Tensor) -> torch.Tensor:
         """V = sigmoid(Conv1d(ReLU(BN(Conv1d(theta))))): x [N*T, C, H, W] -> [N, C, T] in (0, 1) (section 3.2)."""
@@ -97,35 +92,18 @@ class TAM(nn.Module):
             raise ValueError(f"{x.shape[0]} frames are not a whole number of clips of {self.num_frames} frames")
         return dense(x.unflatten(0, (-1, self.num_frames)))  # [N, T, C, H, W]
 
-    def _maps(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._importance(theta).to(theta.dtype), self._kernel(theta).to(theta.dtype)
-
     def _importance(self, theta: torch.Tensor) -> torch.Tensor:
         with _without_autocast(theta.device.type):
-            return self.local_branch(theta.to(self.local_branch[0].weight.dtype))  # [N, C, T]
+            return self.local_branch(theta.to(self.local_branch[0].weight.dtype)).to(theta.dtype)  # [N, C, T]
 
     def _kernel(self, theta: torch.Tensor) -> torch.Tensor:
         n, c, t = theta.shape
         with _without_autocast(theta.device.type):
             channels = theta.reshape(n * c, t).to(self.global_branch[0].weight.dtype)
-            return self.global_branch(channels).view(n, c, self.kernel_size)  # [N, C, K]
+            return self.global_branch(channels).view(n, c, self.kernel_size).to(theta.dtype)  # [N, C, K]
 
     def extra_repr(self) -> str:
         return f"channels={self.channels}, num_frames={self.num_frames}, kernel_size={self.kernel_size}"
-
-
-class _PointwiseConv1d(nn.Conv1d):
-    """A convolution of kernel size 1, computed as a matrix product: up to 4 times as fast as torch's on CPUs."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.matmul(self.weight[..., 0], x)  # [C, C/beta] @ [N, C/beta, T] -> [N, C, T]
-
-
-class _SoftmaxOverTaps(nn.Module):
-    """Softmax over K, [N*C, K] -> [N*C, K]. It puts N*C last in memory: rows of K = 3 numbers cannot be vectorised."""
-
-    def forward(self, logits: torch.Tensor) -> torch.Tensor:
-        return logits.T.contiguous().softmax(0).T
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager:

@@ -2,10 +2,12 @@
 
 aggregation      the equation, its reference, and its backward pass
 dispatch         which of the three paths computes it on this device
-fused            BatchNorm, ReLU, spatial mean and aggregation in one pass
+fused            TAM and the BatchNorm and ReLU in front of it as one operation
+branches         TAM's two branches, from sums over pixels to the maps and back
 plain_kernels    path "plain": torch operations, on any device
 cpp_kernels      path "cpp": C++ on CPUs (cpp_kernels.cpp, cpp_frames.h, cpp_vectors.h), compiled at first use
 triton_kernels   path "triton": Triton on CUDA GPUs; triton_programs holds the programs that run there
+triton_branches  the branches of that path; triton_branch_programs and triton_norm_programs hold their programs
 """
 
 from tanet.ops import fused

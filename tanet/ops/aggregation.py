@@ -16,6 +16,7 @@ N clips, T frames, C channels, H x W pixels, K taps.
 import torch
 
 from tanet.ops import plain_kernels
+from tanet.ops.branches import gradients_of_maps
 from tanet.ops.dispatch import kernels_for, use
 from tanet.ops.plain_kernels import dense, number, overlap
 
@@ -64,7 +65,7 @@ def _aggregate_backward(
     grad_y: torch.Tensor, x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     kernels = kernels_for(x, kernel.shape[2])
-    products = kernels.correlate(grad_y, x, kernel.shape[2])[0]
+    products = kernels.correlate(grad_y, x, kernel.shape[2]).sum(1)[0]
     grad_x = kernels.spread(grad_y, None, importance, kernel, torch.zeros_like(importance))
     return grad_x, *gradients_of_maps(products, importance, kernel)
 
@@ -88,18 +89,6 @@ def _backward(ctx, grad_y):
 
 
 _aggregate.register_autograd(_backward, setup_context=_keep_inputs)
-
-
-def gradients_of_maps(
-    products: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The gradients of V [N, C, T] and W [N, C, K]: dV[s] = sum_k W_k D[s,k], dW_k = sum_s V[s] D[s,k].
-
-    products D [N, C, T, K]: D[s,k] is the sum over pixels of x[s] * dy[s-k+p].
-    """
-    grad_importance = (products * kernel[:, :, None]).sum(-1)
-    grad_kernel = (products * importance[..., None]).sum(-2)
-    return grad_importance, grad_kernel
 
 
 def _check_shapes(x, importance, kernel):

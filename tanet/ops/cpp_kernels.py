@@ -26,7 +26,8 @@ from pathlib import Path
 
 import torch
 
-from tanet.ops.plain_kernels import Affine, dense, number
+from tanet.ops import branches  # noqa: F401  (part of the interface, as in tanet.ops.plain_kernels)
+from tanet.ops.plain_kernels import Affine, dense, number, with_scale
 
 FOLDS_BATCHNORM = True
 SOURCE = Path(__file__).with_suffix(".cpp")  # includes the headers cpp_*.h beside it
@@ -108,13 +109,12 @@ def _run(*command: str) -> str:
     return done.stdout
 
 
-def pool(z: torch.Tensor, affine: Affine | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Sums over pixels, [N, C, T] each: (of z, None), or with `affine` (of m * (z - mean), of m)."""
+def pool(z: torch.Tensor, affine: Affine | None = None) -> torch.Tensor:
+    """Sums over pixels, [1, 1, N, C, T]: of z; or with `affine` [2, 1, N, C, T]: of m * (z - mean), of m."""
     z, sums = dense(z), _table(z, 2)
     _call("pool", z, 1, z, affine, sums)
-    if affine is None:
-        return sums[..., 0], None
-    return sums[..., 0], sums[..., 1]
+    parts = 1 if affine is None else 2
+    return sums[..., :parts].permute(3, 0, 1, 2)[:, None]
 
 
 def mix(z: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor, affine: Affine | None = None) -> torch.Tensor:
@@ -125,18 +125,15 @@ def mix(z: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor, affine:
     return y
 
 
-def correlate(
-    grad_y: torch.Tensor, z: torch.Tensor, taps: int, affine: Affine | None = None
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Sums over pixels for each frame s and tap k, [N, C, T, K]; 0 where the clip has no frame s-k+p.
+def correlate(grad_y: torch.Tensor, z: torch.Tensor, taps: int, affine: Affine | None = None) -> torch.Tensor:
+    """Sums over pixels for each frame s and tap k, [1, 1, N, C, T, K]; 0 where the clip has no frame s-k+p.
 
-    (of z[s] * dy[s-k+p], None), or with `affine` (of m * (z[s] - mean) * dy[s-k+p], of m * dy[s-k+p]).
+    Of z[s] * dy[s-k+p]; or with `affine` [2, 1, N, C, T, K]: of m * (z[s] - mean) * dy[s-k+p], of m * dy[s-k+p].
     """
     z, sums = dense(z), _table(z, 2 * taps)
     _call("correlate", z, taps, _like(grad_y, z), z, affine, sums)
-    if affine is None:
-        return sums[..., :taps], None
-    return sums[..., :taps], sums[..., taps:]
+    parts = 1 if affine is None else 2
+    return sums.unflatten(-1, (2, taps))[..., :parts, :].permute(3, 0, 1, 2, 4)[:, None]
 
 
 def spread(
@@ -163,13 +160,13 @@ def spread(
     return grad_z
 
 
-def moments(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and biased variance of each channel, [C]."""
+def statistics(z: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    """Mean, biased variance, 1 / std and scale = weight / std of each channel, [4, C]."""
     z = dense(z)
     mean = torch.empty(z.shape[2], dtype=number(z.dtype))
     variance = torch.empty_like(mean)
     _call("moments", z, 1, z, mean, variance)
-    return mean, variance
+    return with_scale(mean, variance, weight, eps)
 
 
 def _layout(z: torch.Tensor) -> torch.memory_format | None:

@@ -50,17 +50,30 @@ def kernels_for(x: torch.Tensor, taps: int) -> ModuleType:
     "auto" takes plain_kernels where the fast kernels cannot be had, and warns in one line if they cannot be built.
     RuntimeError if `use` has named a path that cannot be had.
     """
+    return _kernels(x.device.type, x.dtype, taps)
+
+
+@torch.compiler.assume_constant_result
+def folds_batchnorm(device_type: str, dtype: torch.dtype, taps: int) -> bool:
+    """Whether the kernels for such frames are faster if they take in the BatchNorm in front.
+
+    The meta device computes nothing: there it is true, to show what the fast kernels keep for the backward pass.
+    """
+    return device_type == "meta" or _kernels(device_type, dtype, taps).FOLDS_BATCHNORM
+
+
+def _kernels(device_type: str, dtype: torch.dtype, taps: int) -> ModuleType:
     if _path == "plain":
         return plain_kernels
-    fast = FAST_PATHS.get(x.device.type)
+    fast = FAST_PATHS.get(device_type)
     module = None
     if fast is not None and _path in ("auto", fast):
         module = _module(fast)
-    if module is None or x.dtype not in module.SCALARS:
+    if module is None or dtype not in module.SCALARS:
         if _path == "auto":
             return plain_kernels
-        raise RuntimeError(f"the path {_path!r} was asked for: it cannot compute {x.dtype} on {x.device.type} here")
-    failure = _failure(module, x.dtype, taps)
+        raise RuntimeError(f"the path {_path!r} was asked for: it cannot compute {dtype} on {device_type} here")
+    failure = _failure(module, dtype, taps)
     if failure is None:
         return module
     if _path != "auto":

@@ -1,220 +1,231 @@
-"""TAM and what stands before it in one pass: BatchNorm, ReLU, spatial mean and aggregation, and their backward pass.
+"""TAM and the BatchNorm and ReLU in front of it as one operation, `torch.ops.tanet.tam`, and its backward pass.
 
 The input is z [N, T, C, H, W], the output of a convolution. BatchNorm in front has a mean, a factor s = weight * rstd
 with rstd = 1 / sqrt(variance + eps), and a bias for each channel:
 
     u = s * (z - mean) + bias,    x = relu(u) = m * u    with m = 1 where u > 0, else 0.    Without BatchNorm x = z.
 
-    theta[n,c,t] = mean of x over H, W                                    (`_Pool`)
-    V, W = importance map and aggregation kernel of theta                 (TAM's two branches, under torch's autograd)
-    y[n,t,c] = sum_k W[n,c,k] V[n,c,t+k-p] x[n,t+k-p,c],  p = K // 2      (`_Mix`)
+    theta[n,c,t] = mean of x over H, W
+    V, W = importance map and aggregation kernel of theta                 (TAM's two branches: tanet.ops.branches)
+    y[n,t,c] = sum_k W[n,c,k] V[n,c,t+k-p] x[n,t+k-p,c],  p = K // 2
 
 The backward pass runs the other way round. dy is the gradient of y, P = H * W. Sums without an index are over pixels.
 
-    `_Mix`:    D[n,c,s,k] = sum of x[s] dy[s-k+p],    dV[s] = sum_k W_k D[s,k],    dW_k = sum_s V[s] D[s,k]
-    branches:  dtheta from dV and dW
-    `_Pool`:   du[s] = m[s] * (V[s] sum_k W_k dy[s-k+p] + dtheta[s] / P),    then dz, dweight and dbias from du
+    D[n,c,s,k] = sum of x[s] dy[s-k+p],    dV[s] = sum_k W_k D[s,k],    dW_k = sum_s V[s] D[s,k]
+    dtheta from dV and dW through the branches
+    du[s] = m[s] * (V[s] sum_k W_k dy[s-k+p] + dtheta[s] / P)
 
-Why in one pass: theta and y both depend on x, and `_Pool` computes both parts of x's gradient while it reads the frames
-once. BatchNorm and ReLU are two multiplications a pixel, cheaper to repeat than to store. So z is the only large tensor
-that is kept for the backward pass.
+    dbias = sum of du,    dweight = rstd * sum of du (z - mean)           (sums over n and t as well)
+    dz = s * (du - dbias / M - (z - mean) * rstd^2 * (sum of du (z - mean)) / M),    M = N * T * P values a channel
+
+The last two terms of dz exist only if mean and variance are those of the batch, since these depend on z.
+
+Why in one operation: theta and y both depend on x, and one pass over the frames computes both parts of x's gradient.
+BatchNorm and ReLU are two multiplications a pixel, cheaper to repeat than to store. So z is the only large tensor that
+is kept for the backward pass. And a compiler sees one operation, which it cannot take apart.
 """
 
-from collections.abc import Callable
-from types import ModuleType
-from typing import NamedTuple
-
 import torch
-from torch import nn
-from torch.autograd.function import once_differentiable
+from torch import Tensor, nn
 
-from tanet.ops.aggregation import gradients_of_maps
-from tanet.ops.plain_kernels import Affine, number
+from tanet.ops import branches
+from tanet.ops.branches import NEIGHBOURS, Branch, Front, Maps, Norm
+from tanet.ops.dispatch import folds_batchnorm, kernels_for
+from tanet.ops.plain_kernels import dense, number, with_scale
 
-Maps = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-
-
-class _FromMix(NamedTuple):
-    """What `_Mix` hands to `_Pool` in the backward pass."""
-
-    grad_y: torch.Tensor  # dy [N, T, C, H, W]
-    importance: torch.Tensor  # V [N, C, T]
-    kernel: torch.Tensor  # W [N, C, K]
-    products: torch.Tensor  # [N, C, T, K], sums of m[s] (z[s] - mean) dy[s-k+p]; without BatchNorm of z[s] dy[s-k+p]
-    passed: torch.Tensor | None  # [N, C, T, K], sums of m[s] dy[s-k+p]; without BatchNorm None
+LOCAL = (nn.Conv1d, nn.BatchNorm1d, nn.ReLU, nn.Conv1d, nn.Sigmoid)  # the modules of a branch that is computed here
+GLOBAL = (nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear, nn.Softmax)
 
 
-class _Link:
-    """What `_Pool` and `_Mix` of one forward pass share.
+def tam(z: Tensor, norm: nn.BatchNorm2d | None, local_branch: nn.Sequential, global_branch: nn.Sequential) -> Tensor:
+    """z [N, T, C, H, W] -> TAM of relu(norm(z)), or of z without `norm`, in z's shape, type and memory format.
 
-    Autograd would add up two gradients of z, one from each function, and each would be as large as z. Therefore `_Mix`
-    returns none: it leaves dy here, and `_Pool` computes the whole gradient of z.
+    It uses and updates the running statistics of all BatchNorms as torch does. Ask `has_plain_branches`, and for a
+    `norm` `can_fold`, before.
     """
+    norms = norm, local_branch[1], global_branch[1]
+    arguments = []
+    for each in norms:
+        arguments += [None] * 4 if each is None else [each.weight, each.bias, *_given(each)]
+    y, *maps, statistics = _tam(
+        dense(z), *arguments, local_branch[0].weight, local_branch[3].weight, global_branch[0].weight,
+        global_branch[3].weight, *(0.0 if each is None else each.eps for each in norms),
+    )  # fmt: skip
+    _update_running_statistics(norms, z, Maps(*maps), statistics)
+    return y
 
-    def __init__(self, kernels: ModuleType):
-        self.kernels = kernels  # plain_kernels, cpp_kernels or triton_kernels
-        self.affine: Affine | None = None  # (mean, s, bias), [C] each; set by _Pool.forward if there is BatchNorm
-        self.from_mix: _FromMix | None = None  # set by _Mix.backward, taken by _Pool.backward
 
+def has_plain_branches(z: Tensor, local_branch: nn.Sequential, global_branch: nn.Sequential) -> bool:
+    """Whether the branches are those that TAM has by itself, without hooks, with float32 (or float64) weights.
 
-def theta(z: torch.Tensor, kernels: ModuleType) -> torch.Tensor:
-    """z [N, T, C, H, W] -> its mean over H and W, [N, C, T], in float32, or float64 for float64."""
-    return _Pool.apply(_Link(kernels), z)[0]
-
-
-def tam(z: torch.Tensor, maps: Maps, kernels: ModuleType) -> torch.Tensor:
-    """z [N, T, C, H, W] -> y in the same shape, type and memory format.
-
-    maps: TAM's branches, theta [N, C, T] -> (V [N, C, T], W [N, C, K]). kernels: what tanet.ops.kernels_for returns.
+    With a single frame the answer is no, so that torch raises its own error in training.
     """
-    link = _Link(kernels)
-    theta, token = _Pool.apply(link, z)
-    importance, kernel = maps(theta)
-    return _Mix.apply(link, token, z.detach(), importance, kernel)
+    if z.shape[0] * z.shape[1] == 1:
+        return False
+    for branch, kinds in ((local_branch, LOCAL), (global_branch, GLOBAL)):
+        if tuple(type(module) for module in branch) != kinds:
+            return False
+        if any(_has_hooks(module) for module in (branch, *branch)):
+            return False
+        if any(weight.dtype != number(z.dtype) for weight in branch.parameters()) or branch[1].weight is None:
+            return False
+    return True
 
 
-def batchnorm_relu_tam(z: torch.Tensor, norm: nn.BatchNorm2d, maps: Maps, kernels: ModuleType) -> torch.Tensor:
-    """tam(relu(norm(z))). Uses and updates BatchNorm's running statistics as torch does. See `can_fuse`."""
-    link = _Link(kernels)
-    of_batch = norm.training or norm.running_mean is None
-    if of_batch:
-        mean, variance = kernels.moments(z.detach())
-    else:
-        mean, variance = norm.running_mean.clone(), norm.running_var
-    if norm.training and norm.track_running_stats:
-        _update_running_statistics(norm, mean, variance, z.numel() // len(mean))
-    inverse_std = (variance + norm.eps).rsqrt()
-    theta, token = _Pool.apply(link, z, norm.weight, norm.bias, mean, inverse_std, of_batch)
-    importance, kernel = maps(theta)
-    return _Mix.apply(link, token, z.detach(), importance, kernel)
-
-
-def can_fuse(norm: nn.Module, kernels: ModuleType, z: torch.Tensor) -> bool:
-    """Whether `batchnorm_relu_tam` can replace these modules.
+def can_fold(norm: nn.Module, z: Tensor, taps: int) -> bool:
+    """Whether `tam` can take in this normalisation.
 
     It needs a plain BatchNorm2d with float32 (or float64) weights, and kernels that are faster for it. With a single
-    value a channel it says no, so that torch raises its own error.
+    value a channel the answer is no, so that torch raises its own error.
     """
     return (
         type(norm) is nn.BatchNorm2d
-        and (kernels.FOLDS_BATCHNORM or z.is_meta)  # on the meta device it shows what the fast kernels keep
         and norm.weight is not None
         and norm.weight.dtype == number(z.dtype)
         and z.numel() > z.shape[2]
+        and folds_batchnorm(z.device.type, z.dtype, taps)
     )
 
 
-def _update_running_statistics(norm: nn.BatchNorm2d, mean: torch.Tensor, variance: torch.Tensor, count: int) -> None:
-    """As torch's BatchNorm does after a batch of `count` values a channel; `variance` is the biased one."""
-    with torch.no_grad():
-        norm.num_batches_tracked.add_(1)
-        rate = 1.0 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum
-        norm.running_mean.lerp_(mean, rate)
-        norm.running_var.lerp_(variance * (count / (count - 1)), rate)
+def _has_hooks(module: nn.Module) -> bool:
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, kind) for kind in kinds)
 
 
-class _Pool(torch.autograd.Function):
-    """z [N, T, C, H, W] -> theta [N, C, T], with BatchNorm and ReLU in between if `weight` is given; and a token.
+def _given(norm: nn.Module) -> tuple[Tensor | None, Tensor | None]:
+    """The mean and variance with which `norm` normalises; None if they are those of the batch."""
+    if norm.training or norm.running_mean is None:
+        return None, None
+    return norm.running_mean, norm.running_var
 
-    theta = (s * sum of m (z - mean) + bias * sum of m) / P; without BatchNorm sum of z / P.
 
-    Saved: z, weight, rstd [C], and the two sums [N, C, T]; without BatchNorm only z.
+@torch.no_grad()
+def _update_running_statistics(norms: tuple[nn.Module | None, ...], z: Tensor, maps: Maps, statistics: Tensor) -> None:
+    """As torch's BatchNorm does after a batch. `maps`, `statistics`: what `_tam` returns."""
+    split = len(maps.local_first)
+    of_batch = statistics, maps.statistics[:, :split], maps.statistics[:, split:]
+    counts = z.numel() // z.shape[2], maps.local_first.shape[1], maps.global_first.shape[1]
+    updates = []
+    for norm, (mean, variance, *_), count in zip(norms, of_batch, counts):
+        if norm is not None and norm.training and norm.track_running_stats:
+            updates.append((norm, mean, variance, count))
+    if torch.compiler.is_compiling():  # the compiler knows torch's operations
+        branches.update_running_statistics(updates)
+    elif updates:
+        kernels_for(z, maps.kernel.shape[1]).branches.update_running_statistics(updates)
 
-    The token is an empty tensor that goes into `_Mix`. It makes autograd run `_Mix.backward` before this backward pass,
-    and its gradient says that it did: where theta alone has a loss, the token's gradient is None.
 
-    Comes back, with du as above, sums over n and t as well, and M = N * T * P values a channel:
+@torch.library.custom_op("tanet::tam", mutates_args=())
+def _tam(
+    z: Tensor,
+    weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, variance: Tensor | None,
+    local_weight: Tensor, local_bias: Tensor, local_mean: Tensor | None, local_variance: Tensor | None,
+    global_weight: Tensor, global_bias: Tensor, global_mean: Tensor | None, global_variance: Tensor | None,
+    local_first: Tensor, local_last: Tensor, global_first: Tensor, global_last: Tensor,
+    eps: float, local_eps: float, global_eps: float,
+) -> tuple[
+    Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor
+]:  # fmt: skip
+    """-> y, the fields of `Maps`, and mean, biased variance, 1 / std and scale of the BatchNorm in front, [4, C].
 
-        dbias = sum of du,    dweight = rstd * sum of du (z - mean)
-        dz = s * (du - dbias / M - (z - mean) * rstd^2 * (sum of du (z - mean)) / M)
-
-    The last two terms of dz exist only if mean and variance are those of the batch, since these depend on z.
+    The weights of the front, of the local branch's BatchNorm and of the global branch's; then the layers' weights.
     """
-
-    @staticmethod
-    def forward(ctx, link, z, weight=None, bias=None, mean=None, inverse_std=None, of_batch=False):
-        ctx.link, ctx.of_batch = link, of_batch
-        ctx.set_materialize_grads(False)
-        pixels = z.shape[-2] * z.shape[-1]
-        if weight is None:
-            theta = link.kernels.pool(z)[0] / pixels
-            ctx.save_for_backward(z)
-        else:
-            scale = weight * inverse_std
-            link.affine = (mean, scale, bias)
-            total, positive = link.kernels.pool(z, link.affine)  # sums of m (z - mean), of m: [N, C, T]
-            theta = (_by_channel(scale) * total + _by_channel(bias) * positive) / pixels
-            ctx.save_for_backward(z, weight, inverse_std, total, positive)
-        token = theta.new_empty(0)
-        return theta, token
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_theta, grad_token):
-        z, *norm = ctx.saved_tensors
-        link, pixels = ctx.link, z.shape[-2] * z.shape[-1]
-        from_mix, link.from_mix = link.from_mix, None
-        if grad_token is None:  # a loss of theta alone
-            from_mix = _zeros_from_mix(z)
-        grad_y, importance, kernel, products, passed = from_mix
-        constant = torch.zeros_like(importance) if grad_theta is None else grad_theta / pixels  # [N, C, T]
-        if not norm:
-            return None, link.kernels.spread(grad_y, None, importance, kernel, constant)
-        weight, inverse_std, total, positive = norm
-        # Sums over n, t and pixels of du and of du * (z - mean), [C] each.
-        weights = (importance[..., None] * kernel[:, :, None]).flatten(2)  # V W, [N, C, T * K]
-        sum_du = ((weights * passed.flatten(2)).sum(2) + (constant * positive).sum(2)).sum(0)
-        sum_du_z = ((weights * products.flatten(2)).sum(2) + (constant * total).sum(2)).sum(0)
-        offsets = torch.zeros_like(sum_du), torch.zeros_like(sum_du)
-        if ctx.of_batch:
-            count = z.numel() // len(weight)
-            offsets = sum_du / count, sum_du_z * inverse_std.square() / count
-        grad_z = link.kernels.spread(grad_y, z, importance, kernel, constant, link.affine, offsets)
-        return None, grad_z, sum_du_z * inverse_std, sum_du, None, None, None
+    local_norm = Norm(local_weight, local_mean is None, local_bias, local_mean, local_variance, local_eps)
+    global_norm = Norm(global_weight, global_mean is None, global_bias, global_mean, global_variance, global_eps)
+    local = Branch(local_first.flatten(1), local_norm, local_last.flatten(1))
+    glob = Branch(global_first, global_norm, global_last)
+    kernels, pixels = kernels_for(z, len(global_last)), z.shape[-2] * z.shape[-1]
+    front, affine = None, None
+    statistics = z.new_empty(4, 0, dtype=number(z.dtype))
+    with torch.autocast(z.device.type, enabled=False):
+        if weight is not None:
+            if mean is None:
+                statistics = kernels.statistics(z, weight, eps)
+            else:
+                statistics = with_scale(mean, variance, weight, eps)
+            front = _front(statistics, bias, mean is None)
+            affine = front.affine
+        maps = kernels.branches.forward(kernels.pool(z, affine), pixels, front, local, glob)
+        y = kernels.mix(z, *maps.both, affine)
+    return y, *maps, statistics
 
 
-class _Mix(torch.autograd.Function):
-    """z [N, T, C, H, W], V [N, C, T], W [N, C, K] -> y [N, T, C, H, W]: the aggregation of x, which is made from z
-    again.
-
-    Saved: z, V and W. z comes in detached, since its gradient is `_Pool`'s to compute.
-
-    Comes back: dV and dW, from D = s * products + bias * passed (without BatchNorm D = products). dy and the sums go to
-    `_Pool` by the `_Link`.
-    """
-
-    @staticmethod
-    def forward(ctx, link, token, z, importance, kernel):
-        ctx.link = link
-        ctx.save_for_backward(z, importance, kernel)
-        if link.affine is None:
-            return link.kernels.mix(z, importance, kernel)
-        return link.kernels.mix(z, importance, kernel, link.affine)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_y):
-        z, importance, kernel = ctx.saved_tensors
-        link, taps = ctx.link, kernel.shape[2]
-        if link.affine is None:
-            products, passed = link.kernels.correlate(grad_y, z, taps)
-            products_of_x = products  # D
-        else:
-            products, passed = link.kernels.correlate(grad_y, z, taps, link.affine)
-            _, scale, bias = link.affine
-            products_of_x = _by_channel(scale)[..., None] * products + _by_channel(bias)[..., None] * passed  # D
-        link.from_mix = _FromMix(grad_y, importance, kernel, products, passed)
-        grad_importance, grad_kernel = gradients_of_maps(products_of_x, importance, kernel)
-        grad_token = grad_y.new_zeros(0, dtype=kernel.dtype)
-        return None, grad_token, None, grad_importance, grad_kernel
+def _front(statistics: Tensor, bias: Tensor, of_batch: bool) -> Front:
+    mean, _, inverse_std, scale = statistics
+    return Front(mean, scale, bias, inverse_std, of_batch)
 
 
-def _zeros_from_mix(z: torch.Tensor) -> _FromMix:
-    """What `_Mix` would hand over for dy = 0, with one tap."""
+@_tam.register_fake
+def _(z, weight, *arguments):
+    local_first, _, global_first, global_last = arguments[11:15]
     n, t, c = z.shape[:3]
-    zeros = torch.zeros(n, c, t, dtype=number(z.dtype), device=z.device)
-    return _FromMix(torch.zeros_like(z), zeros, zeros[..., :1], zeros[..., None], zeros[..., None])
+    local, glob = len(local_first), len(global_first)
+    parts = 1 if weight is None else 2
+    shapes = [
+        (n, t, c), (n, len(global_last), c), (parts, n, c, t), (n, c, t), (c, NEIGHBOURS, n, t), (local, n * t),
+        (local, n * t), (glob, n * c), (glob, n * c), (3, local + glob), (4, 0 if weight is None else c),
+    ]  # fmt: skip
+    return torch.empty_like(z), *(z.new_empty(shape, dtype=number(z.dtype)) for shape in shapes)
 
 
-def _by_channel(values: torch.Tensor) -> torch.Tensor:
-    return values[:, None]  # [C, 1], against [N, C, T]
+@torch.library.custom_op("tanet::tam_backward", mutates_args=())
+def _tam_backward(
+    grad_y: Tensor, z: Tensor, bias: Tensor | None, local_weight: Tensor, global_weight: Tensor,
+    local_first: Tensor, local_last: Tensor, global_first: Tensor, global_last: Tensor,
+    maps: list[Tensor], statistics: Tensor, of_batch: list[bool],
+) -> list[Tensor]:  # fmt: skip
+    """-> gradients of z, of the front's weight and bias together [2, C], and of the branches as in `Gradients`.
+
+    of_batch: of the BatchNorms of front, local and global branch.
+    """
+    maps = Maps(*maps)
+    local = Branch(local_first.flatten(1), Norm(local_weight, of_batch[1]), local_last.flatten(1))
+    glob = Branch(global_first, Norm(global_weight, of_batch[2]), global_last)
+    kernels, pixels = kernels_for(z, len(global_last)), z.shape[-2] * z.shape[-1]
+    front = None if bias is None else _front(statistics, bias, of_batch[0])
+    affine = None if front is None else front.affine
+    with torch.autocast(z.device.type, enabled=False):
+        sums = kernels.correlate(grad_y, z, len(global_last), affine)
+        gradients = kernels.branches.backward(sums, pixels, front, local, glob, maps)
+        constant = gradients.constant.transpose(1, 2)
+        if front is None:
+            grad_z = kernels.spread(grad_y, None, *maps.both, constant)
+        else:
+            grad_z = kernels.spread(grad_y, z, *maps.both, constant, affine, tuple(gradients.offsets))
+    of_front = statistics.new_empty(2, 0) if front is None else gradients.front
+    return [grad_z, of_front, *gradients.weights]
+
+
+@_tam_backward.register_fake
+def _(grad_y, z, bias, local_weight, global_weight, local_first, local_last, global_first, global_last, *_):
+    like = [torch.empty_like(each) for each in (local_first.flatten(1), local_weight, local_weight)]
+    like += [torch.empty_like(each) for each in (local_last.flatten(1), global_first, global_weight, global_weight)]
+    of_front = local_weight.new_empty(2, 0 if bias is None else z.shape[2])
+    return [torch.empty_like(z), of_front, *like, torch.empty_like(global_last)]
+
+
+def _keep_for_backward(ctx, inputs, output):
+    z, _, bias, mean, _, local_weight, _, local_mean, _, global_weight, _, global_mean, _, *layers = inputs[:17]
+    ctx.set_materialize_grads(False)
+    ctx.of_batch = [mean is None, local_mean is None, global_mean is None]
+    ctx.save_for_backward(z, bias, local_weight, global_weight, *layers, *output[1:])
+
+
+def _backward(ctx, grad_y, *_):
+    if grad_y is None:
+        return (None,) * 20
+    *tensors, statistics = ctx.saved_tensors
+    inputs, maps = tensors[:8], tensors[8:]
+    gradients = _tam_backward(grad_y, *inputs, maps, statistics, ctx.of_batch)
+    grad_z, of_front, local_first, *local_norm, local_last, global_first, global_weight, global_bias, global_last = (
+        gradients
+    )
+    has_front, layers = inputs[1] is not None, inputs[4:]
+    none = None, None
+    return (
+        grad_z, *(of_front if has_front else none), *none, *local_norm, *none, global_weight, global_bias, *none,
+        local_first.view_as(layers[0]), local_last.view_as(layers[1]), global_first, global_last, None, None, None,
+    )  # fmt: skip
+
+
+_tam.register_autograd(_backward, setup_context=_keep_for_backward)

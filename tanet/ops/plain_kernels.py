@@ -10,17 +10,20 @@ Frames are [N, T, C, H, W] in any memory format, which the results keep. Importa
 
 import torch
 
+from tanet.ops import branches  # noqa: F401  (part of the interface: what computes the maps beside these kernels)
+
 Affine = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 FOLDS_BATCHNORM = False  # it would not be faster
 
 
-def pool(z: torch.Tensor, affine: Affine | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Sums over pixels, [N, C, T] each: (of z, None), or with `affine` (of m * (z - mean), of m)."""
-    if affine is None:
-        return _sum(z).transpose(1, 2), None
-    centred, passes = _centred(z, affine)
-    return _sum(centred * passes).transpose(1, 2), _sum(passes).transpose(1, 2)
+def pool(z: torch.Tensor, affine: Affine | None = None) -> torch.Tensor:
+    """Sums over pixels, [1, 1, N, C, T]: of z; or with `affine` [2, 1, N, C, T]: of m * (z - mean), of m."""
+    summands = [z]
+    if affine is not None:
+        centred, passes = _centred(z, affine)
+        summands = [centred * passes, passes]
+    return torch.stack([_sum(each).transpose(1, 2) for each in summands])[:, None]
 
 
 def mix(z: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor, affine: Affine | None = None) -> torch.Tensor:
@@ -50,23 +53,21 @@ def _mixed(z: torch.Tensor, folded: list[torch.Tensor], out: torch.Tensor | None
     return y
 
 
-def correlate(
-    grad_y: torch.Tensor, z: torch.Tensor, taps: int, affine: Affine | None = None
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Sums over pixels for each frame s and tap k, [N, C, T, K]; 0 where the clip has no frame s-k+p.
+def correlate(grad_y: torch.Tensor, z: torch.Tensor, taps: int, affine: Affine | None = None) -> torch.Tensor:
+    """Sums over pixels for each frame s and tap k, [1, 1, N, C, T, K]; 0 where the clip has no frame s-k+p.
 
-    (of z[s] * dy[s-k+p], None), or with `affine` (of m * (z[s] - mean) * dy[s-k+p], of m * dy[s-k+p]).
+    Of z[s] * dy[s-k+p]; or with `affine` [2, 1, N, C, T, K]: of m * (z[s] - mean) * dy[s-k+p], of m * dy[s-k+p].
     """
     if affine is not None:
         centred, passes = _centred(z, affine)
-        return correlate(grad_y, centred * passes, taps)[0], correlate(grad_y, passes, taps)[0]
+        return torch.cat([correlate(grad_y, centred * passes, taps), correlate(grad_y, passes, taps)])
     n, t, c = z.shape[:3]
     products = torch.zeros(n, c, t, taps, dtype=number(z.dtype), device=z.device)
     for clips in _pieces(z):
         for k in range(taps):
             into, source = overlap(t, k - taps // 2)
             products[clips, :, source, k] = _sum(grad_y[clips, into] * z[clips, source]).transpose(1, 2)
-    return products, None
+    return products[None, None]
 
 
 def spread(
@@ -102,10 +103,16 @@ def spread(
     return grad_x
 
 
-def moments(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and biased variance of each channel, [C]."""
+def statistics(z: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    """Mean, biased variance, 1 / std and scale = weight / std of each channel, [4, C]."""
     variance, mean = torch.var_mean(z.to(number(z.dtype)), (0, 1, 3, 4), correction=0)
-    return mean, variance
+    return with_scale(mean, variance, weight, eps)
+
+
+def with_scale(mean: torch.Tensor, variance: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    """`statistics` from mean and biased variance [C]."""
+    inverse_std = (variance + eps).rsqrt()
+    return torch.stack([mean, variance, inverse_std, weight * inverse_std])
 
 
 def number(dtype: torch.dtype) -> torch.dtype:

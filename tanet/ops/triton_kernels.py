@@ -20,6 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tanet.ops import triton_branches as branches  # noqa: F401  (part of the interface, as in tanet.ops.plain_kernels)
+from tanet.ops import triton_norm_programs as norm_programs
 from tanet.ops import triton_programs as programs
 from tanet.ops.plain_kernels import Affine, number
 
@@ -27,7 +29,8 @@ FOLDS_BATCHNORM = True
 SCALARS = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))
 CHANNELS = 64  # at most in a channels_last tile: whole cache lines of 128 bytes
 SUMS = 24  # that a thread of `correlate` holds for each of its pixels: 8 frames of 3 taps fill the registers
-MERGED = 512, 8  # rows and channels of partial moments that a program merges
+MERGED = 512, 8  # rows and channels of partial moments that a program merges at once
+LAST_MERGED = 4 * MERGED[0]  # rows that the last program merges one block after another
 
 
 class _Share(NamedTuple):
@@ -61,13 +64,13 @@ def build(dtype: torch.dtype, taps: int) -> None:
         raise RuntimeError(f"Triton cannot compile and run its kernels here: {error}") from error
 
 
-def pool(z: Tensor, affine: Affine | None = None) -> tuple[Tensor, Tensor | None]:
-    """Sums over pixels, [N, C, T] each: (of z, None), or with `affine` (of m * (z - mean), of m)."""
+def pool(z: Tensor, affine: Affine | None = None) -> Tensor:
+    """Partial sums over pixels, [1, blocks, N, C, T]: of z; or with `affine` two parts: of m * (z - mean), of m."""
     frames, tile = _tiles(z, SUM)
     n, t = z.shape[:2]
     sums = _room_for_sums(frames, tile, n, t, affine)
     _launch(programs.pool, tile, n * t * tile.count, frames, _dense(affine), sums, sums.stride(), t)
-    return _added(sums, (t,))
+    return sums
 
 
 def mix(z: Tensor, importance: Tensor, kernel: Tensor, affine: Affine | None = None) -> Tensor:
@@ -75,17 +78,17 @@ def mix(z: Tensor, importance: Tensor, kernel: Tensor, affine: Affine | None = N
     frames, tile = _tiles(z, WALK)
     n, t = z.shape[:2]
     y = torch.empty_like(frames)
-    v, w = _maps(tile, importance, kernel)
+    v, w = _maps(importance, kernel)
     _launch(
         programs.mix, tile, n * tile.count, frames, y, v, v.stride(), w, w.stride(), _dense(affine), t, kernel.shape[2]
     )
     return y.unflatten(0, (n, t))
 
 
-def correlate(grad_y: Tensor, z: Tensor, taps: int, affine: Affine | None = None) -> tuple[Tensor, Tensor | None]:
-    """Sums over pixels for each frame s and tap k, [N, C, T, K]; 0 where the clip has no frame s-k+p.
+def correlate(grad_y: Tensor, z: Tensor, taps: int, affine: Affine | None = None) -> Tensor:
+    """Partial sums over pixels for each frame s and tap k, [1, blocks, N, C, T, K]; 0 where there is no frame s-k+p.
 
-    (of z[s] * dy[s-k+p], None), or with `affine` (of m * (z[s] - mean) * dy[s-k+p], of m * dy[s-k+p]).
+    Of z[s] * dy[s-k+p]; or with `affine` two parts: of m * (z[s] - mean) * dy[s-k+p], of m * dy[s-k+p].
     """
     frames, tile = _tiles(z, CORRELATE)
     n, t = z.shape[:2]
@@ -96,7 +99,7 @@ def correlate(grad_y: Tensor, z: Tensor, taps: int, affine: Affine | None = None
         programs.correlate, tile, n * tile.count * chunks, _like(grad_y, tile), frames, _dense(affine),
         sums, sums.stride(), t, taps, _parts(t, chunks),
     )  # fmt: skip
-    return _added(sums, (t, taps))
+    return sums.unflatten(-1, (t, taps))
 
 
 def spread(
@@ -115,7 +118,7 @@ def spread(
     frames, tile = _tiles(grad_y if affine is None else z, WALK)
     n, t = grad_y.shape[:2]
     grad_z = torch.empty_like(frames)
-    v, added, w = _maps(tile, importance, constant, kernel)
+    v, added, w = _maps(importance, constant, kernel)
     _launch(
         programs.spread, tile, n * tile.count, _like(grad_y, tile), frames, grad_z, v, added, v.stride(), w, w.stride(),
         _dense(affine), _dense(offsets), t, kernel.shape[2],
@@ -123,21 +126,24 @@ def spread(
     return grad_z.unflatten(0, (n, t))
 
 
-def moments(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each channel, [C]: those of single tiles, merged, so that no digits cancel."""
+def statistics(z: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Mean, biased variance, 1 / std and scale = weight / std of each channel, [4, C].
+
+    Moments are those of single tiles, merged, so that no digits cancel.
+    """
     frames, tile = _tiles(z, SUM)
     rows = len(frames) * tile.blocks
     parts = frames.new_empty(3, rows, tile.channels, dtype=number(z.dtype))  # pixels, mean, squared deviations
     _launch(programs.moments, tile, len(frames) * tile.count, frames, parts, rows)
-    while parts.shape[1] > 1:
-        rows = parts.shape[1]
-        merged = parts.new_empty(3, _parts(rows, MERGED[0]), tile.channels)
-        grid = merged.shape[1], _parts(tile.channels, MERGED[1])
-        with torch.cuda.device_of(z):
-            programs.merge_moments[grid](parts, merged, rows, tile.channels, *MERGED)
-        parts = merged
-    count, mean, squares = parts[:, 0]
-    return mean, squares / count
+    programs_across = _parts(tile.channels, MERGED[1])
+    with torch.cuda.device_of(z):
+        while rows > LAST_MERGED:
+            merged = parts.new_empty(3, _parts(rows, MERGED[0]), tile.channels)
+            norm_programs.merge_moments[merged.shape[1], programs_across](parts, merged, rows, tile.channels, *MERGED)
+            parts, rows = merged, merged.shape[1]
+        found = parts.new_empty(4, tile.channels)
+        norm_programs.statistics[programs_across,](parts, found, weight, eps, rows, tile.channels, *MERGED)
+    return found
 
 
 class _Tile(NamedTuple):
@@ -210,12 +216,9 @@ def _dense(vectors: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
     return tuple(vector.contiguous() for vector in vectors)
 
 
-def _maps(tile: _Tile, *maps: Tensor) -> list[Tensor]:
-    """The maps [N, C, ...], in memory as the frames are: for channels_last with neighbouring channels side by side."""
-    if not tile.last:
-        return [m.contiguous() for m in maps]
-    together = torch.cat([m.transpose(1, 2) for m in maps], 1)  # one copy for all, since each is a launch
-    return [m.transpose(1, 2) for m in together.split([m.shape[2] for m in maps], 1)]
+def _maps(*maps: Tensor) -> list[Tensor]:
+    """The maps [N, C, ...], each with neighbouring channels side by side in memory, as the programs read them."""
+    return [each if each.stride(1) == 1 else each.transpose(1, 2).contiguous().transpose(1, 2) for each in maps]
 
 
 def _room_for_sums(frames: Tensor, tile: _Tile, clips: int, entries: int, affine: Affine | None) -> Tensor:
@@ -228,12 +231,3 @@ def _room_for_sums(frames: Tensor, tile: _Tile, clips: int, entries: int, affine
     if tile.last and tile.blocks > 1:
         return frames.new_empty((parts, tile.blocks, clips, entries, tile.channels), dtype=dtype).transpose(3, 4)
     return frames.new_empty((parts, tile.blocks, clips, tile.channels, entries), dtype=dtype)
-
-
-def _added(sums: Tensor, entries: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
-    """Partial sums [parts, blocks, N, C, entries] -> sums [N, C, *entries] of both parts; None for a missing one."""
-    sums = sums.sum(1) if sums.shape[1] > 1 else sums[:, 0]
-    sums = sums.contiguous().unflatten(-1, entries)  # [parts, N, C, *entries]
-    if len(sums) == 1:
-        return sums[0], None
-    return sums[0], sums[1]

@@ -275,23 +275,3 @@ def moments(
     tl.store(parts, count, mask=known)
     tl.store(parts + rows * channels, mean, mask=known)
     tl.store(parts + 2 * rows * channels, tl.sum(apart * apart, axis), mask=known)
-
-
-@triton.jit
-def merge_moments(parts, merged, rows, channels, ROWS: tl.constexpr, COLS: tl.constexpr):
-    """Merges ROWS rows of parts [3, rows, C] into one row of `merged`, of the same three numbers (Chan's rule)."""
-    row, c = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.program_id(1) * COLS + tl.arange(0, COLS)
-    known = c < channels
-    inside = (row < rows)[:, None] & known[None, :]
-    parts += row[:, None] * channels + c[None, :]
-    count = tl.load(parts, mask=inside, other=0)
-    mean = tl.load(parts + rows * channels, mask=inside, other=0)
-    squares = tl.load(parts + 2 * rows * channels, mask=inside, other=0)
-    total = tl.sum(count, 0)
-    middle = tl.sum(mean * (count / tl.maximum(total, 1)[None, :]), 0)
-    apart = mean - middle[None, :]
-    merged += tl.program_id(0) * channels + c
-    part = tl.num_programs(0) * channels
-    tl.store(merged, total, mask=known)
-    tl.store(merged + part, middle, mask=known)
-    tl.store(merged + 2 * part, tl.sum(squares + count * apart * apart, 0), mask=known)

@@ -4,9 +4,11 @@ recipe      Recipe: its fields, their limits, JSON
 presets     the published recipes and the demo's
 provenance  where the value of every field of a preset comes from
 protocols   the published test protocols: which views of a video a test scores
-published   the results to reproduce, with their sources
+published   the results to reproduce, with their sources and the settings that trained them
+page        docs/recipes.md, which is made of the three above
 """
 
+from tanet.recipes.page import recipes_page
 from tanet.recipes.presets import (
     RECIPES,
     demo_kinetics,
@@ -22,7 +24,7 @@ from tanet.recipes.presets import (
 )
 from tanet.recipes.protocols import PROTOCOLS, Protocol, ProtocolName, get_protocol
 from tanet.recipes.provenance import ORIGINS, source_table, sources
-from tanet.recipes.published import FULL_SETS, published_results, published_table
+from tanet.recipes.published import FULL_SETS, Published, published_results, published_table, settings_of
 from tanet.recipes.recipe import STYLES, WINDOW, Arch, Recipe, Style, Temporal, from_dict, from_json
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "PROTOCOLS",
     "Protocol",
     "ProtocolName",
+    "Published",
     "RECIPES",
     "Recipe",
     "STYLES",
@@ -49,6 +52,8 @@ __all__ = [
     "k400_8f",
     "published_results",
     "published_table",
+    "recipes_page",
+    "settings_of",
     "source_table",
     "sources",
     "sthv1_16f",

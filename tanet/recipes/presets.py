@@ -1,11 +1,12 @@
 """The published recipes and the demo's, each a function that returns a Recipe.
 
-Where each value comes from stands in tanet.recipes.provenance: `recipes.source_table("k400_8f")` shows it.
+Each follows one of two code bases, its style. `get(name, style)` gives any preset in either style. Where each value
+comes from stands in tanet.recipes.provenance: `recipes.source_table("k400_8f")` shows it, docs/recipes.md all of them.
 """
 
 import dataclasses
 
-from tanet.recipes.recipe import Recipe
+from tanet.recipes.recipe import STYLES, Recipe
 
 
 def demo_kinetics() -> Recipe:
@@ -56,11 +57,13 @@ def k400_8f() -> Recipe:
 
 
 def k400_16f() -> Recipe:
-    """TANet-R50, 16 frames 4 apart: 76.9 top-1 published by the authors; trains here in MMAction2's style.
+    """TANet-R50, 16 frames 4 apart: 76.9 top-1 published by the authors, so in their style.
 
-    Half the clips per process, for memory. The rate follows the actual batch.
+    They publish no script for 16 frames; the settings are those of their 8-frame script. Half the clips per process,
+    for memory. The rate follows the actual batch.
     """
-    return dataclasses.replace(k400_8f(), name="k400_16f", num_frames=16, clips_per_process=4)
+    recipe = dataclasses.replace(k400_8f(), name="k400_16f", num_frames=16, clips_per_process=4)
+    return in_style(recipe, "official")
 
 
 def sthv1_8f() -> Recipe:
@@ -79,28 +82,36 @@ def sthv1_8f() -> Recipe:
     )
 
 
-def sthv1_16f() -> Recipe:
-    """Something-Something V1, 16 frames: MMAction2 publishes 49.05 / 50.91 top-1, efficient / accurate.
+_V1_16F_BATCH = {
+    # of MMAction2 1.x
+    "mmaction2": {"lr": 0.0075, "lr_batch": 48, "clips_per_process": 6, "batchnorm_statistics": "mean"},
+    # of the authors' 8-frame script
+    "official": {"lr": 0.01, "lr_batch": 64, "clips_per_process": 4, "batchnorm_statistics": "first"},
+}
 
-    These two figures are MMAction2 0.x's, which trains with 0.005 at 32 clips; the rate and batch here are 1.x's.
+
+def sthv1_16f() -> Recipe:
+    """Something-Something V1, 16 frames: MMAction2 1.x publishes 48.24 / 50.95 top-1, efficient / accurate.
+
+    MMAction2 0.x publishes 49.05 / 50.91. Its settings are changes of these, which its rows of the published results
+    name: `settings_of(row)` is the whole recipe.
     """
-    return dataclasses.replace(sthv1_8f(), name="sthv1_16f", num_frames=16, lr=0.0075, lr_batch=48, clips_per_process=6)
+    return dataclasses.replace(sthv1_8f(), name="sthv1_16f", num_frames=16, **_V1_16F_BATCH["mmaction2"])
 
 
 def sthv2_8f() -> Recipe:
     """Something-Something V2, 8 frames: the authors publish 62.7 top-1, 3 crops x 2 clips."""
-    return dataclasses.replace(
+    recipe = dataclasses.replace(
         sthv1_8f(),
         name="sthv2_8f",
         dataset="something_v2",
-        style="official",
-        param_groups="official",
         dropout=0.5,
         lr=0.02,
         lr_batch=128,
         clips_per_process=16,
         weight_decay=5e-4,
     )
+    return in_style(recipe, "official")
 
 
 def sthv2_16f() -> Recipe:
@@ -124,19 +135,38 @@ RECIPES = {
 
 
 def in_style(recipe: Recipe, style: str) -> Recipe:
-    """The recipe as that code base ("mmaction2" or "official") runs it.
+    """The recipe as that code base ("mmaction2" or "official") runs it, with everything that the style decides.
 
-    The style decides frames, resize, crops, averaging of the views and parameter groups. It also decides the flip on
-    Something-Something V1, which the official code leaves out.
+    The field `style` decides frames, resize, crops and the averaging of views; `_decided` gives the others. A field
+    that differs from its value in the old style was changed on purpose and stays. ValueError if there is no such style.
     """
-    changes = {"style": style, "param_groups": style}
+    if style not in STYLES:
+        raise ValueError(f"no style {style!r}; there are: {', '.join(STYLES)}")
+    old, new = _decided(recipe, recipe.style), _decided(recipe, style)
+    changes = {field: value for field, value in new.items() if getattr(recipe, field) == old[field]}
+    return dataclasses.replace(recipe, style=style, **changes)
+
+
+def _decided(recipe: Recipe, style: str) -> dict:
+    """The fields that a style decides for the recipe's data set, beside `style` itself.
+
+    Where both code bases publish a rate, a batch or a schedule for the same network and data, they are the same.
+    """
+    official = style == "official"
+    fields = {"param_groups": style}
     if recipe.dataset == "something_v1":
-        changes["flip"] = "none" if style == "official" else "swap"
-    return recipe.with_changes(changes)
+        fields["flip"] = "none" if official else "swap"
+        fields["protocols"] = ("sth-efficient",) if official else ("sth-efficient", "sth-accurate")
+        if recipe.num_frames == 16:
+            fields |= _V1_16F_BATCH[style]
+    elif recipe.dataset == "something_v2":
+        fields["protocols"] = ("sth-accurate",) if official else ("sth-efficient", "sth-accurate")
+    return fields
 
 
-def get(name: str) -> Recipe:
-    """The preset `name`. ValueError lists the known names if there is none."""
+def get(name: str, style: str | None = None) -> Recipe:
+    """The preset `name`, in its own style or in `style`. ValueError lists the known names if there is none."""
     if name not in RECIPES:
         raise ValueError(f"no recipe {name!r}; there are: {', '.join(RECIPES)}")
-    return RECIPES[name]()
+    recipe = RECIPES[name]()
+    return in_style(recipe, style) if style else recipe

@@ -1,7 +1,7 @@
-"""Where the value of every field of every preset comes from, as data.
+"""Where the value of every field of every preset comes from, in both styles, as data.
 
-`sources(name)` gives a text for each field and `source_table(name)` puts them beside the values. A text begins with one
-of ORIGINS:
+`sources(name, style)` gives a text for each field and `source_table(name, style)` puts them beside the values. A text
+begins with one of ORIGINS:
 
 MMAction2 0.x, MMAction2 1.x  the TANet configurations of that version of MMAction2
 official                      the authors' repository: its README, scripts and defaults
@@ -14,6 +14,7 @@ ours                          this project, with the reason
 import dataclasses
 
 from tanet.recipes.presets import get
+from tanet.recipes.recipe import STYLES
 
 ORIGINS = ("MMAction2 0.x and 1.x", "MMAction2 0.x", "MMAction2 1.x", "official", "paper", "ours")
 _BOTH = "MMAction2 0.x and 1.x"
@@ -36,11 +37,12 @@ _K400_8F = {
     "flip": f"{_BOTH}: horizontal flip, probability 0.5; official alike",
     "protocols": f"{_BOTH}: 10 clips x 3 crops; official alike",
     "epochs": f"{_BOTH}: 100; official alike",
-    "lr": f"{_BOTH}: 0.01 on 8 GPUs; the official script has 0.01, too, but with --batch-size 8",
-    "lr_batch": f"{_BOTH}: 8 GPUs x 8 clips",
+    "lr": f"{_BOTH}: 0.01 on 8 GPUs; official alike",
+    "lr_batch": f"{_BOTH}: 8 GPUs x 8 clips; official alike, by its author's answer in issue 5: 8 GPUs, at least 64 "
+    "clips. The script's --batch-size 8 is one GPU's",
     "lr_steps": f"{_BOTH}: 50, 75, 90; official alike",
     "warmup_epochs": f"{_BOTH}: no warm-up; official alike",
-    "clips_per_process": f"{_BOTH}: 8 clips a GPU",
+    "clips_per_process": f"{_BOTH}: 8 clips a GPU; official alike",
     "accumulation": "ours: one batch a step, as in both code bases; the published batch fits on 8 GPUs",
     "momentum": f"{_BOTH}: 0.9; official alike",
     "weight_decay": f"{_BOTH}: 1e-4; official alike",
@@ -48,25 +50,39 @@ _K400_8F = {
     "classifier_lr": f"{_BOTH}: fc_lr5, x5 for the weight and x10 for the bias; official alike",
     "param_groups": f"{_BOTH}: no decay for BatchNorm and biases, rate x2 for biases",
     "ema": "ours: no averaged weights, because neither code base averages them",
-    "sync_batchnorm": f"{_BOTH}: off; official alike. 1.x averages running statistics over the GPUs after each epoch",
+    "sync_batchnorm": f"{_BOTH}: off; official alike",
+    "batchnorm_statistics": "MMAction2 0.x: the first GPU's; official alike (DataParallel); 1.x averages over the GPUs",
     "seed": "ours: any number serves; 0 makes two runs of a preset the same",
     "deterministic": "ours: off, because deterministic kernels are slower",
     "workers": "ours: as many as the machine's cores allow; MMAction2 0.x has 2 a GPU, 1.x has 8",
-    "precision": "ours: the fastest that the device measures; the published configurations set no mixed precision",
+    "precision": f"{_BOTH}: no mixed precision; official alike",
     "memory_format": "ours: the fastest that the device measures; it changes rounding only",
     "compile": "ours: on where the device measures a gain; it changes rounding only",
     "checkpoint_activations": "ours: off, because it saves memory at the price of time",
 }
 
+_TO_MMACTION2 = {"style": "ours: asked for (--style mmaction2)"}
+_TO_OFFICIAL = {
+    "style": "ours: asked for (--style official)",
+    "short_side": "official: 256 for validation and tests; training crops come at native size",
+    "param_groups": "official: as MMAction2, and rate x5 for every other Linear weight, those of TAM's global branch",
+}
+
 _K400_16F = {
     **_K400_8F,
+    **_TO_OFFICIAL,
     "dataset": "official: Kinetics-400",
     "num_frames": "official: 16 frames of the 64-frame window, 4 apart",
-    "style": "ours: MMAction2, for one style in all Kinetics presets; the published row is official",
-    "lr": "ours: the rate of k400_8f; no 16-frame Kinetics script is published",
-    "lr_batch": "ours: the batch of k400_8f, by the linear scaling rule",
+    "style": "ours: the field names the code base to follow; only the authors publish a row for this network",
+    "lr": "ours: the rate of the authors' 8-frame script; they publish none for 16 frames",
+    "lr_batch": "ours: the batch of the authors' 8-frame script; they publish none for 16 frames",
     "clips_per_process": "ours: half of k400_8f, for memory; the rate follows the actual batch",
     "protocols": "official: 10 clips x 3 crops",
+}
+_K400_16F_MMACTION2 = {
+    **_TO_MMACTION2,
+    "short_side": _K400_8F["short_side"],
+    "param_groups": _K400_8F["param_groups"],
 }
 
 _STHV1_8F = {
@@ -81,8 +97,14 @@ _STHV1_8F = {
     "epochs": f"{_BOTH}: 50; official alike",
     "lr": f"{_BOTH}: 0.01 on 8 GPUs; official alike",
     "lr_batch": f"{_BOTH}: 8 GPUs x 8 clips; official alike (--batch-size 64)",
+    "clips_per_process": f"{_BOTH}: 8 clips a GPU; the official script expects 4 GPUs x 16",
     "lr_steps": f"{_BOTH}: 30, 40, 45; official alike",
     "weight_decay": f"{_BOTH}: 1e-3; official alike",
+}
+_V1_OFFICIAL = {
+    **_TO_OFFICIAL,
+    "flip": "official: V1 is not flipped",
+    "protocols": "official: efficient (1 clip x 1 crop) alone",
 }
 
 _STHV1_16F = {
@@ -91,10 +113,19 @@ _STHV1_16F = {
     "lr": "MMAction2 1.x: 0.0075; 0.x has 0.005",
     "lr_batch": "MMAction2 1.x: 8 GPUs x 6 clips; 0.x has 8 x 4",
     "clips_per_process": "MMAction2 1.x: 6 clips a GPU; 0.x has 4",
+    "batchnorm_statistics": "MMAction2 1.x: SyncBuffersHook averages over the GPUs; 0.x has the first GPU's",
+}
+_STHV1_16F_OFFICIAL = {
+    **_V1_OFFICIAL,
+    "lr": "ours: the rate of the authors' 8-frame script; they publish none for 16 frames",
+    "lr_batch": "ours: the batch of the authors' 8-frame script; they publish none for 16 frames",
+    "clips_per_process": "ours: half of sthv1_8f, for memory; the rate follows the actual batch",
+    "batchnorm_statistics": "official: the first GPU's, because DataParallel drops those of the others",
 }
 
 _STHV2_8F = {
     **_STHV1_8F,
+    **_TO_OFFICIAL,
     "dataset": "official: Something-Something V2",
     "num_classes": "official: the classes of Something-Something V2",
     "arch": "official: ResNet-50",
@@ -103,12 +134,11 @@ _STHV2_8F = {
     "init": "official: torchvision's ResNet-50 trained on ImageNet",
     "sampling": "official: one frame of each of T segments",
     "style": "ours: the field names the code base to follow; only the authors publish rows for V2",
-    "short_side": "official: 256 for validation; training crops come at native size",
     "crop_size": "official: 224",
     "test_size": "official: crops of 256",
     "crop_scales": "official: GroupMultiScaleCrop",
     "flip": "official: flip with the labels of mirrored classes swapped; only V1 is not flipped",
-    "protocols": "official: accurate (2 clips x 3 crops); ours: efficient, as on V1",
+    "protocols": "official: accurate (2 clips x 3 crops)",
     "epochs": "official: 50",
     "lr": "official: 0.02",
     "lr_batch": "official: --batch-size 128",
@@ -119,9 +149,16 @@ _STHV2_8F = {
     "weight_decay": "official: 5e-4",
     "clip_grad_norm": "official: --gd 20",
     "classifier_lr": "official: x5 for the weight and x10 for the bias",
-    "param_groups": "official: as MMAction2, and rate x5 for every other Linear weight, those of TAM's global branch",
     "sync_batchnorm": "official: off",
+    "batchnorm_statistics": "official: the first GPU's, because DataParallel drops those of the others",
     "workers": "ours: as many as the machine's cores allow; the official V2 script has 2",
+    "precision": "official: no mixed precision",
+}
+_V2_MMACTION2 = {
+    **_TO_MMACTION2,
+    "short_side": "ours: 256 before the training crop, as in MMAction2's TANet configurations, which leave V2 out",
+    "param_groups": _K400_8F["param_groups"],
+    "protocols": "ours: efficient and accurate, as MMAction2 tests V1",
 }
 
 _STHV2_16F = {
@@ -132,14 +169,15 @@ _STHV2_16F = {
     "clips_per_process": "ours: half of sthv2_8f, for memory; the rate follows the actual batch",
 }
 
+_DEMO_SIZE = {"short_side": "ours: small frames, for speed"}
 _DEMO_KINETICS = {
     **_K400_8F,
+    **_DEMO_SIZE,
     "dataset": "ours: demo videos in the format of Kinetics-400",
     "num_classes": "ours: the demo videos show 8 classes",
     "arch": "ours: a network small enough for 2 CPU cores",
     "init": "ours: there are no ImageNet weights of tanet_tiny",
     "dropout": "ours: none, because the network is small and the training short",
-    "short_side": "ours: small frames, for speed",
     "crop_size": "ours: small frames, for speed",
     "test_size": "ours: small frames, for speed; the same as crop_size",
     "crop_scales": "ours: the two largest published scales, because small frames lose too much in a smaller crop",
@@ -177,28 +215,60 @@ _SOURCES = {
     "sthv2_8f": _STHV2_8F,
     "sthv2_16f": _STHV2_16F,
 }
-# What is known to be mixed in a preset.
+# Fields with another source in the style that is not the preset's own.
+_OTHER_STYLE = {
+    "demo_kinetics": {**_TO_OFFICIAL, **_DEMO_SIZE},
+    "demo_something": {**_V1_OFFICIAL, **_DEMO_SIZE},
+    "k400_8f": _TO_OFFICIAL,
+    "k400_16f": _K400_16F_MMACTION2,
+    "sthv1_8f": _V1_OFFICIAL,
+    "sthv1_16f": _STHV1_16F_OFFICIAL,
+    "sthv2_8f": _V2_MMACTION2,
+    "sthv2_16f": _V2_MMACTION2,
+}
+# What a reader must know of a preset whose values have several sources.
 _REMARKS = {
-    "k400_16f": "Mixed: the authors publish this network, but it trains here in MMAction2's style, by the settings of "
-    "MMAction2's 8-frame configuration. MMAction2 has no 16-frame configuration for Kinetics.",
-    "sthv1_16f": "Mixed: the rate and the batch are those of MMAction2 1.x. Two of its published rows are of MMAction2 "
-    "0.x, which trains with 0.005 at 32 clips.",
+    "k400_16f": "Mixed: the authors publish this network without a script; the settings are those of their 8-frame "
+    "script. MMAction2 has no 16-frame configuration for Kinetics.",
+    "sthv1_16f": "Mixed: MMAction2 0.x and 1.x train this network with the same rate per clip, in other batches. The "
+    "rate and batch here are 1.x's; its published rows name the changes that make them 0.x's. The authors publish it "
+    "without a script; in their style the settings are those of their 8-frame script.",
     "sthv2_16f": "Mixed: the authors publish this network without a script; the settings are those of their 8-frame "
     "script.",
 }
 
 
-def sources(name: str) -> dict[str, str]:
-    """Field -> where its value comes from, for the preset `name`; ValueError if there is no such preset."""
-    get(name)
-    return dict(_SOURCES[name])
+def other_style(name: str) -> str:
+    """The style that is not the own one of the preset `name`."""
+    (other,) = (style for style in STYLES if style != get(name).style)
+    return other
 
 
-def source_table(name: str) -> str:
-    """The preset's fields, values and sources as a Markdown table, below a remark if the preset mixes sources."""
-    values = dataclasses.asdict(get(name))
-    lines = ["| field | value | source |", "|---|---|---|"]
-    lines += [f"| `{field}` | `{values[field]}` | {source} |" for field, source in sources(name).items()]
-    if name in _REMARKS:
-        lines = [_REMARKS[name], "", *lines]
-    return "\n".join(lines)
+def sources(name: str, style: str | None = None) -> dict[str, str]:
+    """Field -> where its value comes from, for the preset `name` in its own style or in `style`.
+
+    ValueError if there is no such preset or style.
+    """
+    recipe = get(name, style)
+    changed = _OTHER_STYLE[name] if recipe.style == other_style(name) else {}
+    return {**_SOURCES[name], **changed}
+
+
+def source_table(name: str, style: str | None = None) -> str:
+    """The preset's fields, values and sources as a Markdown table, below a remark if the preset mixes sources.
+
+    In its own style or in `style`.
+    """
+    table = _table(name, style, list(sources(name, style)))
+    return f"{_REMARKS[name]}\n\n{table}" if name in _REMARKS else table
+
+
+def style_table(name: str) -> str:
+    """The fields of the preset `name` that have another value or source in the other style, as a Markdown table."""
+    return _table(name, other_style(name), [field for field in _SOURCES[name] if field in _OTHER_STYLE[name]])
+
+
+def _table(name: str, style: str | None, fields: list[str]) -> str:
+    values, texts = dataclasses.asdict(get(name, style)), sources(name, style)
+    rows = [f"| `{field}` | `{values[field]}` | {texts[field]} |" for field in fields]
+    return "\n".join(["| field | value | source |", "|---|---|---|", *rows])

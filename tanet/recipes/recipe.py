@@ -1,8 +1,9 @@
 """Recipe: every setting that decides what a training computes, as data with checks.
 
 `recipes.get("k400_8f")` returns one. `dataclasses.replace(recipe, epochs=10)` or `recipe.with_changes({"epochs": 10})`
-makes a changed copy. A recipe is stored in the run's folder and in every checkpoint. The limits of a field stand beside
-it; `recipes.source_table(name)` says where the values of a preset come from.
+makes a changed copy, and `recipes.get("k400_8f", "official")` gives it in another style. A recipe is stored in the
+run's folder and in every checkpoint. The limits of a field stand beside it; `recipes.source_table(name)` says where the
+values of a preset come from.
 """
 
 import dataclasses
@@ -60,7 +61,7 @@ class Recipe:
     init: str = "imagenet"  # "imagenet", "none", or the path of a checkpoint to start from
     # frames and pixels
     sampling: Literal["dense", "uniform"] = "dense"
-    style: Style = "mmaction2"  # the code base to follow where the two differ (sampling, resize, averaging)
+    style: Style = "mmaction2"  # the code base to follow in sampling, resize, crops, averaging; see recipes.in_style
     short_side: PositiveInt = 256  # pixels; frames are resized to it before cropping
     crop_size: PositiveInt = 224  # pixels, training and validation
     test_size: PositiveInt = 256  # pixels, side of a test crop
@@ -82,13 +83,15 @@ class Recipe:
     param_groups: Style = "mmaction2"  # "official" also multiplies the rate of TAM's linear layers by 5
     ema: BelowOne = 0.0  # decay per step of the averaged weights, which are tested instead; 0: no average
     sync_batchnorm: bool = False  # BatchNorm over all GPUs' clips
+    batchnorm_statistics: Literal["first", "mean"] = "first"  # running ones: the first process's, or the mean over all
     # running it
     seed: NonNegativeInt = 0
     deterministic: bool = False  # the same run to the last bit; no trials, so "auto" below is float32, contiguous
     # data-loading workers of each training process; -1: from the machine, see tanet.runtime.worker_count
     workers: Annotated[int, Field(ge=-1)] = -1
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # "auto" measures on the device and keeps the fastest
-    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    # "float32": as published; "bfloat16": mixed precision; "auto" measures both on the device and keeps the faster
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"  # "auto" likewise
     compile: Literal["auto", "on", "off"] = "auto"  # torch.compile of the training step; "auto" measures it on GPUs
     checkpoint_activations: bool = False  # compute each bottleneck twice instead of keeping its activations
 
@@ -105,7 +108,17 @@ class Recipe:
             raise ValueError(f"recipe field lr_steps must ascend, got {self.lr_steps}")
 
     def with_changes(self, changes: dict) -> "Recipe":
-        """A copy with these fields changed. ValueError if a field is unknown or its value is not allowed."""
+        """A copy with these fields changed. ValueError if a field is unknown or its value is not allowed.
+
+        ValueError, too, for another `style`, which would be half a change: `recipes.in_style` changes it as a whole.
+        """
+        style = changes.get("style", self.style)
+        if style != self.style and style in STYLES:
+            raise ValueError(
+                f"style={style} alone would leave flips, tests and parameter groups in style {self.style}; change the "
+                f"style as a whole: --style {style} on a command line, -p style {style} of a notebook, in Python "
+                f"recipes.in_style(recipe, {style!r})"
+            )
         return from_dict({**dataclasses.asdict(self), **changes})
 
     def to_json(self) -> str:

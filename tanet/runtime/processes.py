@@ -55,6 +55,15 @@ class Process:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
+    def average(self, tensors: list[torch.Tensor]) -> None:
+        """Gives every process the means of its tensors and the others', in place; one message for all of them."""
+        if self.world_size > 1:
+            flat = torch.cat([tensor.flatten() for tensor in tensors])
+            dist.all_reduce(flat)
+            flat /= self.world_size
+            for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors])):
+                tensor.copy_(mean.view_as(tensor))
+
 
 # Seconds that a process waits after it lost its peer. The peer's own error, the cause, is then recorded first.
 PEER_ERROR_SECONDS = 3.0

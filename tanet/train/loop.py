@@ -137,7 +137,8 @@ def _run_epoch(training: Training, train_loader: DataLoader, val_loader: DataLoa
     """Trains and validates one epoch, saves it, and adds its row to metrics.jsonl."""
     number = training.epoch + 1
     train_metrics = train_epoch(training, train_loader, stop)
-    # Ranks have seen different clips, so their running statistics differ. Rank 0's are validated and saved.
+    # Ranks have seen different clips, so their running statistics differ, unless each step has averaged them. Rank 0's
+    # are validated and saved.
     training.process.share_buffers(training.model)
 
     def after_batch(unreadable: list[Unreadable]) -> None:
@@ -238,6 +239,10 @@ def _step(training: Training, batches: list[tuple], finite: FiniteCheck) -> None
     name = f"epoch {training.epoch + 1}, after {training.clips} of its clips"
     finite.submit(loss_sum / count, grad_norm, indices, name)
     training.optimizer.step()
+    if training.recipe.batchnorm_statistics == "mean":
+        # Running statistics are linear in those of the batches. So the mean after each step is the published mean after
+        # the epoch, and a checkpoint within the epoch needs no statistics of each rank.
+        training.process.average(training.running_statistics)
     if training.ema is not None:
         training.ema.update_parameters(training.model)
     one = torch.ones((), dtype=torch.float64, device=device)

@@ -20,7 +20,7 @@ from tanet import checkpoint
 from tanet.checkpoint import Checkpoint
 from tanet.data import VideoList
 from tanet.errors import CheckpointError, RunInUse
-from tanet.recipes import Recipe
+from tanet.recipes import Recipe, from_json
 from tanet.runtime import write_text
 
 LAST = Path("checkpoints", "last.pth")
@@ -85,13 +85,13 @@ def check(run_dir: Path, recipe: Recipe, resume: str) -> None:
         return
     if resume == "never":
         raise ValueError(f"{run_dir} holds a run already, and resume is never; choose another run_dir")
-    stored, wanted = json.loads(recipe_path.read_text()), json.loads(recipe.to_json())
+    try:
+        stored_recipe = from_json(recipe_path.read_text())  # a field that an older version did not store: its default
+    except ValueError as error:
+        raise ValueError(f"{recipe_path}: {error}; choose another run_dir") from error
+    stored, wanted = json.loads(stored_recipe.to_json()), json.loads(recipe.to_json())
     stored["workers"] = wanted["workers"]  # a resumed run may use another number: it changes the speed only
-    different = [
-        f"{key}: {stored.get(key)!r} there, {wanted.get(key)!r} here"
-        for key in wanted.keys() | stored.keys()
-        if stored.get(key) != wanted.get(key)
-    ]
+    different = [f"{key}: {stored[key]!r} there, {wanted[key]!r} here" for key in wanted if stored[key] != wanted[key]]
     if different:
         raise ValueError(
             f"{run_dir} holds a run of another recipe ({'; '.join(sorted(different))}); choose another run_dir"

@@ -86,6 +86,12 @@ class Training:
         """The model that is validated and stored for testing: the averaged one, if there is one."""
         return self.model if self.ema is None else self.ema.module
 
+    @property
+    def running_statistics(self) -> list[torch.Tensor]:
+        """BatchNorm's running means and variances, each [C]."""
+        names = ("running_mean", "running_var")
+        return [buffer for name, buffer in self.model.named_buffers() if name.endswith(names)]
+
     def list_skips(self, split: str, videos: VideoList) -> int:
         """Lists newly skipped videos, see tanet.train.skips; returns the number of skipped videos in this epoch."""
         return self.skips.list_new(split, videos, self.epoch + 1, self.clips)
@@ -126,7 +132,7 @@ def begin(
         process=process,
         run_dir=run_dir,
         model=model,
-        network=_distributed(network, process),
+        network=_distributed(network, process, recipe),
         ema=ema,
         optimizer=optimizer,
         numerics=numerics,
@@ -155,6 +161,7 @@ def save(training: Training, best: bool = False) -> None:
         "numerics": training.numerics,
         "recipe": training.recipe.to_json(),
         "class_names": list(training.class_names),
+        "pixel_mean": [round(value, 4) for value in training.model.pixel_mean.flatten().tolist()],
         "data": training.data,
     }
     if training.ema is not None:
@@ -163,9 +170,8 @@ def save(training: Training, best: bool = False) -> None:
 
 
 def _restore_weights(model: TANet, ema: AveragedModel | None, optimizer: torch.optim.Optimizer, stored: Checkpoint):
-    if ema is None:
-        checkpoint.load_weights(model, stored)
-    else:
+    checkpoint.load_weights(model, stored)
+    if ema is not None:
         checkpoint.load_weights(ema.module, stored)
         ema.n_averaged.fill_(1)  # at 0 the next update would overwrite the average
         model.load_state_dict(stored.rest["trained"])
@@ -200,7 +206,9 @@ def _initial_model(recipe: Recipe, class_names: tuple[str, ...], process: Proces
     return model
 
 
-def _distributed(model: nn.Module, process: Process) -> nn.Module:
+def _distributed(model: nn.Module, process: Process, recipe: Recipe) -> nn.Module:
     if process.world_size == 1:
         return model
-    return DistributedDataParallel(model, [process.device.index] if process.device.type == "cuda" else None)
+    devices = [process.device.index] if process.device.type == "cuda" else None
+    # With "first", rank 0 sends its BatchNorm statistics to the others before each step. Means need no sending.
+    return DistributedDataParallel(model, devices, broadcast_buffers=recipe.batchnorm_statistics == "first")

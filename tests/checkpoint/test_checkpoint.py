@@ -288,6 +288,72 @@ def test_a_network_without_tam_that_is_written_bare_keeps_its_classifier(tmp_pat
     assert equal(model.state_dict(), network(temporal="none").state_dict())
 
 
+CFG_1X = """model = dict(
+    backbone=dict(depth=50, num_segments=8, type='TANet'),
+    data_preprocessor=dict(
+        format_shape='NCHW',
+        mean=[
+            123.675,
+            116.28,
+            103.5,
+        ],
+        std=[58.395, 57.12, 57.375],
+        type='ActionDataPreprocessor'))
+"""
+CONFIG_0X = "img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_bgr=False)"
+BLUE = {  # name of the case: ("meta" of a file in MMAction2's layout, the blue mean that its network subtracts)
+    "1.x, its configuration": ({"mmengine_version": "0.8.0", "cfg": CFG_1X}, 103.5),
+    "1.x, another configuration": ({"mmengine_version": "0.8.0", "cfg": CFG_1X.replace("103.5", "100.25")}, 100.25),
+    "1.x, no configuration": ({"mmengine_version": "0.1.0", "epoch": 100}, 103.5),
+    "1.x, pixels with two channels": ({"mmengine_version": "0.8.0", "cfg": "mean=[128, 128]"}, 103.5),
+    "0.x, its configuration": ({"mmaction_version": "0.24.0", "config": CONFIG_0X}, 103.53),
+    "0.x, no configuration": ({"mmaction_version": "0.24.0"}, 103.53),
+    "no meta": (None, 103.53),
+    "strange meta": (["1.x"], 103.53),
+}
+
+
+@pytest.mark.parametrize("case", BLUE)
+def test_a_published_network_subtracts_the_mean_of_its_code_base(tmp_path, case):
+    meta, blue = BLUE[case]
+    weights = layouts.from_ours(network().state_dict(), "mmaction2")
+    torch.save({"state_dict": weights, "meta": meta}, tmp_path / "a.pth")
+    assert checkpoint.read(tmp_path / "a.pth").pixel_mean == (123.675, 116.28, blue)
+    model = network(seed=1)
+    load_weights(model, tmp_path / "a.pth")
+    gray = torch.full((1, 8, 3, 1, 1), 100, dtype=torch.uint8)
+    torch.testing.assert_close(model.normalize(gray)[0, 0, 2].item(), (100 - blue) / 57.375, rtol=1e-5, atol=1e-6)
+
+
+def test_a_mean_among_the_weights_takes_precedence(tmp_path):
+    weights = layouts.from_ours(network().state_dict(), "mmaction2")
+    weights["data_preprocessor.mean"] = torch.tensor([123.675, 116.28, 103.5]).view(3, 1, 1)
+    weights["data_preprocessor.std"] = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
+    torch.save({"state_dict": weights, "meta": {"config": CONFIG_0X}}, tmp_path / "a.pth")
+    model = network(seed=1)
+    assert load_weights(model, tmp_path / "a.pth").unused == ()
+    assert equal(model.state_dict(), network().state_dict())
+    assert checkpoint.read(tmp_path / "a.pth").pixel_mean == (123.675, 116.28, 103.5)
+
+
+@pytest.mark.parametrize("temporal", ["tsm", "none"])
+def test_mmaction2_1x_has_its_own_mean_for_tanet_only(temporal):
+    """Its configurations of TSM and TSN have 103.53."""
+    assert layouts.pixel_mean({}, {"mmengine_version": "0.8.0"}, "tam") == (123.675, 116.28, 103.5)
+    assert layouts.pixel_mean({}, {"mmengine_version": "0.8.0"}, temporal) == (123.675, 116.28, 103.53)
+
+
+def test_other_weights_bring_their_own_mean(tmp_path, stored):
+    weights = layouts.from_ours(network().state_dict(), "mmaction2")
+    torch.save({"state_dict": weights, "meta": {"cfg": CFG_1X}}, tmp_path / "a.pth")
+    model = network(seed=1)
+    before = model.pixel_mean.clone()
+    load_weights(model, tmp_path / "a.pth")
+    assert not torch.equal(model.pixel_mean, before)
+    load_weights(model, stored)
+    assert torch.equal(model.pixel_mean, before)
+
+
 STRANGE = {
     "sparse": lambda weight: weight.to_sparse(),
     "meta": lambda weight: weight.to("meta"),
@@ -333,6 +399,9 @@ def test_half_precision_weights_are_taken_over(tmp_path):
         {"class_names": [NAMES[1], *NAMES[1:]]},
         {"class_order": "alphabetical"},
         {"source": ["here"]},
+        {"pixel_mean": [123.675, 116.28]},
+        {"pixel_mean": [123.675, 116.28, "103.5"]},
+        {"pixel_mean": "blue"},
         {"tanet": "nothing"},
     ],
 )

@@ -41,6 +41,14 @@ def test_converting_to_a_layout_and_back_is_bit_identical(tmp_path, ours, layout
     assert "last.pth" in back.source and sha256(ours.path) in back.source
 
 
+@pytest.mark.parametrize("layout", ["tanet", "mmaction2", "official"])
+def test_the_pixel_mean_survives_every_layout(tmp_path, ours, layout):
+    ours = dataclasses.replace(ours, pixel_mean=(123.675, 116.28, 103.5))
+    converted = convert(ours, tmp_path / "converted", layout)
+    assert converted.pixel_mean == convert(converted, tmp_path / "back.safetensors").pixel_mean == ours.pixel_mean
+    assert "pixel mean 123.675, 116.28, 103.5 (RGB" in describe(converted)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["mmaction2", "official"])
 def test_a_published_file_comes_back_bit_identical(tmp_path, layout):

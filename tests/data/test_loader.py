@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 from support.gpu import needs_gpu
+from torch.utils.data import Dataset
 
 from tanet.data import ValidationClips, load_list, make_loader, training_loader, validation_loader
 from tanet.runtime import copy_to_cpu, delayed_by_one, devices, process_group, to_device, worker_count
@@ -62,6 +64,22 @@ def test_the_loader_chooses_its_workers_and_they_read_two_batches_ahead(
     videos = load_list(something_recipe, something_root, "train")
     loader = make_loader(ValidationClips(videos, something_recipe), videos, -1, use_gpu=use_gpu)
     assert (loader.num_workers, loader.prefetch_factor, loader.pin_memory) == (workers, 2, use_gpu)
+
+
+class OpenCVThreads(Dataset):
+    """Each item is the number of threads that OpenCV computes with."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> int:
+        return cv2.getNumThreads()
+
+
+def test_opencv_computes_in_one_thread_of_each_worker(machine, something_root, something_recipe):
+    machine(4)
+    videos = load_list(something_recipe, something_root, "train")
+    assert list(make_loader(OpenCVThreads(), videos, 2, batches=False)) == [1]
 
 
 @pytest.mark.parametrize("make", [training_loader, validation_loader])

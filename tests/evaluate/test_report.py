@@ -42,6 +42,8 @@ def test_the_measured_row_comes_first_and_the_published_rows_with_their_sources_
     assert rows[0] == "| measured here | 76.00 (75.40 to 76.60) | 92.50 (92.10 to 92.90) | 75.90 | 19796 of 19796 |"
     assert [row.split(" | ")[1] for row in rows[1:]] == ["76.28", "76.22", "76.25"]
     assert all("](https://github.com/open-mmlab/mmaction2" in row for row in rows[1:])
+    trained = [row.partition("trained with ")[2].partition(" |")[0] for row in rows[1:]]
+    assert trained == ["`--style mmaction2`", "`--style official`", "`--style mmaction2`"]
 
 
 def test_the_page_names_checkpoint_protocol_and_style():
@@ -72,7 +74,9 @@ def test_a_subset_is_marked_even_if_the_list_itself_is_one():
 
 def test_a_mixed_style_is_marked_and_has_no_published_row_of_the_other_style():
     text = page(checkpoint_style="official", recipe="sthv2_8f", protocol="sth-accurate", full_set=24777)
-    assert "MIXED: the checkpoint is of style official" in text and "Nothing is published" in text
+    assert "MIXED: the checkpoint is of style official" in text
+    assert "Nothing is published for this recipe, protocol and style; 62.7 in style official (official)." in text
+    assert "Nothing is published for this recipe, protocol and style." in page(recipe="demo_kinetics", full_set=None)
 
 
 def test_a_changed_recipe_does_not_stand_beside_the_published_figures():

@@ -65,7 +65,7 @@ def test_views_follow_the_recipe(folder):
     recipe = recipes.get("demo_kinetics").with_changes({"num_frames": 16})
     assert evaluate.test_views(folder, "k400-dense", recipe).shape == (30, 16, 3, 48, 48)
     assert evaluate.test_views(folder, "sth-efficient", recipe).shape == (1, 16, 3, 48, 48)
-    official = recipe.with_changes({"style": "official", "sampling": "uniform"})
+    official = recipes.in_style(recipe, "official").with_changes({"sampling": "uniform"})
     found, _ = shown(evaluate.test_views(folder, "sth-accurate", official))
     assert np.abs(found[:2] - uniform_frames(100, 16, twice=True, style="official")).max() <= 1
 

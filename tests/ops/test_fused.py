@@ -6,10 +6,13 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.backends.common import aot_autograd
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 from tanet import TAM, tanet50, tanet_tiny
 from tanet.model import Bottleneck, kept_for_backward
-from tanet.ops import fused, kernels_for, paths, use
+from tanet.ops import fused, paths, use
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
 
@@ -142,7 +145,7 @@ def test_hooks_see_what_they_would_see_one_after_another():
 )
 def test_other_normalisations_are_not_fused(norm):
     clips = frames(dtype=torch.float32).unflatten(0, (-1, 4))
-    assert not fused.can_fuse(norm, kernels_for(clips, 3), clips)
+    assert not fused.can_fold(norm, clips, 3)
 
 
 def test_a_single_value_a_channel_raises_torchs_own_error():
@@ -196,3 +199,111 @@ def test_tanet50_is_traced_whole():
     clips = torch.randn(1, 2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(torch.compile(model, fullgraph=True, backend="eager")(clips), model(clips))
+
+
+def test_a_hook_on_a_branch_changes_nothing(device):
+    """A hook needs the branch's own modules: the maps come from them, and the aggregation is an operation alone."""
+    norm, tam = block(device=device)
+    twin = copy.deepcopy((norm, tam))
+    seen = []
+    twin[1].local_branch.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    z = frames(device=device)
+    got, wanted = outcome(lambda z: twin[1](z, norm=twin[0]), z, *twin), outcome(partial(tam, norm=norm), z, norm, tam)
+    torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9)
+    assert len(seen) == 1
+
+
+def arguments_of_the_operations(norm, tam, z):
+    """The arguments with which a training step of `tam` with `norm` calls both operations."""
+    calls = {}
+
+    class Record(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            if operation.namespace == "tanet":
+                calls[operation] = args
+            return operation(*args, **(kwargs or {}))
+
+    with Record():
+        tam(z, norm=norm).square().sum().backward()
+    return calls
+
+
+@pytest.mark.parametrize("with_norm", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+def test_the_operations_keep_torchs_rules(training, with_norm):
+    """Schema, registration for autograd, and shapes, types and strides without values: torch.library.opcheck."""
+    needs_kernels("cpu")
+    norm, tam = (module.train(training) for module in block(c=4, t=3))
+    z = frames(n=2, t=3, c=4, h=2, w=2, memory_format=torch.channels_last)
+    calls = arguments_of_the_operations(norm if with_norm else None, tam, z)
+    assert {operation.name() for operation in calls} == {"tanet::tam", "tanet::tam_backward"}
+    for operation, args in calls.items():
+        if operation.name() == "tanet::tam_backward":  # differentiable once
+            args = tree_map_only(torch.Tensor, torch.Tensor.detach, args)
+        torch.library.opcheck(operation, args)
+
+
+def networks_and_clips():
+    torch.manual_seed(0)
+    model = tanet_tiny(5, num_frames=4, dropout=0.0)
+    clips = torch.randint(0, 256, (3, 4, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return model, copy.deepcopy(model), clips
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_compiled_training_step_keeps_the_operation_and_never_compiles_again(precision):
+    """One graph holds every TAM as one operation, with its BatchNorm; three steps train as in eager mode."""
+    needs_kernels("cpu")
+    torch._dynamo.reset()
+    model, twin, clips = networks_and_clips()
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append([str(node.target) for node in graph.graph.nodes])
+        return graph.forward
+
+    compiled = torch.compile(twin, fullgraph=True, backend=aot_autograd(fw_compiler=backend))
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for _ in range(3):
+            for network, owner in ((model, model), (compiled, twin)):
+                with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+                    loss = nn.functional.cross_entropy(network(clips).float(), torch.tensor([0, 1, 2]))
+                owner.zero_grad()
+                loss.backward()
+    tolerance = {"float32": 1e-4, "bfloat16": 5e-2}[precision]
+    for (name, got), wanted in zip(twin.named_parameters(), model.parameters()):
+        assert (got.grad - wanted.grad).norm() <= tolerance * wanted.grad.norm() + 1e-6, name
+    torch.testing.assert_close(dict(twin.named_buffers()), dict(model.named_buffers()), rtol=1e-2, atol=1e-4)
+    targets = [target for graph in graphs for target in graph]
+    tams = sum(isinstance(module, TAM) for module in model.modules())
+    norms = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert targets.count("tanet.tam.default") == targets.count("tanet.tam_backward.default") == tams
+    assert targets.count("aten._native_batch_norm_legit_functional.default") in (0, norms - tams)
+
+
+def computes(event):
+    """Whether a profiler's event is a torch operation that launches a kernel: no view, no new tensor, no compound."""
+    if not event.key.startswith("aten::") or "empty" in event.key:
+        return False
+    operation = getattr(torch.ops.aten, event.key.removeprefix("aten::"))
+    overload = getattr(operation, operation.overloads()[0])
+    return not overload.is_view and not overload._can_decompose()
+
+
+@pytest.mark.parametrize("with_norm", [True, False])
+def test_a_module_and_step_launch_at_most_20_kernels(compiled, monkeypatch, with_norm):
+    """Triton's programs, compiled but not run, and torch's operations between them, forward and backward."""
+    from tanet.ops import dispatch
+
+    monkeypatch.setattr(dispatch, "FAST_PATHS", {"cpu": "triton"})
+    monkeypatch.setattr(dispatch, "_failure", lambda *_: None)
+    norm, tam = block(c=64, t=8, dtype=torch.float32)
+    z = frames(n=8, t=8, c=64, h=56, w=56, dtype=torch.bfloat16, memory_format=torch.channels_last)
+    grad = torch.ones_like(z)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as profiler:
+        tam(z, norm=norm if with_norm else None).backward(grad)
+    programs = [name for name, _ in compiled]
+    operations = {event.key: event.count for event in profiler.key_averages() if computes(event)}
+    assert operations["aten::mm"] == 6
+    assert len(programs) + sum(operations.values()) <= 20, (programs, operations)

@@ -3,26 +3,22 @@
 That the kernels compile for a GPU is tested without one.
 """
 
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 triton = pytest.importorskip("triton")
 from support.gpu import needs_gpu  # noqa: E402
-from triton.backends.compiler import GPUTarget  # noqa: E402
-from triton.runtime.jit import JITFunction  # noqa: E402
+from support.triton_here import (  # noqa: E402
+    DEVICE,
+    INTERPRETED,
+    compiles,
+    computes,
+    memory_beyond_registers,
+    run_in_the_interpreter,
+)
 
 from tanet.ops import triton_kernels as kernels  # noqa: E402
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
-computes = (lambda test: test) if INTERPRETED else needs_gpu
-compiles = pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in the interpreter")
 layouts = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "last"])
 norms = pytest.mark.parametrize("with_affine", [False, True], ids=["plain", "affine"])
 
@@ -37,12 +33,7 @@ TOLERANCES = {  # relative, of frames and of what is summed in a wider type; the
 @compiles
 @pytest.mark.slow
 def test_values_in_the_interpreter():
-    """Runs this file once more, with the kernels in the interpreter."""
-    environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", __file__]
-    done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 40
+    assert run_in_the_interpreter(__file__) >= 40
 
 
 class Case:
@@ -63,15 +54,17 @@ class Case:
         self.importance, self.kernel, self.constant = draw(n, c, t), draw(n, c, taps), draw(n, c, t)
         self.norm = (draw(c), draw(c), draw(c)) if with_affine else None
         self.offsets = (draw(c), draw(c)) if with_affine else None
+        self.weight = draw(c)
 
     def computed(self):
-        """The kernels' results: y, grad_z, the sums, the moments."""
+        """The kernels' results: y, grad_z, the sums, the statistics."""
         y = kernels.mix(self.z, self.importance, self.kernel, self.norm)
         grad_z = kernels.spread(
             self.grad_y, self.z, self.importance, self.kernel, self.constant, self.norm, self.offsets
         )
-        sums = *kernels.pool(self.z, self.norm), *kernels.correlate(self.grad_y, self.z, self.taps, self.norm)
-        return y, grad_z, sums, kernels.moments(self.z)
+        sums = [*kernels.pool(self.z, self.norm).sum(1)]
+        sums += kernels.correlate(self.grad_y, self.z, self.taps, self.norm).sum(1)
+        return y, grad_z, sums, kernels.statistics(self.z, self.weight, 0.5)
 
     def by_the_formula(self):
         """The same in float64, one frame and tap at a time."""
@@ -97,9 +90,11 @@ class Case:
                     products[:, :, s, k] = (passed * centred)[:, s].mul(grad_y[:, into]).sum((-2, -1))
                     passing[:, :, s, k] = passed[:, s].mul(grad_y[:, into]).sum((-2, -1))
         totals = [each.sum((-2, -1)).transpose(1, 2) for each in (passed * centred, passed)]
-        moments = z.mean((0, 1, 3, 4)), z.var((0, 1, 3, 4), correction=0)
+        mean, variance = z.mean((0, 1, 3, 4)), z.var((0, 1, 3, 4), correction=0)
+        inverse_std = 1 / (variance + 0.5).sqrt()
+        moments = mean, variance, inverse_std, self.weight.cpu().double() * inverse_std
         if self.norm is None:
-            return y, du, (totals[0], None, products, None), moments
+            return y, du, (totals[0], products), moments
         return y, factor * (passed * du - a - centred * b), (*totals, products, passing), moments
 
     def check(self):
@@ -111,11 +106,8 @@ class Case:
         assert_near(y, wanted[0], frames)
         assert_near(grad_z, wanted[1], frames)
         for got, exact in zip((*sums, *moments), (*wanted[2], *wanted[3])):
-            if exact is None:
-                assert got is None
-            else:
-                assert got.dtype == kernels.number(self.z.dtype)
-                assert_near(got, exact, summed)
+            assert got.dtype == kernels.number(self.z.dtype)
+            assert_near(got, exact, summed)
 
 
 def assert_near(got, exact, tolerance):
@@ -192,8 +184,7 @@ def test_tensors_of_other_strides_are_accepted(layout, with_affine):
     y, grad_z, sums, moments = case.computed()
     wanted = case.by_the_formula()
     for got, exact in zip((y, grad_z, *sums, *moments), (wanted[0], wanted[1], *wanted[2], *wanted[3])):
-        if exact is not None:
-            assert_near(got, exact, 1e-12)
+        assert_near(got, exact, 1e-12)
 
 
 @computes
@@ -226,9 +217,10 @@ def test_not_a_number_passes_relu_and_reaches_its_pixel_alone():
 @layouts
 def test_variance_of_values_far_from_zero_keeps_its_digits(layout, monkeypatch):
     monkeypatch.setattr(kernels, "MERGED", (4, 8))  # several rounds of merging
+    monkeypatch.setattr(kernels, "LAST_MERGED", 9)
     case = Case((3, 6, 3, 5, 5), 3, torch.float32, layout, False)
     case.z = case.z + 1000
-    mean, variance = kernels.moments(case.z)
+    mean, variance, *_ = kernels.statistics(case.z, case.weight, 0.5)
     exact = case.by_the_formula()[3]
     assert_near(mean, exact[0], 1e-6)
     assert_near(variance, exact[1], 1e-4)  # by mean(z**2) - mean(z)**2 it would be 5 % off
@@ -246,42 +238,6 @@ def test_kernels_can_be_built_on_a_gpu(dtype):
     kernels.build(dtype, 3)
 
 
-class HopperHere:
-    """A stand-in for Triton's driver, with all that Triton asks before it compiles."""
-
-    def get_current_target(self):
-        return GPUTarget("cuda", 90, 32)
-
-    def get_current_device(self):
-        return 99  # Triton caches compiled kernels by device; this one is no real device
-
-    def get_current_stream(self, device):
-        return 0
-
-
-@pytest.fixture
-def compiled(monkeypatch):
-    """A list [(name, kernel)] of kernels that are compiled for a Hopper GPU instead of run."""
-    listed, run = [], JITFunction.run
-
-    def compile_only(self, *arguments, grid, warmup, **options):
-        listed.append((self.__name__, run(self, *arguments, grid=grid, warmup=True, **options)))
-
-    monkeypatch.setattr(JITFunction, "run", compile_only)
-    triton.runtime.driver.set_active(HopperHere())
-    yield listed
-    triton.runtime.driver.set_active(None)  # Triton looks for the real driver again
-
-
-def memory_beyond_registers(kernel, folder) -> int:
-    """Bytes a thread that do not fit into registers."""
-    path = folder / "kernel.cubin"
-    path.write_bytes(kernel.asm["cubin"])
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    usage = subprocess.run([tool, "--dump-resource-usage", path], capture_output=True, text=True, check=True).stdout
-    return int(re.search(r"STACK:(\d+)", usage)[1])
-
-
 # The quick part compiles what trainings use; the slow part compiles the rest.
 COMPILED = [(torch.bfloat16, True, torch.channels_last)]
 GPU_TYPES = ((torch.float32, 0), (torch.float32, 1), (torch.bfloat16, 0), (torch.bfloat16, 1), (torch.float16, 1))
@@ -295,7 +251,7 @@ for precision, affine in GPU_TYPES:
 @pytest.mark.parametrize("dtype, with_affine, layout", COMPILED, ids=str)
 def test_kernels_compile_for_a_gpu_and_fit_its_registers(compiled, dtype, layout, with_affine, tmp_path):
     Case((1, 8, 64, 14, 16), 3, dtype, layout, with_affine, device="cpu").computed()
-    assert {name for name, _ in compiled} == {"pool", "mix", "spread", "correlate", "moments", "merge_moments"}
+    assert {name for name, _ in compiled} == {"pool", "mix", "spread", "correlate", "moments", "statistics"}
     for name, kernel in compiled:
         assert memory_beyond_registers(kernel, tmp_path) == 0, name
 

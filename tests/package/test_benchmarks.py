@@ -1,5 +1,6 @@
 """The baseline of the benchmarks, their way of measuring, and their tables. The measurements are run by hand."""
 
+import ast
 import importlib.util
 import json
 import re
@@ -177,6 +178,17 @@ def test_the_plan_of_make_gpu_names_scripts_that_exist():
     assert [line.split()[0] for line in listed.splitlines()] == [part.name for part in gpu.PARTS]
     for part in gpu.PARTS:
         assert part.words[0] == "-m" or (BENCHMARKS.parent / part.words[0]).exists()
+
+
+def test_make_gpu_finds_the_files_with_tests_that_need_a_gpu():
+    wanted = set()
+    for path in (BENCHMARKS.parent / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                names = {argument.arg for argument in node.args.args} | set(map(ast.unparse, node.decorator_list))
+                if names & {"device", "needs_gpu", "computes"}:
+                    wanted.add(str(path.relative_to(BENCHMARKS.parent)))
+    assert wanted and set(gpu.gpu_test_files()) == wanted
 
 
 def test_make_gpu_goes_on_after_a_failure_and_says_so(tmp_path, monkeypatch, capsys):

@@ -93,6 +93,7 @@ TRAIN = ["train", "--recipe", "demo_something", "--data-root"]
         ([*TRAIN, ".", "--run-dir", "run", "--set", "epoch=3"], "epoch"),
         ([*TRAIN, ".", "--run-dir", "run", "--set", "epochs"], "epochs"),
         ([*TRAIN, ".", "--run-dir", "run", "--set", "lr=fast"], "lr"),
+        ([*TRAIN, ".", "--run-dir", "run", "--set", "style=official"], "--style official"),
         ([*TRAIN, ".", "--run-dir", "run", "--skip-limit", "2"], "skip_limit"),
         ([*TRAIN, ".", "--run-dir", "run", "--gpus", "999"], "999"),
         ([*TRAIN, ".", "--run-dir", "run", "--processes", "0"], "processes"),
@@ -116,10 +117,10 @@ def test_an_error_of_the_user_is_one_line_and_exit_code_1(words, named, tmp_path
 
 
 def test_changes_of_a_recipe_are_json_or_plain_words():
-    assert cli.parse_changes(["lr=0.1", "lr_steps=[3, 4]", "style=official", "init=a=b.pth"]) == {
+    assert cli.parse_changes(["lr=0.1", "lr_steps=[3, 4]", "temporal=tsm", "init=a=b.pth"]) == {
         "lr": 0.1,
         "lr_steps": [3, 4],
-        "style": "official",
+        "temporal": "tsm",
         "init": "a=b.pth",
     }
     with pytest.raises(ValueError, match="FIELD=VALUE"):

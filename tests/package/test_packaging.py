@@ -226,6 +226,11 @@ def test_readme_holds_the_table_of_published_results():
     assert published_table() in README.read_text(), "paste tanet.recipes.published_table()"
 
 
+def test_docs_hold_every_field_of_every_recipe_with_its_source():
+    page = ROOT / "docs/recipes.md"
+    assert recipes.recipes_page() == page.read_text(), "remake the page as CONTRIBUTING.md says"
+
+
 @pytest.mark.slow
 def test_readme_holds_the_table_of_sizes():
     published = [recipes.get(name) for name in recipes.RECIPES if recipes.get(name).init == "imagenet"]

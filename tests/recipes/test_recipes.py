@@ -5,7 +5,7 @@ import typing
 
 import pytest
 
-from tanet import recipes
+from tanet import cli, recipes, train
 from tanet.cli import parse_changes
 from tanet.model import ARCHITECTURES, TEMPORAL_MODULES
 from tanet.recipes import Recipe, from_dict, from_json
@@ -74,8 +74,17 @@ PUBLISHED = {
         num_frames=16,
         num_classes=174,
         flip="swap",
+        batchnorm_statistics="mean",
     ),
-    "k400_16f": dict(sampling="dense", num_frames=16, epochs=100, lr_steps=(50, 75, 90), weight_decay=1e-4),
+    "k400_16f": dict(
+        epochs=100,
+        lr_steps=(50, 75, 90),
+        weight_decay=1e-4,
+        sampling="dense",
+        num_frames=16,
+        flip="plain",
+        style="official",
+    ),
     "sthv2_8f": dict(
         epochs=50,
         lr_steps=(30, 40, 45),
@@ -88,6 +97,7 @@ PUBLISHED = {
         num_classes=174,
         flip="swap",
         style="official",
+        protocols=("sth-accurate",),
     ),
 }
 
@@ -106,6 +116,7 @@ def test_published_numbers(name):
         crop_scales=(1.0, 0.875, 0.75, 0.66),
         classifier_lr=5.0,
         warmup_epochs=0.0,
+        precision="float32",
     )
     recipe = recipes.get(name)
     assert {key: getattr(recipe, key) for key in common | PUBLISHED[name]} == common | PUBLISHED[name]
@@ -259,21 +270,23 @@ def test_defaults_are_checked_as_well_as_given_values():
     assert isinstance(Recipe(name="x", dataset="kinetics", num_classes=2, crop_scales=[1]).crop_scales[0], float)
 
 
+@pytest.mark.parametrize("style", recipes.STYLES)
 @pytest.mark.parametrize("name", recipes.RECIPES)
-def test_every_field_of_every_preset_has_a_source(name):
-    texts = recipes.sources(name)
+def test_every_field_of_every_preset_has_a_source(name, style):
+    texts = recipes.sources(name, style)
     assert list(texts) == [field.name for field in dataclasses.fields(Recipe)]
     for field, text in texts.items():
         origin, _, reason = text.partition(": ")
         assert origin.split(",")[0] in recipes.ORIGINS and reason, field
 
 
-@pytest.mark.parametrize("one, other", list(itertools.combinations(recipes.RECIPES, 2)))
-def test_different_values_of_a_field_do_not_share_a_source(one, other):
-    """A preset that changes a value of the preset that it builds on must say why."""
-    values, others = dataclasses.asdict(recipes.get(one)), dataclasses.asdict(recipes.get(other))
-    shared = recipes.sources(one).items() & recipes.sources(other).items()
-    assert [field for field, _ in shared if values[field] != others[field]] == ["name"]
+@pytest.mark.parametrize("style", recipes.STYLES)
+@pytest.mark.parametrize("one, other", list(itertools.product(recipes.RECIPES, repeat=2)))
+def test_different_values_of_a_field_do_not_share_a_source(one, other, style):
+    """A preset that changes a value of the preset that it builds on must say why, and so must a style."""
+    values, others = dataclasses.asdict(recipes.get(one)), dataclasses.asdict(recipes.get(other, style))
+    shared = recipes.sources(one).items() & recipes.sources(other, style).items()
+    assert {field for field, _ in shared if values[field] != others[field]} <= {"name"}
 
 
 def test_the_source_table_shows_values_and_mixed_sources():
@@ -281,7 +294,7 @@ def test_the_source_table_shows_values_and_mixed_sources():
         table = recipes.source_table(name)
         assert f"| `epochs` | `{recipes.get(name).epochs}` | {recipes.sources(name)['epochs']} |" in table.splitlines()
         assert table.startswith("Mixed: ") == (name in ("k400_16f", "sthv1_16f", "sthv2_16f"))
-    assert "0.005" in recipes.source_table("sthv1_16f") and "MMAction2's style" in recipes.source_table("k400_16f")
+    assert "0.005" in recipes.source_table("sthv1_16f") and "without a script" in recipes.source_table("k400_16f")
     with pytest.raises(ValueError, match="no recipe 'k400'"):
         recipes.sources("k400")
 
@@ -312,22 +325,39 @@ def test_published_figures_are_those_of_their_sources():
     assert [row.top1 for row in recipes.published_results("sthv1_8f", "sth-accurate", "mmaction2")] == [49.58, 49.71]
 
 
-def test_every_published_row_names_a_known_recipe_and_protocol():
+def test_every_published_row_names_a_recipe_that_is_tested_by_its_protocol():
     for row in recipes.published_results():
-        assert row.protocol in recipes.get(row.recipe).protocols
+        assert row.protocol in recipes.get(row.recipe, row.style).protocols
 
 
-def test_a_style_is_changed_as_a_whole():
-    v1, v2, k400 = (recipes.get(name) for name in ("sthv1_8f", "sthv2_8f", "k400_8f"))
-    official = recipes.in_style(v1, "official")
-    assert (official.style, official.param_groups, official.flip) == ("official", "official", "none")
-    assert recipes.in_style(official, "mmaction2") == v1
-    assert recipes.in_style(v2, "official") == v2 and recipes.in_style(v2, "mmaction2").flip == "swap"
-    assert recipes.in_style(k400, "official").flip == "plain"
+def test_every_preset_follows_the_code_base_that_publishes_a_figure_for_it():
+    for name in recipes.RECIPES:
+        if not name.startswith("demo"):
+            assert recipes.published_results(name, style=recipes.get(name).style)
+
+
+def test_every_published_row_names_the_settings_that_trained_its_network():
+    settings = {(row.recipe, row.source): recipes.settings_of(row) for row in recipes.published_results()}
+    batches = {key: (recipe.lr, recipe.lr_batch, recipe.clips_per_process) for key, recipe in settings.items()}
+    assert batches["sthv1_16f", "MMAction2 0.x"] == (0.005, 32, 4)
+    assert batches["sthv1_16f", "MMAction2 1.x"] == (0.0075, 48, 6)
+    assert batches["sthv1_16f", "official"][:2] == batches["sthv1_8f", "official"][:2] == (0.01, 64)
+    trained = {source: recipe.param_groups for (_, source), recipe in settings.items()}
+    assert trained.pop("official") == trained.pop("MMAction2 0.x, authors' checkpoint") == "official"
+    assert set(trained.values()) == {"mmaction2"}
+
+
+@pytest.mark.parametrize("row", recipes.published_results(), ids=lambda row: f"{row.recipe} {row.source}")
+def test_the_options_of_a_published_row_give_its_settings(row, monkeypatch):
+    given = []
+    monkeypatch.setattr(train, "launch", lambda recipe, *_, **__: given.append(recipe))
+    cli.main(["train", "--recipe", row.recipe, *row.options.split(), "--data-root", "data", "--run-dir", "run"])
+    assert given == [recipes.settings_of(row)]
+    assert f"| `{row.recipe}` | {row.settings} |" in recipes.published_table()
 
 
 def test_changes_on_a_command_line_are_json_or_words():
-    changes = parse_changes(["lr=0.1", "lr_steps=[3, 4]", "style=official", "init=a=b.pth"])
-    assert changes == {"lr": 0.1, "lr_steps": [3, 4], "style": "official", "init": "a=b.pth"}
+    changes = parse_changes(["lr=0.1", "lr_steps=[3, 4]", "temporal=tsm", "init=a=b.pth"])
+    assert changes == {"lr": 0.1, "lr_steps": [3, 4], "temporal": "tsm", "init": "a=b.pth"}
     with pytest.raises(ValueError, match="lr: expected FIELD=VALUE"):
         parse_changes(["lr"])

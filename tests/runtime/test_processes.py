@@ -133,6 +133,56 @@ def test_a_step_of_two_processes_is_that_of_one_with_the_same_total_batch(
         np.testing.assert_allclose(weights_of_two[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
+def clips_of(rank) -> torch.Tensor:
+    """Three batches uint8 [3, 2, 8, 3, 48, 48], darker on rank 0 than on rank 1."""
+    generator = torch.Generator().manual_seed(rank)
+    return torch.randint(0, 100 + 100 * rank, (3, 2, 8, 3, 48, 48), generator=generator, dtype=torch.uint8)
+
+
+def statistics(training) -> np.ndarray:
+    return torch.cat(training.running_statistics).numpy().copy()
+
+
+def statistics_of_ranks(recipe, data_root, run_dir):
+    """Three steps of two processes, without a change of the weights, and what follows an epoch: each rank's running
+    statistics after each step and at the end."""
+    found = []
+    with process_group(use_gpu=False) as process:
+        videos = load_list(recipe, data_root, "train")
+        training = state.begin(recipe, videos.class_names, {}, run_dir, process, None)
+        for group in training.optimizer.param_groups:
+            group["lr"] = 0.0
+        for clips in clips_of(process.rank):
+            loop._step(training, [(clips, torch.arange(2), torch.arange(2), [])], FiniteCheck(videos, run_dir))
+            found.append(process.gather(statistics(training)))
+        process.share_buffers(training.model)
+        found.append(process.gather(statistics(training)))
+        training.network = None  # a network that still holds the group when it is torn down can deadlock
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["first", "mean"])
+def test_running_statistics_are_those_of_the_first_process_or_their_mean(
+    tmp_path, forked_workers, something_root, something_recipe, which
+):
+    """Against two networks of their own, one for the clips of each process."""
+    recipe = something_recipe.with_changes({"batchnorm_statistics": which})
+    alone = []
+    for rank in (0, 1):
+        training = state.begin(recipe, ("a",) * 8, {}, tmp_path, Process(0, 1, torch.device("cpu")), None)
+        for clips in clips_of(rank):
+            training.network(clips)
+        alone.append(statistics(training))
+    *steps, ended = launch(statistics_of_ranks, (recipe, something_root, tmp_path), processes=2)
+    wanted = alone[0] if which == "first" else np.mean(alone, axis=0)
+    assert np.abs(alone[0] - alone[1]).max() > 0.01
+    assert np.array_equal(*ended)
+    np.testing.assert_allclose(ended[0], wanted, rtol=1e-5, atol=1e-6)
+    if which == "mean":  # a checkpoint within the epoch holds them all
+        assert all(np.array_equal(*step) for step in steps)
+
+
 @pytest.mark.slow
 def test_two_processes_learn_what_only_the_order_of_frames_tells(
     tmp_path, forked_workers, something_root, something_recipe

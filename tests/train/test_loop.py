@@ -14,7 +14,7 @@ from tanet.errors import CheckpointError, Stopped
 from tanet.evaluate import validate
 from tanet.ops import use
 from tanet.runtime import Process
-from tanet.train import learning_rate, loop, parameter_groups
+from tanet.train import learning_rate, loop, parameter_groups, run_folder, state
 
 ALONE = Process(0, 1, torch.device("cpu"))
 SPEED = {"clips_per_second", "data_wait", "peak_memory_mib"}  # what differs from run to run
@@ -203,6 +203,23 @@ def test_another_recipe_in_the_same_folder_is_refused_naming_the_field(trained_r
     assert (trained_run / "metrics.jsonl").read_bytes() == before
 
 
+def test_a_field_that_an_older_version_did_not_store_has_its_default(tmp_path, something_recipe):
+    stored = json.loads(something_recipe.to_json())
+    del stored["batchnorm_statistics"]
+    (tmp_path / "recipe.json").write_text(json.dumps(stored))
+    run_folder.check(tmp_path, something_recipe, "auto")
+    changed = something_recipe.with_changes({"batchnorm_statistics": "mean"})
+    with pytest.raises(ValueError, match="batchnorm_statistics: 'first' there, 'mean' here.*choose another run_dir"):
+        run_folder.check(tmp_path, changed, "auto")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"name": "x"}'])
+def test_a_stored_recipe_that_is_none_is_refused_naming_the_file(tmp_path, something_recipe, text):
+    (tmp_path / "recipe.json").write_text(text)
+    with pytest.raises(ValueError, match=f"{tmp_path}/recipe.json: .*choose another run_dir"):
+        run_folder.check(tmp_path, something_recipe, "auto")
+
+
 def test_gpus_that_are_not_there_are_an_error_before_anything_is_written(tmp_path, something_root, something_recipe):
     with pytest.raises(RuntimeError, match=f"{ONE_GPU_TOO_MANY} GPU.*gpus=0"):
         train.launch(something_recipe, something_root, tmp_path / "run", gpus=ONE_GPU_TOO_MANY)
@@ -262,6 +279,23 @@ def test_training_starts_from_a_checkpoint_and_resumes_without_it(
     torch.testing.assert_close(ended["fc.weight"], begun["fc.weight"])
     start.unlink()
     assert train.fit(recipe, something_root, tmp_path / "run") == history
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_training_keeps_the_pixel_mean_of_the_file_that_it_starts_from(tmp_path, something_recipe, ema):
+    torch.manual_seed(0)
+    published = {"state_dict": from_ours(tanet_tiny(8).state_dict(), "mmaction2"), "meta": {"mmengine_version": "1"}}
+    torch.save(published, tmp_path / "published.pth")
+    recipe = something_recipe.with_changes({"init": str(tmp_path / "published.pth"), "ema": ema})
+    begun = state.begin(recipe, tuple("abcdefgh"), {}, tmp_path, ALONE, None)
+    (tmp_path / "checkpoints").mkdir()
+    state.save(begun)
+    stored = checkpoint.read(tmp_path / "checkpoints/last.pth")
+    assert stored.pixel_mean == (123.675, 116.28, 103.5)
+    resumed = state.begin(recipe, tuple("abcdefgh"), {}, tmp_path, ALONE, stored)
+    for training in (begun, resumed):
+        for model in (training.model, training.tested):
+            assert model.pixel_mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.5])
 
 
 @pytest.mark.slow

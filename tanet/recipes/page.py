@@ -1,0 +1,56 @@
+"""The page docs/recipes.md: every preset with the value and the source of each field, and what was published of it."""
+
+from tanet.recipes.presets import RECIPES
+from tanet.recipes.provenance import other_style, source_table, style_table
+from tanet.recipes.published import published_results
+
+_INTRODUCTION = """\
+# Recipes
+
+<!-- made by tanet.recipes.recipes_page; CONTRIBUTING.md says how -->
+A preset is a published training, or the demo's. Each table has a row for every field. A source begins with the code
+base that the value comes from; "official" is the authors' repository, and "official alike" says that it has the same
+value. "ours" is a choice of this project, with the reason.
+
+**Styles.** The two code bases train and test in different ways. A preset follows one of them, and `--style` gives it
+as the other one runs it, as a whole: parameter groups, flips, tests, the batch where it differs, and through the field
+`style` frames, resize, crops and averaging of the views. `--set style=...` alone is refused. In Python:
+`recipes.get(name, style)`.
+
+**Precision.** Both code bases train in float32, and so do the presets. `--set precision=bfloat16` asks for mixed
+precision, `--set precision=auto` for the faster of the two on the device at hand. What float32 means on a GPU is
+decided by torch: from version 1.7 on it computes float32 convolutions in TF32, with 10 bits of mantissa, on GPUs that
+have it (Ampere and newer), and from 1.7 to 1.11 matrix products, too. The authors trained on GTX 1080 Ti, which have
+no TF32 (issue 5 of their repository). MMAction2 does not say which GPUs trained its TANets; the GPUs of its benchmark
+page, V100, have none either. Trainings here keep torch's default. Tests compute in full float32.
+
+**Published.** A row under a preset gives accuracies in per cent, and the options of `tanet train` that give the
+settings which trained the network. No row was measured here.
+"""
+
+
+def recipes_page() -> str:
+    """The text of docs/recipes.md."""
+    return "\n".join([_INTRODUCTION, *map(_section, RECIPES)])
+
+
+def _section(name: str) -> str:
+    style = other_style(name)
+    parts = [f"## {name}", RECIPES[name].__doc__.partition("\n")[0], source_table(name)]
+    parts += [f"As the other code base runs it, `--style {style}`:", style_table(name)]
+    if published_results(name):
+        parts.append(_published_table(name))
+    return "\n\n".join(parts) + "\n"
+
+
+def _published_table(name: str) -> str:
+    rows = [
+        f"| {row.percent('top1')} | {row.percent('top5')} | {row.protocol} | {row.style} | [{row.source}]({row.url}) "
+        f"| {row.settings} |"
+        for row in published_results(name)
+    ]
+    header = [
+        "| top-1 | top-5 | protocol | tested in style | published by | trained with |",
+        "|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*header, *rows])
