@@ -50,6 +50,10 @@ bench: $(INSTALLED)  ## measure speed on this machine (half an hour on a CPU), w
 	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py; done
 	$(BIN)/python benchmarks/table.py --write
 
+.PHONY: gpu
+gpu:  ## on a GPU, with the torch of PYTHON: its tests, the benchmarks, a training (8 minutes); options in GPU_OPTIONS
+	$(PYTHON) benchmarks/gpu.py $(GPU_OPTIONS)
+
 data: $(INSTALLED)  ## make the demo data only
 	$(BIN)/python -m tanet.demo data
 

@@ -1,8 +1,10 @@
 """What the benchmarks share: measuring in turns, medians and ranges, ratios, and records that name the machine."""
 
 import json
+import math
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -34,19 +36,24 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def measure_in_turns(contestants: dict[str, Contestant], rounds: int) -> dict[str, dict[str, list[float]]]:
+def measure_in_turns(
+    contestants: dict[str, Contestant], rounds: int, seconds: float = math.inf
+) -> dict[str, dict[str, list[float]]]:
     """Runs A, B, C, A, B, C, ... and returns {contestant: {figure: [seconds of each round]}}.
 
     In turns, because the speed of a machine drifts. Two rounds to warm up come first, or one if it takes over a minute.
+    No round begins later than `seconds` after the start, but two are measured in any case.
     """
     started = time.perf_counter()
     warm_up = 0
-    while warm_up < 2 and time.perf_counter() - started < 60:
+    while warm_up < 2 and time.perf_counter() - started < min(60, seconds):
         for contestant in contestants.values():
             contestant()
         warm_up += 1
     results = {name: [] for name in contestants}
-    for _ in range(rounds):
+    for done in range(rounds):
+        if done >= 2 and time.perf_counter() - started > seconds:
+            break
         for name, contestant in contestants.items():
             results[name].append(contestant())
     return {name: {figure: [row[figure] for row in rows] for figure in rows[0]} for name, rows in results.items()}
@@ -93,8 +100,9 @@ def clock() -> float:
 
 
 def record(name: str, rows: list[dict]) -> None:
-    """Writes results/NAME-DEVICE.json: the rows, and the date, device, threads and versions of this measurement.
+    """Writes results/NAME-DEVICE.json: the rows, and date, device, threads, versions and commit.
 
+    Long measurements call it after each part, so that one that is cut off leaves what it has.
     The name of a CPU includes the instructions that torch uses: without AVX512, bfloat16 convolutions are slower than
     float32.
     """
@@ -105,11 +113,14 @@ def record(name: str, rows: list[dict]) -> None:
         device_name = f"{_cpu_name()} ({torch.backends.cpu.get_cpu_capability()})"
         suffix = "cpu"
     head = {"date": str(date.today()), "device": device_name, "threads": torch.get_num_threads(), **_versions()}
+    write_record(RESULTS / f"{name}-{suffix}.json", head | _commit(), rows)
+
+
+def write_record(path: Path, head: dict, rows: list[dict]) -> None:
     # One row per line, so that a change of a record can be read.
     head_lines = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
     row_lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{suffix}.json"
+    path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(["{", *head_lines, ' "rows": [', row_lines, " ]", "}"]) + "\n")
     print(f"written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
 
@@ -121,6 +132,25 @@ def _versions() -> dict[str, str]:
     except metadata.PackageNotFoundError:
         pass
     return versions
+
+
+def _commit() -> dict[str, str]:
+    """{"commit": the checkout's commit}; empty without git. "+" says that the code differs from it.
+
+    The variable BENCHMARKED_COMMIT names it where a copy of the checkout has no history.
+    """
+    if "BENCHMARKED_COMMIT" in os.environ:
+        return {"commit": os.environ["BENCHMARKED_COMMIT"]}
+
+    def git(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["git", *words], cwd=RESULTS.parents[1], capture_output=True, text=True)
+
+    try:
+        commit = git("rev-parse", "--short=7", "HEAD")
+        changed = git("diff", "--quiet", "HEAD", "--", "*.py", "*.cpp", "*.h")
+    except OSError:
+        return {}
+    return {"commit": commit.stdout.strip() + "+" * changed.returncode} if commit.returncode == 0 else {}
 
 
 def _cpu_name() -> str:

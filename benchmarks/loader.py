@@ -64,16 +64,18 @@ def tanet_loader(videos: VideoList, recipe: Recipe, workers: int) -> DataLoader:
     return training_loader(videos, recipe.with_changes({"workers": workers}), use_gpu=device().type == "cuda")
 
 
-def write_kinds(folder: Path) -> dict[str, tuple[Sample, Recipe]]:
+def write_kinds(folder: Path, key_distances: list[int], with_jpegs: bool) -> dict[str, tuple[Sample, Recipe]]:
     """{kind: (a video of that kind, the recipe to read it with)}; writes the videos into `folder`."""
     width, height = SIZES[0]
     kinds = {}
     frames = footage(width, height)
-    for distance in KEY_DISTANCES:
+    for distance in key_distances:
         path = folder / f"{distance}.mp4"
         write_video(path, frames, Fraction(30), preset="medium", g=str(distance))
         sample = Sample(path, 0, probe(path))
         kinds[f"H.264 {width}x{height}, key frame every {distance}"] = sample, recipes.get("k400_8f")
+    if not with_jpegs:
+        return kinds
     (folder / "jpegs").mkdir()
     for number, frame in enumerate(footage(176, 100)[:JPEGS]):
         Image.fromarray(frame).save(folder / "jpegs" / f"{number + 1:05d}.jpg", quality=75)
@@ -93,23 +95,26 @@ def reading(batches: Iterable) -> Contestant:
     return run
 
 
-def measure_training(kinds: dict, workers: list[int], batches: int, rounds: int) -> list[dict]:
+def measure_training(kinds: dict, chosen: argparse.Namespace) -> list[dict]:
     rows = []
     for kind, (sample, recipe) in kinds.items():
-        videos = VideoList((sample,) * (batches * recipe.clips_per_process), ("one",) * recipe.num_classes)
-        for count in workers:
-            contestants = {
-                "plain": reading(plain_loader(videos, recipe, count)),
-                "tanet": reading(tanet_loader(videos, recipe, count)),
-            }
+        videos = VideoList((sample,) * (chosen.batches * recipe.clips_per_process), ("one",) * recipe.num_classes)
+        for count in chosen.workers:
+            loaders = {"plain": plain_loader, "tanet": tanet_loader}
+            contestants = {name: reading(loaders[name](videos, recipe, count)) for name in chosen.contestants}
             conditions = {"task": "training clips", "kind": kind, "workers": count}
-            rows += speeds(measure_in_turns(contestants, rounds), "plain", "clips_per_second", conditions)
+            times = measure_in_turns(contestants, chosen.rounds)
+            new_rows = speeds(times, chosen.contestants[0], "clips_per_second", conditions)
+            for row in new_rows:  # without workers, the process itself reads
+                row["clips_per_second_and_worker"] = round(row["clips_per_second"] / max(1, count), 2)
+            rows += new_rows
+            record("loader", rows)
     return rows
 
 
 def measure_testing(kinds: dict, chosen: argparse.Namespace) -> list[dict]:
     rows = []
-    kind, (sample, recipe) = list(kinds.items())[-2]  # the H.264 video with few key frames
+    kind, (sample, recipe) = [item for item in kinds.items() if "H.264" in item[0]][-1]  # with few key frames
     changes = {"workers": max(chosen.workers), "test_size": chosen.size, "crop_size": min(chosen.size, 224)}
     recipe = recipe.with_changes(changes)
     model = ARCHITECTURES[chosen.arch](recipe.num_classes).eval().to(device(), memory_format=torch.channels_last)
@@ -166,12 +171,17 @@ def main():
     parser.add_argument(
         "--videos", type=int, default=6 if on_cpu else 600, help="videos in a test of 1 view; with 30 views, a 30th"
     )
+    parser.add_argument("--tasks", nargs="+", choices=("training", "test"), default=("training", "test"))
+    parser.add_argument("--contestants", nargs="+", choices=("plain", "tanet"), default=("plain", "tanet"))
+    parser.add_argument("--key-frames", type=int, nargs="+", default=KEY_DISTANCES, help="frames between key frames")
+    parser.add_argument("--jpegs", action=argparse.BooleanOptionalAction, default=True, help="also a folder of JPEGs")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        kinds = write_kinds(Path(folder))
-        rows = measure_training(kinds, chosen.workers, chosen.batches, chosen.rounds) + measure_testing(kinds, chosen)
-    record("loader", rows)
+        kinds = write_kinds(Path(folder), chosen.key_frames, chosen.jpegs)
+        rows = measure_training(kinds, chosen) if "training" in chosen.tasks else []
+        if "test" in chosen.tasks:
+            record("loader", rows + measure_testing(kinds, chosen))
 
 
 if __name__ == "__main__":

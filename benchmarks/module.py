@@ -6,9 +6,15 @@ The figure is the time of ResNet-50's 16 modules with 8 frames: the module of ea
 number of its blocks. It is measured in float32 and under bfloat16 autocast, contiguous and channels_last, forward and
 forward plus backward, and given as a ratio to the published formulation. Then the bandwidth of the aggregation alone is
 measured, as a share of the bandwidth of a copy in the same round.
+
+On a GPU, "forward" and "forward+backward" are times by the GPU's clock of a captured CUDA graph, over inputs that
+exceed its L2 cache in turn. "forward, eager" and the like are by the host's clock, 20 calls in a row: they include the
+launches from Python.
 """
 
 import argparse
+import math
+import time
 from collections.abc import Callable
 from itertools import product
 from statistics import median
@@ -16,6 +22,7 @@ from statistics import median
 import torch
 from baselines import PublishedTAM
 from common import Contestant, clock, device, fair_malloc, measure_in_turns, median_and_range, ratios, record
+from gpu_clock import beyond_cache, seconds_by_graph
 from torch import nn
 
 from tanet import TAM
@@ -26,7 +33,7 @@ FRAMES = 8
 # ResNet-50's stages: channels, stride (pixels of the network's input per pixel of the feature map), blocks
 STAGES = {"layer1": (64, 4, 3), "layer2": (128, 8, 4), "layer3": (256, 16, 6), "layer4": (512, 32, 3)}
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-BANDWIDTH_SHAPES = ((64, 4), (128, 8), (256, 8))  # channels, stride
+BANDWIDTH_SHAPES = ((64, 4), (128, 8), (256, 8))  # channels, stride; on a GPU those of STAGES
 REPEATS = 1 if device().type == "cpu" else 20  # calls between two readings of the clock; on a GPU calls overlap
 
 
@@ -56,30 +63,74 @@ def inputs(shape: tuple[int, ...], precision: str, layout: str) -> tuple[torch.T
 
 
 def contestant(modules: dict[str, nn.Module], data: dict, precision: str, path: str) -> Contestant:
-    """A contestant that runs each stage's module; returns the seconds of 16 modules and of one module of each stage."""
+    """A contestant that runs each stage's module; returns the seconds of 16 modules and of one module of each stage.
+
+    On a GPU these are the eager times, and those of CUDA graphs come first.
+    """
+    on_gpu = device().type == "cuda"
+    stages = {stage: stage_contestant(module, data[stage], precision, path) for stage, module in modules.items()}
+    pool = torch.cuda.graph_pool_handle() if on_gpu else None
+    graphs = {}
+    for stage, module in modules.items() if on_gpu else ():
+        with use(path):
+            graphs[stage] = stage_graphs(module, *data[stage], precision, pool)
 
     def run():
-        seconds = {"forward": 0.0, "forward+backward": 0.0}
-        for stage, module in modules.items():
-            x, grad = data[stage]
-            leaves = [x, *module.parameters()]
-            with use(path):
-                started = clock()
-                with autocast(x.device, precision):
-                    for _ in range(REPEATS):
-                        y = module(x)
-                forward = clock() - started
-                started = clock()
-                for _ in range(REPEATS):
-                    torch.autograd.grad(y, leaves, grad, retain_graph=REPEATS > 1)
-                both = forward + clock() - started
-            blocks = STAGES[stage][2]
-            seconds["forward"] += blocks * forward / REPEATS
-            seconds["forward+backward"] += blocks * both / REPEATS
-            seconds |= {f"forward, {stage}": forward / REPEATS, f"forward+backward, {stage}": both / REPEATS}
-        return seconds
+        by_clock = {stage: stage_contestant() for stage, stage_contestant in stages.items()}
+        if not on_gpu:
+            return with_sums(by_clock)
+        by_graph = {stage: {figure: seconds() for figure, seconds in graphs[stage].items()} for stage in graphs}
+        eager = {f"{figure}, eager": seconds for figure, seconds in with_sums(by_clock).items()}
+        return with_sums(by_graph) | eager
 
     return run
+
+
+def with_sums(by_stage: dict[str, dict[str, float]]) -> dict[str, float]:
+    """{figure: seconds of ResNet-50's 16 modules} and {"figure, stage": seconds of one module}."""
+    result = {}
+    for figure in ("forward", "forward+backward"):
+        result[figure] = sum(STAGES[stage][2] * seconds[figure] for stage, seconds in by_stage.items())
+        result |= {f"{figure}, {stage}": seconds[figure] for stage, seconds in by_stage.items()}
+    return result
+
+
+def stage_contestant(module: nn.Module, data: tuple, precision: str, path: str) -> Contestant:
+    """A contestant that runs one module, by the host's clock."""
+    x, grad = data
+    leaves = [x, *module.parameters()]
+
+    def run():
+        with use(path):
+            started = clock()
+            with autocast(x.device, precision):
+                for _ in range(REPEATS):
+                    y = module(x)
+            forward = clock() - started
+            started = clock()
+            for _ in range(REPEATS):
+                torch.autograd.grad(y, leaves, grad, retain_graph=REPEATS > 1)
+            return {"forward": forward / REPEATS, "forward+backward": (forward + clock() - started) / REPEATS}
+
+    return run
+
+
+def stage_graphs(
+    module: nn.Module, x: torch.Tensor, grad: torch.Tensor, precision: str, pool: tuple[int, int]
+) -> dict[str, Callable[[], float]]:
+    """{figure: a function that measures the seconds of one call of the module, as part of a CUDA graph}."""
+    xs, grads, parameters = [x.requires_grad_() for x in beyond_cache(x)], beyond_cache(grad), [*module.parameters()]
+
+    def forward():
+        with autocast(x.device, precision):
+            return [module(x) for x in xs]
+
+    def forward_backward():
+        for x, y, grad in zip(xs, forward(), grads):
+            torch.autograd.grad(y, [x, *parameters], grad)
+
+    actions = {"forward": forward, "forward+backward": forward_backward}
+    return {figure: seconds_by_graph(action, len(xs), pool) for figure, action in actions.items()}
 
 
 def modules_by_stage() -> dict[str, dict[str, nn.Module]]:
@@ -113,17 +164,20 @@ def measure_bandwidth(clips: int, size: int, precision: str, layout: str, rounds
     then reads dy again and writes dx. Pool reads x.
     """
     moved = {"copy": 2, "forward": 2, "backward": 4, "pool": 1}  # in units of the bytes of x
+    on_gpu = device().type == "cuda"
+    make_contestant = graph_bandwidth_contestant if on_gpu else bandwidth_contestant
+    shapes = [stage[:2] for stage in STAGES.values()] if on_gpu else BANDWIDTH_SHAPES
     rows = []
-    for (channels, stride), path in product(BANDWIDTH_SHAPES, paths(device())):
+    for (channels, stride), path in product(shapes, paths(device())[-1:] if on_gpu else paths(device())):
         shape = (clips * FRAMES, channels, size // stride, size // stride)
         x, grad = inputs(shape, precision, layout)
-        times = measure_in_turns({path: bandwidth_contestant(x, grad, clips, path)}, rounds)[path]
+        times = measure_in_turns({path: make_contestant(x, grad, clips, path)}, rounds)[path]
         speeds = {figure: [moved[figure] / seconds for seconds in times[figure]] for figure in moved}  # x per second
         for figure, values in speeds.items():
             row = {"task": "bandwidth", "clips": clips, "shape": "x".join(map(str, shape[1:])), "precision": precision}
             row |= {"layout": layout, "figure": figure, "contestant": f"tanet, {path}", "base": "copy"}
             row |= median_and_range("share", [speed / copy for speed, copy in zip(values, speeds["copy"])])
-            if device().type == "cuda":
+            if on_gpu:
                 row["GB/s"] = round(median(values) * x.nbytes / 1e9)
             rows.append(row)
     return rows
@@ -131,11 +185,8 @@ def measure_bandwidth(clips: int, size: int, precision: str, layout: str, rounds
 
 def bandwidth_contestant(x: torch.Tensor, grad: torch.Tensor, clips: int, path: str) -> Contestant:
     """A contestant that times a copy of x, the aggregation forward and backward, and the spatial mean ("pool")."""
-    generator = torch.Generator().manual_seed(1)
-    channels, copy = x.shape[1], torch.empty_like(x)
-    importance = torch.rand(clips, channels, FRAMES, generator=generator).to(x.device).requires_grad_()
-    kernel = torch.rand(clips, channels, 3, generator=generator).softmax(-1).to(x.device).requires_grad_()
-    tam = TAM(channels, FRAMES).to(x.device)
+    copy, tam = torch.empty_like(x), TAM(x.shape[1], FRAMES).to(x.device)
+    importance, kernel = maps(clips, x.shape[1])
     frames, grad = x.detach().unflatten(0, (clips, FRAMES)).requires_grad_(), grad.unflatten(0, (clips, FRAMES))
     leaves = [frames, importance, kernel]
 
@@ -153,6 +204,44 @@ def bandwidth_contestant(x: torch.Tensor, grad: torch.Tensor, clips: int, path: 
     return run
 
 
+def graph_bandwidth_contestant(x: torch.Tensor, grad: torch.Tensor, clips: int, path: str) -> Contestant:
+    """The same by the GPU's clock, as CUDA graphs. Backward is forward and backward less forward."""
+    xs, grads, targets = (beyond_cache(tensor) for tensor in (x, grad, x))
+    importance, kernel = maps(clips, x.shape[1])
+    tam, pool = TAM(x.shape[1], FRAMES).to(x.device), torch.cuda.graph_pool_handle()
+    frames = [x.unflatten(0, (clips, FRAMES)).requires_grad_() for x in xs]
+    grads = [grad.unflatten(0, (clips, FRAMES)) for grad in grads]
+
+    def forward():
+        return [aggregate(clip_frames, importance, kernel) for clip_frames in frames]
+
+    def forward_backward():
+        for clip_frames, y, grad in zip(frames, forward(), grads):
+            torch.autograd.grad(y, [clip_frames, importance, kernel], grad)
+
+    actions = {
+        "copy": lambda: [target.copy_(x) for target, x in zip(targets, xs)],
+        "forward": forward,
+        "forward+backward": forward_backward,
+        "pool": lambda: [tam.theta(x) for x in xs],
+    }
+    with use(path):
+        graphs = {name: seconds_by_graph(action, len(xs), pool) for name, action in actions.items()}
+
+    def run():
+        seconds = {name: measure_seconds() for name, measure_seconds in graphs.items()}
+        return seconds | {"backward": seconds.pop("forward+backward") - seconds["forward"]}
+
+    return run
+
+
+def maps(clips: int, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """V [N, C, T] and W [N, C, 3], which need gradients."""
+    generator = torch.Generator().manual_seed(1)
+    importance = torch.rand(clips, channels, FRAMES, generator=generator).to(device()).requires_grad_()
+    return importance, torch.rand(clips, channels, 3, generator=generator).softmax(-1).to(device()).requires_grad_()
+
+
 @torch.no_grad()
 def timed(action: Callable) -> float:
     """Mean seconds of one call of `action`."""
@@ -162,6 +251,9 @@ def timed(action: Callable) -> float:
     return (clock() - started) / REPEATS
 
 
+TASKS = {"module": measure, "bandwidth": measure_bandwidth}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     batches = [8, 32] if device().type == "cpu" else [32]
@@ -169,14 +261,25 @@ def main():
     parser.add_argument("--size", type=int, default=224, help="side of the network's input in pixels")
     parser.add_argument("--threads", type=int, default=1 if device().type == "cpu" else torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="after which no other measurement begins")
+    parser.add_argument("--tasks", nargs="+", choices=tuple(TASKS), default=tuple(TASKS), help="measured in this order")
+    parser.add_argument("--precisions", nargs="+", choices=tuple(TYPES), default=tuple(TYPES))
+    parser.add_argument("--layouts", nargs="+", choices=tuple(FORMATS), default=tuple(FORMATS))
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    rows = []
-    measurements = [(measure, clips) for clips in chosen.clips] + [(measure_bandwidth, chosen.clips[-1])]
-    for (measurement, clips), precision, layout in product(measurements, TYPES, FORMATS):
+    rows, started = [], time.perf_counter()
+    measurements = [
+        (TASKS[task], clips)
+        for task in chosen.tasks
+        for clips in (chosen.clips if task == "module" else chosen.clips[-1:])
+    ]
+    for (measurement, clips), precision, layout in product(measurements, chosen.precisions, chosen.layouts):
+        if time.perf_counter() - started > chosen.seconds:
+            print(f"no time left for {measurement.__name__}, {clips} clips, {precision} {layout}", flush=True)
+            continue
         rows += measurement(clips, chosen.size, precision, layout, chosen.rounds)
         print(rows[-1], flush=True)
-    record("module", rows)
+        record("module", rows)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,25 @@ of 8 x 256 x 256, the model alone). They are measured in float32 and, where the 
 bfloat16 autocast, with one record for each. Memory: the bytes that the backward pass keeps of a clip, and on a GPU the
 peak of a training step. Figures are ratios to TSN, or to another contestant where a row says so.
 
+On a GPU, TSN and TANet also take part as CUDA graphs: forward, loss and backward are captured, the optimizer's step
+follows one kernel after another. Times are those of the GPU's clock, of a step among five in a row.
+
 `--mmaction2` names a folder made by `pip install --no-deps --target FOLDER mmaction2`. MMAction2's own TAM then takes
 part.
 """
 
 import argparse
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
 
 import torch
 from baselines import PublishedTAM, as_mmaction2, replace_tam
-from common import Contestant, clock, device, fair_malloc, measure_in_turns, ratios, record
+from common import Contestant, device, fair_malloc, measure_in_turns, ratios, record
+from gpu_clock import captured, timed
 from torch.nn import functional as F
 
 from tanet.model import ARCHITECTURES, TANet, kept_for_backward
@@ -28,7 +33,7 @@ from tanet.runtime import FORMATS, autocast
 
 PRECISIONS = ("float32", "bfloat16")
 NETWORKS = ("TSN", "TANet", "TSM", "published TAM", "MMAction2's TAM")
-TASKS = ("training step", "test forward", "inference")
+TASKS = ("training step", "test forward", "inference", "memory")
 COMPILE_MODES = ["default"] if device().type == "cpu" else ["default", "reduce-overhead"]
 TEST_SIZE = 256  # pixels, side of a test crop
 
@@ -78,88 +83,131 @@ def random_clips(*shape: int) -> torch.Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device())
 
 
-def training_step(model: TANet, clips: torch.Tensor, precision: str, run: Callable | None = None) -> Contestant:
-    """A contestant that makes one step of SGD. `run`: the compiled model, by default the model itself."""
+def training_step(
+    model: TANet,
+    clips: torch.Tensor,
+    precision: str,
+    run: Callable | None = None,
+    capture: Callable[[Callable], Callable] = lambda action: action,
+) -> Callable[[], None]:
+    """A function that makes one step of SGD; it puts the model into training mode.
+
+    `run`: the compiled model, by default the model itself. `capture` makes a CUDA graph of forward, loss and backward;
+    then the gradients of the model belong to that graph, and no other step may use the model.
+    """
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     labels = torch.arange(len(clips), device=clips.device)
     run = model if run is None else run
+    model.train()
 
-    def step():
-        model.train()
-        started = clock()
+    def forward_backward():
+        optimizer.zero_grad(set_to_none=True)
         with autocast(clips.device, precision):
             loss = F.cross_entropy(run(clips).float(), labels)
         loss.backward()
+
+    compute = capture(forward_backward)
+
+    def step():
+        compute()
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return {"time": clock() - started}
 
     return step
 
 
-def test_forward(model: TANet, clips: torch.Tensor, precision: str, run: Callable | None = None) -> Contestant:
-    """A contestant that scores the clips. `run`: the compiled model, by default the model itself."""
+def test_forward(
+    model: TANet,
+    clips: torch.Tensor,
+    precision: str,
+    run: Callable | None = None,
+    capture: Callable[[Callable], Callable] = lambda action: action,
+) -> Callable[[], None]:
+    """A function that scores the clips; it puts the model into evaluation mode. `run`, `capture`: as above."""
     run = model if run is None else run
+    model.eval()
 
     @torch.no_grad()
     def forward():
-        model.eval()
-        started = clock()
         with autocast(clips.device, precision):
             run(clips)
-        return {"time": clock() - started}
 
-    return forward
+    return capture(forward)
 
 
-def with_compiled(
-    make: Callable, models: dict[str, TANet], clips: torch.Tensor, precision: str, modes: list[str]
+def all_contestants(
+    make: Callable, models: dict[str, TANet], clips: torch.Tensor, precision: str, modes: list[str], graphs: bool
 ) -> dict[str, Contestant]:
-    """{name: contestant} of all networks, and of TSN and TANet compiled, in each of the modes that work here.
+    """{name: contestant} of all networks, and of TSN and TANet compiled and as CUDA graphs, where that works here.
 
-    `make` is `training_step` or `test_forward`.
+    `make` is `training_step` or `test_forward`, `modes` are those of torch.compile. A graph and a compiled network
+    that is captured have models of their own: their gradients are not those of the others.
     """
     torch._dynamo.reset()  # it compiles at most eight variants of one function
-    contestants = {name: make(model, clips, precision) for name, model in models.items()}
-    for name, mode in product(("TSN", "TANet"), modes):
-        run = make(models[name], clips, precision, torch.compile(models[name], mode=mode, dynamic=False))
-        label = f"{name}, compiled" + ("" if mode == "default" else f" {mode}")
+    contestants = {name: timed(make(model, clips, precision)) for name, model in models.items()}
+    capture = partial(captured, pool=torch.cuda.graph_pool_handle()) if graphs else None
+
+    def graph(model: TANet) -> Callable:
+        return make(model, clips, precision, capture=capture)
+
+    def compiled(model: TANet, mode: str) -> Callable:
+        return make(model, clips, precision, torch.compile(model, mode=mode, dynamic=False))
+
+    def compiled_graph(model: TANet) -> Callable:
+        return make(model, clips, precision, torch.compile(model, dynamic=False), capture)
+
+    variants = {}
+    for name in ("TSN", "TANet"):
+        if graphs:
+            variants[f"{name}, graph"] = partial(graph, copy.deepcopy(models[name]))
+        for mode in modes:
+            label = f"{name}, compiled" + ("" if mode == "default" else f" {mode}")
+            variants[label] = partial(compiled, models[name], mode)
+            if graphs and mode == "default":
+                variants[f"{label} + graph"] = partial(compiled_graph, copy.deepcopy(models[name]))
+    for name, make_variant in variants.items():
         try:
+            step = make_variant()
             for _ in range(3):  # compile; record CUDA graphs; replay them
-                run()
+                step()
         except RuntimeError as error:
-            print(f"{label}: not measured ({str(error).splitlines()[0]})", flush=True)
+            print(f"{name}: not measured ({str(error).splitlines()[0]})", flush=True)
         else:
-            contestants[label] = run
+            contestants[name] = timed(step)
     return contestants
 
 
-def measure_times(models: dict[str, TANet], chosen: argparse.Namespace, precision: str, layout: str) -> list[dict]:
-    rows = []
+def measure_times(
+    models: dict[str, TANet], chosen: argparse.Namespace, precision: str, layout: str
+) -> Iterator[list[dict]]:
+    """Rows of one task with one batch after another."""
     for task in chosen.tasks:
         batches = [1] if task == "inference" else chosen.clips
         size = TEST_SIZE if task == "inference" else chosen.size
-        for clips in batches:
+        for clips in batches if task != "memory" else []:
             conditions = {"task": task, "arch": chosen.arch, "clips": clips, "size": size}
             conditions |= {"precision": precision, "layout": layout}
-            rows += measure_task(models, chosen, conditions)
-    return rows
+            yield measure_task(models, chosen, conditions)
 
 
 def measure_task(models: dict[str, TANet], chosen: argparse.Namespace, conditions: dict) -> list[dict]:
-    """Rows of one task with one batch: ratios of TANet to the published TAM and to TSN compiled, then of all to TSN."""
+    """Rows of one task and batch: all as ratios to TSN, TANet also to the published TAM and to TSN of the same kind."""
     clips, size, task = conditions["clips"], conditions["size"], conditions["task"]
     data = random_clips(clips, chosen.frames, 3, size, size)
     make = training_step if task == "training step" else test_forward
     modes = compile_modes(chosen, task, conditions["layout"])
-    contestants = with_compiled(make, models, data, conditions["precision"], modes)
-    times = measure_in_turns(contestants, chosen.rounds)
+    graphs = chosen.graphs and conditions["layout"] == "channels_last"
+    contestants = all_contestants(make, models, data, conditions["precision"], modes, graphs)
+    times = measure_in_turns(contestants, chosen.rounds, chosen.seconds)
     rows = []
-    for base in ("published TAM", "TSN, compiled"):
-        if base in times:
+    for base in times:
+        if base == "published TAM":
             rows += [row for row in ratios(times, base, **conditions) if row["contestant"].startswith("TANet")]
+        elif base.startswith("TSN, "):  # TANet of the same kind
+            same_kind = base.replace("TSN", "TANet")
+            rows += [row for row in ratios(times, base, **conditions) if row["contestant"] == same_kind]
     to_tsn = ratios(times, "TSN", **conditions)
-    print(conditions, {row["contestant"]: row["ratio"] for row in to_tsn}, flush=True)
+    shown = {row["contestant"]: row.get("milliseconds", row["ratio"]) for row in to_tsn if row["figure"] == "time"}
+    print(conditions, shown, flush=True)
     return rows + to_tsn
 
 
@@ -190,7 +238,8 @@ def measure_memory(models: dict[str, TANet], chosen: argparse.Namespace, precisi
         return rows
     for clips, name in product(chosen.clips, models):
         peak = peak_memory(models[name], random_clips(clips, chosen.frames, 3, chosen.size, chosen.size), precision)
-        rows.append({"task": "peak memory", "clips": clips} | conditions | {"contestant": name, "MiB": round(peak)})
+        row = {"task": "peak memory", "clips": clips} | conditions | {"contestant": name}
+        rows.append(row | {"MiB": round(peak / 2**20)})
     return rows
 
 
@@ -218,14 +267,19 @@ def main():
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=precisions(), help="of the times")
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, help="measured in this order")
     parser.add_argument("--without", nargs="+", choices=NETWORKS[2:], default=[], help="contestants to leave out")
     parser.add_argument("--layouts", nargs="+", choices=tuple(FORMATS), default=["channels_last"])
     parser.add_argument(
         "--compile", nargs="*", metavar="MODE", default=COMPILE_MODES, help="modes of torch.compile; may be empty"
     )
+    parser.add_argument(
+        "--graphs", action=argparse.BooleanOptionalAction, default=not on_cpu, help="also as CUDA graphs"
+    )
     parser.add_argument("--threads", type=int, default=1 if on_cpu else torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="of one task with one batch, at most")
+    parser.add_argument("--label", default="", help="word in the names of the records, to keep those of other options")
     parser.add_argument("--mmaction2", type=Path, help="folder with the package mmaction2")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -233,16 +287,18 @@ def main():
     models = networks(chosen.arch, chosen.frames, chosen.mmaction2)
     check_equal(models, chosen.frames)
     memory, times = [], {precision: [] for precision in chosen.precisions}
+    label = f"{chosen.label}-" if chosen.label else ""
     for layout in chosen.layouts:
         models = {name: model.to(device(), memory_format=FORMATS[layout]) for name, model in models.items()}
-        for precision in PRECISIONS:
-            memory += measure_memory(models, chosen, precision, layout)
-        timed = {name: model for name, model in models.items() if name not in chosen.without}
-        for precision in chosen.precisions:
-            times[precision] += measure_times(timed, chosen, precision, layout)
-    record("network-memory", memory)
-    for precision, rows in times.items():
-        record(f"network-{precision}", rows)
+        timed_models = {name: model for name, model in models.items() if name not in chosen.without}
+        for precision, rows in times.items():
+            for new_rows in measure_times(timed_models, chosen, precision, layout):
+                rows += new_rows
+                record(f"network-{label}{precision}", rows)
+        if "memory" in chosen.tasks:
+            for precision in PRECISIONS:
+                memory += measure_memory(models, chosen, precision, layout)
+                record(f"network-{label}memory", memory)
 
 
 if __name__ == "__main__":

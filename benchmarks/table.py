@@ -45,7 +45,7 @@ def network_target(
     title: str, task: str, precision: str, limit: float, changes: dict | None = None, clips=(2,), **options
 ) -> Target:
     """TANet / TSN at 224 pixels, channels_last, with `changes` of these conditions; any of these numbers of clips."""
-    where = TANET | (changes or {}) | {"task": task, "precision": precision, "clips": clips}
+    where = TANET | (changes or {}) | {"task": task, "precision": precision, "clips": clips, "figure": ("time", None)}
     noun = "clip" if clips == (1,) else "clips"
     title = f"{title}, {' and '.join(map(str, clips))} {noun}, {precision} channels_last"
     return Target(title, "network", where, limit, **options)
@@ -132,7 +132,7 @@ TARGETS = (
 
 def read_records(folder: Path) -> list[dict]:
     """Every record of `folder`, with two fields added: "script" that wrote it, and "on", "CPU" or "GPU"."""
-    names = sorted({target.script for target in TARGETS} | {"scaling"})
+    names = sorted({target.script for target in TARGETS} | set(TABLES))
     records = []
     for path in sorted(folder.glob("*.json")):
         script = next((name for name in names if path.stem.startswith(name + "-")), None)
@@ -177,7 +177,16 @@ def _measured(target: Target, record: dict) -> str | None:
     else:
         worst = max(rows, key=lambda row: row[target.value])
         reached = worst[target.value] <= target.limit
-    return f"{_figure(worst, target.value)} | {'yes' if reached else 'no'} | {_device(record)} | {record['date']}"
+    figure = _figure(worst, target.value) + _clips_alone(target, rows)
+    return f"{figure} | {'yes' if reached else 'no'} | {_device(record)} | {record['date']}"
+
+
+def _clips_alone(target: Target, rows: list[dict]) -> str:
+    """Says so if a record has only some of the target's numbers of clips."""
+    wanted, measured = target.where.get("clips"), {row.get("clips") for row in rows}
+    if not isinstance(wanted, tuple) or measured >= set(wanted):
+        return ""
+    return f", {' and '.join(map(str, sorted(measured)))} clips alone"
 
 
 def _figure(row: dict, value: str) -> str:
@@ -214,7 +223,7 @@ def module_table(record: dict) -> list[str]:
 
 def network_table(record: dict) -> list[str]:
     """Times or memory of the whole network, as ratios to TSN and, where recorded, in units."""
-    rows = [row for row in record["rows"] if row.get("base", "TSN") == "TSN"]
+    rows = [row for row in matching(record, {"figure": ("time", None)}) if row.get("base", "TSN") == "TSN"]
     title = f"{rows[0]['arch']}, 8 frames, clips x pixels, ratios to TSN"
     column = "{task}, {clips} x {size}, {precision} {layout}"
     return grid(title, record, rows, column, lambda cell_rows: _in_units(cell_rows[0]))
@@ -222,10 +231,20 @@ def network_table(record: dict) -> list[str]:
 
 def scaling_table(record: dict) -> list[str]:
     """The paths of TANet compared with TSN, as frames, clips and pixels grow."""
-    rows = [row for row in record["rows"] if row["contestant"] != "TSN"]
+    rows = [row for row in matching(record, {"figure": "time"}) if row["contestant"] != "TSN"]
     conditions = f"{rows[0]['arch']}, {rows[0]['precision']} {rows[0]['layout']}, frames x clips x pixels"
     title = f"{conditions}, ratios of time to TSN, training step / test forward"
     return grid(title, record, rows, "{frames} x {clips} x {size}", _ratios)
+
+
+def kernels_table(record: dict) -> list[str]:
+    """The GPU's kernels in one training step, and their time."""
+    rows = [row for row in record["rows"] if "kind" in row]
+    conditions = f"{rows[0]['arch']}, {rows[0]['clips']} clips, {rows[0]['precision']} {rows[0]['layout']}"
+    title = f"A training step's kernels by kind, {conditions}, number and time"
+    return grid(
+        title, record, rows, "{kind}", lambda cell: f"{cell[0]['kernels']:.0f}, {cell[0]['milliseconds']:.2f} ms"
+    )
 
 
 def grid(title: str, record: dict, rows: list[dict], column: str, cell: Callable[[list[dict]], str]) -> list[str]:
@@ -238,7 +257,8 @@ def grid(title: str, record: dict, rows: list[dict], column: str, cell: Callable
         cells.setdefault((row["contestant"], column.format_map(row)), []).append(row)
     names = list(dict.fromkeys(name for name, _ in cells))
     columns = list(dict.fromkeys(head for _, head in cells))
-    lines = ["", f"{title}; {_device(record)}, torch {record['torch']}, {record['date']}:", ""]
+    commit = f", commit {record['commit']}" if "commit" in record else ""
+    lines = ["", f"{title}; {_device(record)}, torch {record['torch']}, {record['date']}{commit}:", ""]
     lines += [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name in names:
         texts = [cell(cells[name, head]) if (name, head) in cells else "-" for head in columns]
@@ -263,11 +283,19 @@ def _in_units(row: dict) -> str:
     return ", ".join(parts)
 
 
+TABLES = {
+    "module": module_table,
+    "network": network_table,
+    "step_kernels": kernels_table,
+    "scaling": scaling_table,
+}
+
+
 def tables(folder: Path = RESULTS) -> str:
-    """The table of targets, then one table for each record of module.py, network.py and scaling.py."""
+    """The table of targets, then one table for each record of the scripts in TABLES."""
     records = read_records(folder)
     lines = targets_table(records)
-    for script, make_table in {"module": module_table, "network": network_table, "scaling": scaling_table}.items():
+    for script, make_table in TABLES.items():
         for record in records:
             if record["script"] == script:
                 lines += make_table(record)

@@ -13,6 +13,7 @@ import csv
 import os
 import tempfile
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 from common import device, record
@@ -79,6 +80,7 @@ def main():
     parser.add_argument("--workers", type=int, nargs="+", default=[workers], help="numbers of workers")
     parser.add_argument("--steps", type=int, default=40 if on_cpu else 200)
     parser.add_argument("--key-frames", type=int, nargs="+", default=KEY_DISTANCES, help="frames between key frames")
+    parser.add_argument("--graphs", nargs="+", default=[], metavar="JSON", help="values of the field cuda_graphs")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="change a recipe field")
     chosen = parser.parse_args()
     changes = {"arch": chosen.arch, "crop_size": chosen.size, "clips_per_process": chosen.clips}
@@ -89,17 +91,18 @@ def main():
         changes |= {"precision": "auto"}
     recipe = recipes.get("k400_8f").with_changes(changes | parse_changes(chosen.set))
     rows, frames = [], footage(*SIZES[0])
-    for distance in chosen.key_frames:
-        for workers in chosen.workers:
-            with tempfile.TemporaryDirectory() as folder:
-                video = Path(folder, "video.mp4")
-                write_video(video, frames, Fraction(30), preset="medium", g=str(distance))
-                figures = measure(Path(folder), video, recipe.with_changes({"workers": workers}), chosen.steps)
-            row = {"arch": recipe.arch, "size": recipe.crop_size, "clips": recipe.clips_per_process}
-            row |= {"key frame every": distance, "workers": workers, "cores": worker_count(os.cpu_count())}
-            rows.append(row | figures)
-            print(rows[-1], flush=True)
-    record(f"train_e2e-{recipe.arch}", rows)
+    graphs = [parse_changes([f"cuda_graphs={value}"]) for value in chosen.graphs] or [{}]
+    for distance, workers, graph_changes in product(chosen.key_frames, chosen.workers, graphs):
+        with tempfile.TemporaryDirectory() as folder:
+            video = Path(folder, "video.mp4")
+            write_video(video, frames, Fraction(30), preset="medium", g=str(distance))
+            varied = recipe.with_changes({"workers": workers} | graph_changes)
+            figures = measure(Path(folder), video, varied, chosen.steps)
+        row = {"arch": recipe.arch, "size": recipe.crop_size, "clips": recipe.clips_per_process}
+        row |= {"key frame every": distance, "workers": workers, "cores": worker_count(os.cpu_count())} | graph_changes
+        rows.append(row | figures)
+        print(rows[-1], flush=True)
+        record(f"train_e2e-{recipe.arch}", rows)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from support import children
+from support.gpu import GPU_MARKS
 
 from tanet import recipes, train
 from tanet.demo import footage
@@ -60,9 +61,7 @@ def pytest_collection_modifyitems(items):
     items.sort(key=rank)
 
 
-@pytest.fixture(
-    params=["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"))]
-)
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=GPU_MARKS)])
 def device(request) -> str:
     return request.param
 

@@ -6,12 +6,11 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from support.gpu import needs_gpu
 from torch.utils.data import Dataset
 
 from tanet.data import ValidationClips, load_list, make_loader, training_loader, validation_loader
 from tanet.runtime import copy_to_cpu, delayed_by_one, devices, process_group, to_device, worker_count
-
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 
 
 @pytest.fixture

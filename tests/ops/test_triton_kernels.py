@@ -7,6 +7,7 @@ import pytest
 import torch
 
 triton = pytest.importorskip("triton")
+from support.gpu import needs_gpu  # noqa: E402
 from support.triton_here import (  # noqa: E402
     DEVICE,
     INTERPRETED,
@@ -123,10 +124,13 @@ SHAPES = {  # N, T, C, H, W, taps
 }
 
 
+# A GPU compiles six kernels for each case; without affine it runs one shape alone.
+FORMULA = [(name, affine) for name in SHAPES for affine in (False, True) if INTERPRETED or affine or name == "one tile"]
+
+
 @computes
 @layouts
-@norms
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name, with_affine", FORMULA)
 def test_float64_is_the_formula(name, layout, with_affine):
     *shape, taps = SHAPES[name]
     Case(shape, taps, torch.float64, layout, with_affine).check()
@@ -140,11 +144,20 @@ def test_every_precision_is_close_to_the_formula(dtype, layout, with_affine):
     Case((1, 3, 8, 5, 4), 3, dtype, layout, with_affine).check()
 
 
-@pytest.mark.skipif(DEVICE == "cpu", reason="no CUDA GPU; too much for the interpreter")
+# Every shape, type and affine once or twice: each combination compiles six kernels.
+WHOLE = (
+    ((4, 8, 64, 56, 56), torch.bfloat16, True),
+    ((4, 8, 64, 56, 56), torch.float32, True),
+    ((3, 8, 100, 14, 14), torch.float16, True),
+    ((3, 8, 100, 14, 14), torch.bfloat16, False),
+    ((2, 16, 512, 7, 7), torch.bfloat16, True),
+    ((1, 32, 3, 29, 31), torch.float32, False),
+)
+
+
+@needs_gpu
 @layouts
-@norms
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("shape", [(4, 8, 64, 56, 56), (3, 8, 100, 14, 14), (2, 16, 512, 7, 7), (1, 32, 3, 29, 31)])
+@pytest.mark.parametrize("shape, dtype, with_affine", WHOLE)
 def test_whole_networks_shapes_on_a_gpu(shape, dtype, layout, with_affine):
     Case(shape, 3, dtype, layout, with_affine).check()
 
@@ -219,7 +232,7 @@ def test_without_a_gpu_the_error_says_that_triton_cannot_compile():
         kernels.build(torch.float32, 3)
 
 
-@pytest.mark.skipif(DEVICE == "cpu", reason="no CUDA GPU")
+@needs_gpu
 @pytest.mark.parametrize("dtype", sorted(kernels.SCALARS, key=str), ids=str)
 def test_kernels_can_be_built_on_a_gpu(dtype):
     kernels.build(dtype, 3)

@@ -1,7 +1,9 @@
 """The baseline of the benchmarks, their way of measuring, and their tables. The measurements are run by hand."""
 
+import ast
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +24,7 @@ def load(name):
     return module
 
 
-common, baselines, table = load("common"), load("baselines"), load("table")
+common, baselines, gpu, table = (load(name) for name in ("common", "baselines", "gpu", "table"))
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -127,6 +129,28 @@ def test_a_record_counts_only_for_targets_of_its_device(tmp_path):
     assert "not run" in line_of(text, "aggregation, forward")
 
 
+def test_table_says_which_batch_a_record_lacks(tmp_path):
+    row = table.TANET | {"task": "training step", "precision": "bfloat16", "figure": "time", "ratio": 1.02}
+    write_record(tmp_path, "network-bfloat16-a-gpu", [row | {"clips": 32}, row | {"clips": 8, "ratio": 9}], "A GPU")
+    title = "GPU: TANet / TSN, training step", "32 and 64 clips"
+    assert "| 1.02, 32 clips alone | yes | A GPU |" in line_of(table.tables(tmp_path), *title)
+    write_record(tmp_path, "network-bfloat16-a-gpu", [row | {"clips": 32}, row | {"clips": 64, "ratio": 1.03}], "A GPU")
+    assert "| 1.03 | yes | A GPU |" in line_of(table.tables(tmp_path), *title)
+
+
+def test_a_step_that_is_waited_for_is_no_target(tmp_path):
+    row = table.TANET | {"task": "training step", "precision": "bfloat16", "clips": 64, "figure": "time, waited for"}
+    write_record(
+        tmp_path, "network-bfloat16-a-gpu", [row | {"ratio": 9}, row | {"figure": "time", "ratio": 1}], "A GPU"
+    )
+    assert "| 1.00, 64 clips alone |" in line_of(table.tables(tmp_path), "GPU: TANet / TSN, training step", "bfloat16")
+
+
+def test_a_measurement_ends_early_but_not_before_two_rounds():
+    times = common.measure_in_turns({"a": lambda: {"time": 1.0}}, rounds=9, seconds=0)
+    assert times == {"a": {"time": [1.0, 1.0]}}
+
+
 def test_table_is_written_between_its_two_comments_only(tmp_path):
     path = tmp_path / "README.md"
     path.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
@@ -145,3 +169,81 @@ def test_every_script_finds_the_names_that_it_imports():
     command = [sys.executable, "-c", f"import {scripts}"]
     finished = subprocess.run(command, cwd=BENCHMARKS, stderr=subprocess.PIPE, text=True)
     assert finished.returncode == 0, finished.stderr
+
+
+def test_the_plan_of_make_gpu_names_scripts_that_exist():
+    listed = subprocess.run(
+        [sys.executable, BENCHMARKS / "gpu.py", "--dry-run"], capture_output=True, text=True, check=True
+    ).stdout
+    assert [line.split()[0] for line in listed.splitlines()] == [part.name for part in gpu.PARTS]
+    for part in gpu.PARTS:
+        assert part.words[0] == "-m" or (BENCHMARKS.parent / part.words[0]).exists()
+
+
+def test_make_gpu_finds_the_files_with_tests_that_need_a_gpu():
+    wanted = set()
+    for path in (BENCHMARKS.parent / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                names = {argument.arg for argument in node.args.args} | set(map(ast.unparse, node.decorator_list))
+                if names & {"device", "needs_gpu", "computes"}:
+                    wanted.add(str(path.relative_to(BENCHMARKS.parent)))
+    assert wanted and set(gpu.gpu_test_files()) == wanted
+
+
+def test_make_gpu_goes_on_after_a_failure_and_says_so(tmp_path, monkeypatch, capsys):
+    endless = "import time\nprint('begun', flush=True)\nwhile True: time.sleep(1)"
+    parts = (
+        gpu.Part("broken", ("-c", "raise SystemExit('no such GPU')"), 60),
+        gpu.Part("endless", ("-c", endless), 1),
+        gpu.Part("good", ("-c", "print('fine')"), 60),
+    )
+    monkeypatch.setattr(gpu, "PARTS", parts)
+    monkeypatch.setattr(gpu, "LOGS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    assert gpu.main() == 1
+    said = capsys.readouterr().out
+    assert "no such GPU" in said
+    outcomes = dict(re.findall(r"^(\w+) +(passed|failed|cut off) +\d", said, re.MULTILINE))
+    assert outcomes == {"broken": "failed", "endless": "cut off", "good": "passed"}
+    assert (tmp_path / "good.log").read_text() == "fine\n"
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--parts", "good"])
+    assert gpu.main() == 0
+
+
+@pytest.mark.parametrize(
+    "kernel, kind",
+    [
+        (
+            "void at::native::batch_norm_backward_reduce_channels_last_kernel<4, c10::BFloat16, float, float>(",
+            "BatchNorm",
+        ),
+        ("void at::native::(anonymous namespace)::max_pool_forward_nhwc<c10::BFloat16, int>(", "pooling"),
+        ("sm90_xmma_dgrad_implicit_gemm_bf16bf16_bf16f32_f32_nhwckrsc_nhwc", "convolutions and matrix products"),
+        ("nvjet_sm90_tst_64x64_64x13_1x2_h_bz_splitK_NTT", "convolutions and matrix products"),
+        ("void at::native::vectorized_elementwise_kernel<8, at::native::CUDAFunctor_add<c10::BF", "ReLU, additions"),
+        ("void at::native::(anonymous namespace)::multi_tensor_apply_kernel<at::native::TensorList", "optimizer"),
+        ("correlate", "Triton kernels"),
+        ("pool", "Triton kernels"),
+        ("void at::native::reduce_kernel<512, 1, at::native::ReduceOp<float, ", "other"),
+    ],
+)
+def test_kernels_of_a_step_are_told_apart_by_name(kernel, kind, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from step_kernels import kind_of
+
+    assert kind_of(kernel) == kind
+
+
+def test_what_one_temporal_module_adds(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from step_kernels import difference, rows_of
+
+    rows = rows_of([("nvjet", 1.0), ("nvjet", 1.0)], 2, {"contestant": "TSN"})
+    rows += rows_of([("nvjet", 1.0), ("pool", 3.0), ("mix", 5.0)], 1, {"contestant": "TANet"})
+    added = {row["kind"]: (row["kernels"], row["milliseconds"]) for row in difference(rows, 2, {})}
+    assert added == {
+        "convolutions and matrix products": (0, 0),
+        "Triton kernels": (1, 4),
+        "all": (1, 4),
+    }
