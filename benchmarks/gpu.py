@@ -61,7 +61,7 @@ PARTS = (
     part("scaling", "benchmarks/scaling.py --seconds 2 --cases 8x8x224 8x16x224 8x32x224 8x64x224", 70),
     part(
         "training",
-        "benchmarks/train_e2e.py --clips 32 --key-frames 12 --steps 120 --graphs false true"
+        "benchmarks/train_e2e.py --clips 32 --key-frames 12 --steps 120 --graphs off on"
         " --set compile=off --set precision=bfloat16 --set memory_format=channels_last",
         100,
     ),

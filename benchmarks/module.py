@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from itertools import product
 from statistics import median
+from types import ModuleType
 
 import torch
 from baselines import PublishedTAM
@@ -26,7 +27,7 @@ from gpu_clock import beyond_cache, seconds_by_graph
 from torch import nn
 
 from tanet import TAM
-from tanet.ops import aggregate, aggregate_reference, paths, use
+from tanet.ops import aggregate, aggregate_reference, kernels_for, paths, use
 from tanet.runtime import FORMATS, autocast
 
 FRAMES = 8
@@ -185,7 +186,7 @@ def measure_bandwidth(clips: int, size: int, precision: str, layout: str, rounds
 
 def bandwidth_contestant(x: torch.Tensor, grad: torch.Tensor, clips: int, path: str) -> Contestant:
     """A contestant that times a copy of x, the aggregation forward and backward, and the spatial mean ("pool")."""
-    copy, tam = torch.empty_like(x), TAM(x.shape[1], FRAMES).to(x.device)
+    copy, kernels = torch.empty_like(x), kernels_on(path, x)
     importance, kernel = maps(clips, x.shape[1])
     frames, grad = x.detach().unflatten(0, (clips, FRAMES)).requires_grad_(), grad.unflatten(0, (clips, FRAMES))
     leaves = [frames, importance, kernel]
@@ -197,7 +198,7 @@ def bandwidth_contestant(x: torch.Tensor, grad: torch.Tensor, clips: int, path: 
                 "copy": lambda: copy.copy_(x),
                 "forward": lambda: aggregate(frames, importance, kernel),
                 "backward": lambda: torch.autograd.grad(y, leaves, grad, retain_graph=True),
-                "pool": lambda: tam.theta(x),
+                "pool": lambda: kernels.pool(frames.detach()),
             }
             return {name: timed(action) for name, action in actions.items()}
 
@@ -208,7 +209,7 @@ def graph_bandwidth_contestant(x: torch.Tensor, grad: torch.Tensor, clips: int, 
     """The same by the GPU's clock, as CUDA graphs. Backward is forward and backward less forward."""
     xs, grads, targets = (beyond_cache(tensor) for tensor in (x, grad, x))
     importance, kernel = maps(clips, x.shape[1])
-    tam, pool = TAM(x.shape[1], FRAMES).to(x.device), torch.cuda.graph_pool_handle()
+    kernels, pool = kernels_on(path, x), torch.cuda.graph_pool_handle()
     frames = [x.unflatten(0, (clips, FRAMES)).requires_grad_() for x in xs]
     grads = [grad.unflatten(0, (clips, FRAMES)) for grad in grads]
 
@@ -223,7 +224,7 @@ def graph_bandwidth_contestant(x: torch.Tensor, grad: torch.Tensor, clips: int, 
         "copy": lambda: [target.copy_(x) for target, x in zip(targets, xs)],
         "forward": forward,
         "forward+backward": forward_backward,
-        "pool": lambda: [tam.theta(x) for x in xs],
+        "pool": lambda: [kernels.pool(x.unflatten(0, (-1, FRAMES))) for x in xs],
     }
     with use(path):
         graphs = {name: seconds_by_graph(action, len(xs), pool) for name, action in actions.items()}
@@ -233,6 +234,11 @@ def graph_bandwidth_contestant(x: torch.Tensor, grad: torch.Tensor, clips: int, 
         return seconds | {"backward": seconds.pop("forward+backward") - seconds["forward"]}
 
     return run
+
+
+def kernels_on(path: str, x: torch.Tensor) -> ModuleType:
+    with use(path):
+        return kernels_for(x, 3)
 
 
 def maps(clips: int, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
