@@ -42,28 +42,33 @@ def seconds_of(action: Callable[[], object], calls: int = 1) -> float:
     return begin.elapsed_time(end) / 1000 / calls
 
 
-def captured(action: Callable[[], object], pool: tuple[int, int] | None = None) -> Callable[[], None]:
-    """A function that replays `action` as one CUDA graph. Its inputs and results keep their memory.
+class Captured:
+    """`action` as one CUDA graph; a call replays it. Its inputs and results keep their memory.
 
     `action` runs three times before, on the stream of the capture: kernels are compiled and algorithms chosen there.
     Graphs with the same `pool` share their memory. They must not depend on what another one has computed.
     """
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
+
+    def __init__(self, action: Callable[[], object], pool: tuple[int, int] | None = None):
+        self.action = action  # it holds the tensors that the graph reads
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                action()
+        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.synchronize()
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, pool=pool, stream=stream):
             action()
-    torch.cuda.current_stream().wait_stream(stream)
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool, stream=stream):
-        action()
-    return graph.replay
+
+    def __call__(self) -> None:
+        self.graph.replay()
 
 
 def seconds_by_graph(action: Callable[[], object], calls: int, pool: tuple[int, int]) -> Callable[[], float]:
     """A function that measures `action`, captured: the seconds of one of the `calls` calls that it makes."""
-    replay = captured(action, pool)
+    replay = Captured(action, pool)
     return lambda: seconds_of(replay, STEPS_IN_A_ROW) / calls
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 from baselines import PublishedTAM, as_mmaction2, replace_tam
 from common import Contestant, device, fair_malloc, measure_in_turns, ratios, record
-from gpu_clock import captured, timed
+from gpu_clock import Captured, timed
 from torch.nn import functional as F
 
 from tanet.model import ARCHITECTURES, TANet, kept_for_backward
@@ -144,7 +144,7 @@ def all_contestants(
     """
     torch._dynamo.reset()  # it compiles at most eight variants of one function
     contestants = {name: timed(make(model, clips, precision)) for name, model in models.items()}
-    capture = partial(captured, pool=torch.cuda.graph_pool_handle()) if graphs else None
+    capture = partial(Captured, pool=torch.cuda.graph_pool_handle()) if graphs else None
 
     def graph(model: TANet) -> Callable:
         return make(model, clips, precision, capture=capture)

@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 from common import device, fair_malloc, measure_in_turns, ratios, record
-from gpu_clock import captured, timed
+from gpu_clock import Captured, timed
 from network import networks, random_clips, test_forward, training_step
 
 from tanet.model import ARCHITECTURES, TANet
@@ -49,7 +49,7 @@ def measure(models: dict[str, TANet], frames: int, clips: int, size: int, chosen
     precision = "bfloat16" if on_gpu else "float32"
     data, rows = random_clips(clips, frames, 3, size, size), []
     for task, make in {"training step": training_step, "test forward": test_forward}.items():
-        options = {"capture": partial(captured, pool=torch.cuda.graph_pool_handle())} if on_gpu else {}
+        options = {"capture": partial(Captured, pool=torch.cuda.graph_pool_handle())} if on_gpu else {}
         steps = {"TSN": make(models["TSN"], data, precision, **options)}
         for path in paths(device()):
             model = copy.deepcopy(models["TANet"]) if on_gpu else models["TANet"]  # a graph owns its gradients

@@ -132,7 +132,7 @@ def test_a_batch_arrives_while_the_gpu_computes():
     torch.cuda._sleep(2 * 10**9)  # cycles, about a second
     work = torch.cuda.current_stream().record_event()
     (copy,) = to_device(device, clips)
-    devices._arrivals(device).synchronize()
+    devices._copy_stream(device).synchronize()
     assert not work.query()
     assert torch.equal(copy.cpu(), clips)
 
