@@ -13,7 +13,7 @@ from tanet.ops import triton_norm_programs as norm_programs
 from tanet.ops.branches import NEIGHBOURS, Branch, Front, Gradients, Maps
 
 CHANNELS = 16  # of a tile of one clip
-SAMPLES = 4096  # of a hidden feature that a program reads at once
+SAMPLES, WARPS = 4096, 8  # of a hidden feature, that a program reads at once, and by how many warps
 ROWS = 64  # clips times frames that a program of `theta_gradient` reads at once
 FEATURES = 256  # of running statistics that a program updates
 
@@ -38,7 +38,7 @@ def forward(sums: Tensor, pixels: int, front: Front | None, local: Branch, glob:
         norm_programs.norm_relu, sums, features,
         local_first, local_hidden, local_first.shape[1], *_normalization(local),
         global_first, global_hidden, global_first.shape[1], *_normalization(glob),
-        statistics, len(local_first), features, COLS=SAMPLES, num_warps=8,
+        statistics, len(local_first), features, COLS=SAMPLES, num_warps=WARPS,
     )  # fmt: skip
     importance, kernel = sums.new_empty(n, t, c), sums.new_empty(n, taps, c)
     _launch(
@@ -75,12 +75,12 @@ def backward(sums: Tensor, pixels: int, front: Front | None, local: Branch, glob
         local.norm.weight, local.norm.of_batch, *local_norm,
         grad_hidden, maps.global_hidden, maps.global_first, global_first, global_first.shape[1],
         glob.norm.weight, glob.norm.of_batch, *global_norm,
-        maps.statistics, len(local_first), features, COLS=SAMPLES, num_warps=8,
+        maps.statistics, len(local_first), features, COLS=SAMPLES, num_warps=WARPS,
     )  # fmt: skip
     grad_first, grad_last = torch.empty_like(glob.first), torch.empty_like(glob.last)
     _launch(
         programs.weight_gradients, sums, taps * hidden + hidden * t, global_logits, maps.global_hidden, global_first,
-        maps.theta, grad_last, grad_first, n * c, G=hidden, T=t, K=taps, COLS=SAMPLES, num_warps=8,
+        maps.theta, grad_last, grad_first, n * c, G=hidden, T=t, K=taps, COLS=SAMPLES, num_warps=WARPS,
     )  # fmt: skip
     weights = (
         local_first @ maps.neighbours.view(c * NEIGHBOURS, n * t).T, *local_norm, local_logits @ maps.local_hidden.T,
