@@ -13,7 +13,7 @@ from tanet.ops import triton_norm_programs as norm_programs
 from tanet.ops.branches import NEIGHBOURS, Branch, Front, Gradients, Maps
 
 CHANNELS = 16  # of a tile of one clip
-SAMPLES, WARPS = 4096, 8  # of a hidden feature, that a program reads at once, and by how many warps
+SAMPLES, WARPS = 2048, 8  # of a hidden feature, that a program reads at once, and by how many warps
 ROWS = 64  # clips times frames that a program of `theta_gradient` reads at once
 FEATURES = 256  # of running statistics that a program updates
 

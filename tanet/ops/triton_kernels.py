@@ -28,7 +28,7 @@ from tanet.ops.plain_kernels import Affine, number
 FOLDS_BATCHNORM = True
 SCALARS = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))
 CHANNELS = 64  # at most in a channels_last tile: whole cache lines of 128 bytes
-SUMS = 24  # that a thread of `correlate` holds for each of its pixels: 8 frames of 3 taps fill the registers
+SUMS = 12  # that a thread of `correlate` holds for each of its pixels: more would fill the registers
 MERGED = 512, 8  # rows and channels of partial moments that a program merges at once
 LAST_MERGED = 4 * MERGED[0]  # rows that the last program merges one block after another
 
@@ -49,7 +49,7 @@ class _Share(NamedTuple):
 
 WALK = _Share(warps=4, size=16, channels=4)
 SUM = _Share(warps=8, size=64, channels=2, whole=True)  # large tiles: few partial sums
-CORRELATE = _Share(warps=4, size=4, channels=2, turns=16)
+CORRELATE = _Share(warps=4, size=8, channels=4, turns=16)
 
 
 def build(dtype: torch.dtype, taps: int) -> None:
