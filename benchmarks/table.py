@@ -1,9 +1,9 @@
-"""The tables of the README: the targets with what was measured, and the figures behind them, from benchmarks/results.
+"""The tables of the records in benchmarks/results: the targets with what was measured, and the figures behind them.
 
     python benchmarks/table.py [--write]
 
-Prints Markdown. `--write` puts it into README.md between the two comments below. A target that no record measures is
-"not run".
+Prints Markdown. `--write` puts the targets into README.md and the figures into docs/speed.md, between the two comments
+below. A target that no record measures is "not run".
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 README = ROOT / "README.md"
+FIGURES = ROOT / "docs" / "speed.md"
 BEGIN, END = "<!-- made by benchmarks/table.py -->", "<!-- end of benchmarks/table.py -->"
 
 MODULE = {"task": "module", "base": "published"}
@@ -42,19 +43,27 @@ def module_target(title: str, layout: str, contestant: str, figure: str, limit: 
 
 
 def network_target(
-    title: str, task: str, precision: str, limit: float, changes: dict | None = None, clips=(2,), **options
+    title: str, task: str, precision: str, limit: float, changes: dict | None = None, clips: int = 2, **options
 ) -> Target:
-    """TANet / TSN at 224 pixels, channels_last, with `changes` of these conditions; any of these numbers of clips."""
+    """TANet / TSN at 224 pixels, channels_last, with `changes` of these conditions."""
     where = TANET | (changes or {}) | {"task": task, "precision": precision, "clips": clips, "figure": ("time", None)}
-    noun = "clip" if clips == (1,) else "clips"
-    title = f"{title}, {' and '.join(map(str, clips))} {noun}, {precision} channels_last"
+    noun = "clip" if clips == 1 else "clips"
+    title = f"{title}, {clips} {noun}, {precision} channels_last"
     return Target(title, "network", where, limit, **options)
 
 
-def bandwidth_target(figure: str) -> Target:
-    where = {"task": "bandwidth", "clips": 32, "contestant": "tanet, triton", "figure": figure}
-    title = f"aggregation, {figure}, share of a copy's bandwidth, 32 clips, worst shape, type and layout"
-    return Target(title, "module", where, 0.70, "share", at_least=True, on="GPU")
+def gpu_target(title: str, clips: int, limit: float, task="training step", size=224, **changes) -> Target:
+    """A ratio of times of the network on a GPU, in bfloat16 and channels_last."""
+    where = TANET | {"task": task, "precision": "bfloat16", "clips": clips, "size": size, "figure": "time"} | changes
+    noun = "clip" if clips == 1 else "clips"
+    return Target(f"{title}, {task}, {clips} {noun}", "network", where, limit, on="GPU")
+
+
+def bandwidth_target(figure: str, limit: float) -> Target:
+    shapes = ("64x56x56", "128x28x28", "256x14x14")
+    where = {"task": "bandwidth", "clips": 32, "contestant": "tanet, triton", "figure": figure, "shape": shapes}
+    title = f"aggregation, {figure}, share of a copy's bandwidth, 32 clips, worst of 64x56x56 to 256x14x14"
+    return Target(title, "module", where, limit, "share", at_least=True, on="GPU")
 
 
 TARGETS = (
@@ -68,8 +77,8 @@ TARGETS = (
     network_target("TANet / TSN, training step", "training step", "bfloat16", 1.07),
     network_target("TANet / TSN, forward", "test forward", "bfloat16", 1.05),
     network_target("TANet compiled / TSN eager, forward", "test forward", "bfloat16", 0.95, COMPILED),
-    network_target("saved activations / TSN's", "saved activations", "float32", 1.02, clips=(1,), on="any device"),
-    network_target("saved activations / TSN's", "saved activations", "bfloat16", 1.02, clips=(1,), on="any device"),
+    network_target("saved activations / TSN's", "saved activations", "float32", 1.02, clips=1, on="any device"),
+    network_target("saved activations / TSN's", "saved activations", "bfloat16", 1.02, clips=1, on="any device"),
     Target(
         "error of TAM's gradients under bfloat16 autocast, worst parameter, stage and path",
         "gradients",
@@ -78,34 +87,48 @@ TARGETS = (
         value="error",
         on="any device",
     ),
-    bandwidth_target("forward"),
-    bandwidth_target("backward"),
-    network_target("TANet / TSN, training step", "training step", "bfloat16", 1.05, clips=(32, 64), on="GPU"),
-    network_target(
-        "TANet / TSN, both compiled, training step",
-        "training step",
-        "bfloat16",
-        1.05,
-        COMPILED | {"base": "TSN, compiled"},
-        clips=(32, 64),
+    *(
+        gpu_target("TANet by a graph / published eager", clips, limit, contestant="TANet, graph", base="published TAM")
+        for clips, limit in ((8, 0.35), (32, 0.50), (64, 0.50))
+    ),
+    *(
+        gpu_target("TANet / TSN, both by graphs", clips, 1.05, contestant="TANet, graph", base="TSN, graph")
+        for clips in (8, 32, 64)
+    ),
+    *(
+        gpu_target("TANet / TSN, both compiled", clips, 1.05, contestant="TANet, compiled", base="TSN, compiled")
+        for clips in (8, 32, 64)
+    ),
+    *(
+        gpu_target("TANet compiled / TSN eager", clips, 0.80, contestant="TANet, compiled", base="TSN")
+        for clips in (32, 64)
+    ),
+    gpu_target(
+        "TANet by a graph / published eager",
+        1,
+        0.15,
+        task="inference",
+        size=256,
+        contestant="TANet, graph",
+        base="published TAM",
+    ),
+    Target(
+        "kernels that one TAM adds to a training step, forward and backward",
+        "step_kernels",
+        {"contestant": "one TAM: (TANet - TSN) / modules", "kind": "all"},
+        limit=20,
+        value="kernels",
         on="GPU",
     ),
-    network_target(
-        "TANet / published TAM in the same network, training step",
-        "training step",
-        "bfloat16",
-        0.80,
-        {"base": "published TAM"},
-        clips=(32, 64),
-        on="GPU",
-    ),
+    bandwidth_target("forward", 0.80),
+    bandwidth_target("backward", 0.70),
     network_target(
         "peak memory of a training step in MiB",
         "peak memory",
         "float32",
         5800,
         {"base": None},
-        clips=(8,),
+        clips=8,
         value="MiB",
         on="GPU",
     ),
@@ -115,15 +138,15 @@ TARGETS = (
         "bfloat16",
         3400,
         {"base": None},
-        clips=(8,),
+        clips=8,
         value="MiB",
         on="GPU",
     ),
     Target(
-        "share of a training step waiting for data, 340x256 clips, 16 cores",
+        "share of a training step by a graph that waits for data, 340x256 clips, 16 cores",
         "train_e2e",
-        {"arch": "tanet50", "size": 224, "cores": 16},
-        limit=0.05,
+        {"arch": "tanet50", "size": 224, "cores": 16, "cuda_graphs": "on"},
+        limit=0.10,
         value="data_wait",
         on="GPU",
     ),
@@ -177,16 +200,8 @@ def _measured(target: Target, record: dict) -> str | None:
     else:
         worst = max(rows, key=lambda row: row[target.value])
         reached = worst[target.value] <= target.limit
-    figure = _figure(worst, target.value) + _clips_alone(target, rows)
-    return f"{figure} | {'yes' if reached else 'no'} | {_device(record)} | {record['date']}"
-
-
-def _clips_alone(target: Target, rows: list[dict]) -> str:
-    """Says so if a record has only some of the target's numbers of clips."""
-    wanted, measured = target.where.get("clips"), {row.get("clips") for row in rows}
-    if not isinstance(wanted, tuple) or measured >= set(wanted):
-        return ""
-    return f", {' and '.join(map(str, sorted(measured)))} clips alone"
+    when = record["date"] + (f", commit {record['commit']}" if "commit" in record else "")
+    return f"{_figure(worst, target.value)} | {'yes' if reached else 'no'} | {_device(record)} | {when}"
 
 
 def _figure(row: dict, value: str) -> str:
@@ -199,7 +214,7 @@ def _figure(row: dict, value: str) -> str:
 
 
 def _number(number: float, value: str) -> str:
-    if value == "MiB":
+    if value in ("MiB", "kernels"):
         return f"{number:.0f}"
     if value == "error":
         return f"{100 * number:.2g}%"
@@ -291,18 +306,22 @@ TABLES = {
 }
 
 
-def tables(folder: Path = RESULTS) -> str:
-    """The table of targets, then one table for each record of the scripts in TABLES."""
-    records = read_records(folder)
-    lines = targets_table(records)
+def targets(folder: Path = RESULTS) -> str:
+    """The table of targets."""
+    return "\n".join(targets_table(read_records(folder)))
+
+
+def figures(folder: Path = RESULTS) -> str:
+    """One table for each record of the scripts in TABLES."""
+    records, lines = read_records(folder), []
     for script, make_table in TABLES.items():
         for record in records:
             if record["script"] == script:
                 lines += make_table(record)
-    return "\n".join(lines)
+    return "\n".join(lines[1:])  # each begins with an empty line
 
 
-def write(text: str, path: Path = README) -> None:
+def write(text: str, path: Path) -> None:
     """Puts the text between the two comments of the file. Raises ValueError if the file does not have them."""
     before, begin, from_begin = path.read_text().partition(BEGIN)
     _, end, after = from_begin.partition(END)
@@ -313,12 +332,13 @@ def write(text: str, path: Path = README) -> None:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write the tables into README.md")
+    parser.add_argument("--write", action="store_true", help="write the tables into README.md and docs/speed.md")
     chosen = parser.parse_args()
-    print(tables())
+    print(targets(), figures(), sep="\n\n")
     if chosen.write:
         try:
-            write(tables())
+            write(targets(), README)
+            write(figures(), FIGURES)
         except ValueError as error:
             sys.exit(str(error))
 
