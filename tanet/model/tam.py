@@ -62,16 +62,16 @@ class TAM(nn.Module):
         If `norm` is given, the module's input is relu(norm(x)); tanet.ops.fused computes it together with y.
         ValueError if x is not whole clips of T frames with C channels.
         """
-        if norm is not None and not fused.can_fold(norm, self._clips(x), self.kernel_size):
-            x, norm = torch.relu(norm(x)), None
         clips = self._clips(x)  # [N, T, C, H, W]
         exporting = torch.compiler.is_exporting()  # an exported program must run where tanet is not installed
-        if not exporting and fused.has_plain_branches(clips, self.local_branch, self.global_branch):
+        is_plain = not exporting and fused.has_plain_branches(clips, self.local_branch, self.global_branch)
+        if norm is not None and not (is_plain and fused.can_fold(norm, clips, self.kernel_size)):
+            x, norm = torch.relu_(norm(x)), None
+            clips = self._clips(x)
+        if is_plain:
             return fused.tam(clips, norm, self.local_branch, self.global_branch).flatten(0, 1)
-        if norm is not None:
-            x = torch.relu(norm(x))
         theta = self.theta(x)
-        return aggregate(self._clips(x), self._importance(theta), self._kernel(theta)).flatten(0, 1)
+        return aggregate(clips, self._importance(theta), self._kernel(theta)).flatten(0, 1)
 
     def theta(self, x: torch.Tensor) -> torch.Tensor:
         """x [N*T, C, H, W] -> its mean over H and W, [N, C, T], in float32, or float64 for float64 (section 3.1)."""
