@@ -157,8 +157,7 @@ def frame_difference(frames: Mapping[str, torch.Tensor], title: str) -> Figure:
     middle.set_title("difference", fontsize=10)
     figure.colorbar(image, ax=middle, label="grey levels", shrink=0.85)
     for axis in (left, middle, right):
-        axis.set_xticks([])
-        axis.set_yticks([])
+        axis.set(xticks=[], yticks=[])
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -278,19 +277,24 @@ def roofline_figure(points: Mapping[str, tuple[float, float]], bandwidth: float,
 
 def ladder_figure(rungs: Mapping[str, Mapping[str, float]], title: str) -> Figure:
     """Ratios of time to the first rung, {rung: {column: ratio}}: a group of bars for each rung."""
+    figure = bars_figure(rungs, title, "time, published = 1", digits=2)
+    figure.axes[0].axhline(1, color="black", lw=0.8)
+    return figure
+
+
+def bars_figure(groups: Mapping[str, Mapping[str, float]], title: str, label: str, digits: int = 0) -> Figure:
+    """Groups of bars {group: {series: height}}; a group may lack a series. `label` names the heights and their unit."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axis = figure.subplots()
-    axis.axhline(1, color="black", lw=0.8)
-    columns = list(next(iter(rungs.values())))
-    width = 0.8 / len(columns)
-    for number, column in enumerate(columns):
-        heights = [rung[column] for rung in rungs.values()]
-        offset = (number - (len(columns) - 1) / 2) * width
-        centers = [index + offset for index in range(len(rungs))]
-        bars = axis.bar(centers, heights, width, label=column, color=f"C{number}")
-        axis.bar_label(bars, [f"{height:.2f}" for height in heights], fontsize=7)
-    axis.set_xticks(range(len(rungs)), list(rungs), fontsize=9)
-    axis.set_ylabel("time, published = 1")
+    names = list(dict.fromkeys(name for heights in groups.values() for name in heights))
+    width = 0.8 / len(names)
+    for number, name in enumerate(names):
+        offset = (number - (len(names) - 1) / 2) * width
+        heights = {index + offset: group[name] for index, group in enumerate(groups.values()) if name in group}
+        bars = axis.bar(list(heights), list(heights.values()), width, label=name, color=f"C{number}")
+        axis.bar_label(bars, fmt=f"%.{digits}f", fontsize=7)
+    axis.set_xticks(range(len(groups)), list(groups), fontsize=9)
+    axis.set_ylabel(label)
     axis.legend(fontsize=8)
     axis.set_title(title, fontsize=10)
     return figure

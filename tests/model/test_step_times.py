@@ -27,3 +27,6 @@ def test_figures_show_the_given_numbers():
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["half: 50% of the roof"]
     figure = visualize.ladder_figure({"a": {"forward": 1.0}, "b": {"forward": 0.25}}, "title")
     assert [bar.get_height() for bar in figure.axes[0].patches] == [1.0, 0.25]
+    figure = visualize.bars_figure({"a": {"eager": 3.0, "graph": 2.0}, "b": {"eager": 4.0}}, "title", "milliseconds")
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [3.0, 4.0, 2.0]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["3", "4", "2"]
