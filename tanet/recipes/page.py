@@ -14,7 +14,7 @@ value. "ours" is a choice of this project, with the reason.
 
 **Styles.** The two code bases train and test in different ways. A preset follows one of them, and `--style` gives it
 as the other one runs it, as a whole: parameter groups, flips, tests, the batch where it differs, and through the field
-`style` frames, resize, crops and averaging of the views. `--set style=...` alone is refused. In Python:
+`style` frames, resize, crops and averaging of the views. `--set` refuses to change it alone. In Python:
 `recipes.get(name, style)`.
 
 **Precision.** Both code bases train in float32, and so do the presets. `--set precision=bfloat16` asks for mixed
