@@ -18,7 +18,7 @@ import torch
 from tanet.ops import plain_kernels
 from tanet.ops.branches import gradients_of_maps
 from tanet.ops.dispatch import kernels_for, use
-from tanet.ops.plain_kernels import dense, number, overlap
+from tanet.ops.plain_kernels import dense, like, number, overlap
 
 
 def aggregate_reference(x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
@@ -64,7 +64,7 @@ def _aggregate(x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor) 
 def _aggregate_backward(
     grad_y: torch.Tensor, x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    kernels = kernels_for(x, kernel.shape[2])
+    kernels, grad_y = kernels_for(x, kernel.shape[2]), like(grad_y, x)
     products = kernels.correlate(grad_y, x, kernel.shape[2]).sum(1)[0]
     grad_x = kernels.spread(grad_y, None, importance, kernel, torch.zeros_like(importance))
     return grad_x, *gradients_of_maps(products, importance, kernel)

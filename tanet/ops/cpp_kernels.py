@@ -27,7 +27,7 @@ from pathlib import Path
 import torch
 
 from tanet.ops import branches  # noqa: F401  (part of the interface, as in tanet.ops.plain_kernels)
-from tanet.ops.plain_kernels import Affine, dense, number, with_scale
+from tanet.ops.plain_kernels import Affine, dense, like, number, with_scale
 
 FOLDS_BATCHNORM = True
 SOURCE = Path(__file__).with_suffix(".cpp")  # includes the headers cpp_*.h beside it
@@ -131,7 +131,7 @@ def correlate(grad_y: torch.Tensor, z: torch.Tensor, taps: int, affine: Affine |
     Of z[s] * dy[s-k+p]; or with `affine` [2, 1, N, C, T, K]: of m * (z[s] - mean) * dy[s-k+p], of m * dy[s-k+p].
     """
     z, sums = dense(z), _table(z, 2 * taps)
-    _call("correlate", z, taps, _like(grad_y, z), z, affine, sums)
+    _call("correlate", z, taps, like(grad_y, z), z, affine, sums)
     parts = 1 if affine is None else 2
     return sums.unflatten(-1, (2, taps))[..., :parts, :].permute(3, 0, 1, 2, 4)[:, None]
 
@@ -156,7 +156,7 @@ def spread(
         a, b = offsets
     z = dense(z)
     grad_z = torch.empty_like(z)
-    _call("spread", z, kernel.shape[2], _like(grad_y, z), z, importance, kernel, constant, affine, a, b, grad_z)
+    _call("spread", z, kernel.shape[2], like(grad_y, z), z, importance, kernel, constant, affine, a, b, grad_z)
     return grad_z
 
 
@@ -175,13 +175,6 @@ def _layout(z: torch.Tensor) -> torch.memory_format | None:
     if z.flatten(0, 1).is_contiguous(memory_format=torch.channels_last):
         return torch.channels_last
     return None
-
-
-def _like(grad_y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-    """grad_y in the type and memory format of z."""
-    if grad_y.dtype == z.dtype and _layout(grad_y) == _layout(z):
-        return grad_y
-    return torch.empty_like(z).copy_(grad_y)
 
 
 def _table(z: torch.Tensor, sums: int) -> torch.Tensor:

@@ -31,10 +31,12 @@ from torch import Tensor, nn
 from tanet.ops import branches
 from tanet.ops.branches import NEIGHBOURS, Branch, Front, Maps, Norm
 from tanet.ops.dispatch import folds_batchnorm, kernels_for
-from tanet.ops.plain_kernels import dense, number, with_scale
+from tanet.ops.plain_kernels import dense, like, number, with_scale
 
 LOCAL = (nn.Conv1d, nn.BatchNorm1d, nn.ReLU, nn.Conv1d, nn.Sigmoid)  # the modules of a branch that is computed here
 GLOBAL = (nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear, nn.Softmax)
+LOCAL_FIRST = (NEIGHBOURS,), (1,), (1,), (1,), 1, "zeros"  # kernel, stride, padding, dilation, groups, padding_mode
+LOCAL_LAST = (1,), (1,), (0,), (1,), 1, "zeros"
 
 
 def tam(z: Tensor, norm: nn.BatchNorm2d | None, local_branch: nn.Sequential, global_branch: nn.Sequential) -> Tensor:
@@ -58,18 +60,24 @@ def tam(z: Tensor, norm: nn.BatchNorm2d | None, local_branch: nn.Sequential, glo
 def has_plain_branches(z: Tensor, local_branch: nn.Sequential, global_branch: nn.Sequential) -> bool:
     """Whether the branches are those that TAM has by itself, without hooks, with float32 (or float64) weights.
 
-    With a single frame the answer is no, so that torch raises its own error in training.
+    The answer is no for branches with layers of other options, which compute with the modules themselves. So do fewer
+    than two samples of a branch's BatchNorm: torch raises its own error in training.
     """
-    if z.shape[0] * z.shape[1] == 1:
+    n, t, c = z.shape[:3]
+    if n * min(t, c) < 2:
         return False
     for branch, kinds in ((local_branch, LOCAL), (global_branch, GLOBAL)):
         if tuple(type(module) for module in branch) != kinds:
             return False
         if any(_has_hooks(module) for module in (branch, *branch)):
             return False
-        if any(weight.dtype != number(z.dtype) for weight in branch.parameters()) or branch[1].weight is None:
+        if any(weight.dtype != number(z.dtype) for weight in branch.parameters()):
             return False
-    return True
+        if branch[1].weight is None or branch[1].bias is None:
+            return False
+        if branch[0].bias is not None or branch[3].bias is not None:
+            return False
+    return _options(local_branch[0]) == LOCAL_FIRST and _options(local_branch[3]) == LOCAL_LAST
 
 
 def can_fold(norm: nn.Module, z: Tensor, taps: int) -> bool:
@@ -81,10 +89,15 @@ def can_fold(norm: nn.Module, z: Tensor, taps: int) -> bool:
     return (
         type(norm) is nn.BatchNorm2d
         and norm.weight is not None
+        and norm.bias is not None
         and norm.weight.dtype == number(z.dtype)
         and z.numel() > z.shape[2]
         and folds_batchnorm(z.device.type, z.dtype, taps)
     )
+
+
+def _options(conv: nn.Conv1d) -> tuple:
+    return conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode
 
 
 def _has_hooks(module: nn.Module) -> bool:
@@ -184,6 +197,7 @@ def _tam_backward(
     kernels, pixels = kernels_for(z, len(global_last)), z.shape[-2] * z.shape[-1]
     front = None if bias is None else _front(statistics, bias, of_batch[0])
     affine = None if front is None else front.affine
+    grad_y = like(grad_y, z)
     with torch.autocast(z.device.type, enabled=False):
         sums = kernels.correlate(grad_y, z, len(global_last), affine)
         gradients = kernels.branches.backward(sums, pixels, front, local, glob, maps)

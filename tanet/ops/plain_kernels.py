@@ -126,6 +126,13 @@ def dense(x: torch.Tensor) -> torch.Tensor:
     return x if channels_last else x.contiguous()
 
 
+def like(grad_y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    """grad_y in the type and memory format of z, which is `dense`: itself or a copy."""
+    if grad_y.dtype == z.dtype and grad_y.stride() == z.stride():
+        return grad_y
+    return torch.empty_like(z).copy_(grad_y)
+
+
 def overlap(num_frames: int, offset: int) -> tuple[slice, slice]:
     """The frames t and t + offset that both lie in the clip, as (slice of t, slice of t + offset)."""
     length = max(0, num_frames - abs(offset))
