@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-from tanet.ops import aggregate, dense, fused, number
+from tanet.ops import aggregate, dense, fused, is_exporting, number
 
 
 class TAM(nn.Module):
@@ -63,8 +63,8 @@ class TAM(nn.Module):
         ValueError if x is not whole clips of T frames with C channels.
         """
         clips = self._clips(x)  # [N, T, C, H, W]
-        exporting = torch.compiler.is_exporting()  # an exported program must run where tanet is not installed
-        is_plain = not exporting and fused.has_plain_branches(clips, self.local_branch, self.global_branch)
+        # An exported program must run where tanet is not installed, so it holds torch's operations alone.
+        is_plain = not is_exporting() and fused.has_plain_branches(clips, self.local_branch, self.global_branch)
         if norm is not None and not (is_plain and fused.can_fold(norm, clips, self.kernel_size)):
             x, norm = torch.relu_(norm(x)), None
             clips = self._clips(x)

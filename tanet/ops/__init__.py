@@ -13,6 +13,16 @@ triton_branches  the branches of that path; triton_branch_programs and triton_no
 from tanet.ops import fused
 from tanet.ops.aggregation import aggregate, aggregate_reference
 from tanet.ops.dispatch import kernels_for, paths, use
-from tanet.ops.plain_kernels import dense, number
+from tanet.ops.plain_kernels import dense, is_exporting, number
 
-__all__ = ["aggregate", "aggregate_reference", "dense", "fused", "kernels_for", "number", "paths", "use"]
+__all__ = [
+    "aggregate",
+    "aggregate_reference",
+    "dense",
+    "fused",
+    "is_exporting",
+    "kernels_for",
+    "number",
+    "paths",
+    "use",
+]

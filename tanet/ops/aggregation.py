@@ -18,7 +18,7 @@ import torch
 from tanet.ops import plain_kernels
 from tanet.ops.branches import gradients_of_maps
 from tanet.ops.dispatch import kernels_for, use
-from tanet.ops.plain_kernels import dense, like, number, overlap
+from tanet.ops.plain_kernels import dense, is_exporting, like, number, overlap
 
 
 def aggregate_reference(x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
@@ -47,7 +47,7 @@ def aggregate(x: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor) -
     _check_shapes(x, importance, kernel)
     importance = importance.to(number(x.dtype)).contiguous()
     kernel = kernel.to(number(x.dtype)).contiguous()
-    if torch.compiler.is_exporting():  # an exported program must run where tanet is not installed
+    if is_exporting():  # an exported program must run where tanet is not installed
         return plain_kernels.mix(x, importance, kernel)
     return _aggregate(dense(x), importance, kernel)
 

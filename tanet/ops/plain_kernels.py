@@ -34,7 +34,7 @@ def mix(z: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor, affine:
         x = torch.relu(_frame(scale) * centred + _frame(shift))
         return mix(x, importance, kernel).to(z.dtype)
     folded = [b.to(z.dtype)[..., None, None] for b in _folded_taps(importance, kernel)]
-    if torch.compiler.is_exporting():  # where the number of clips may be symbolic, and no loop over clips is possible
+    if is_exporting():  # where the number of clips may be symbolic, and no loop over clips is possible
         return _mixed(z, folded)
     y = torch.empty_like(z)
     for clips in _pieces(z):
@@ -113,6 +113,15 @@ def with_scale(mean: torch.Tensor, variance: torch.Tensor, weight: torch.Tensor,
     """`statistics` from mean and biased variance [C]."""
     inverse_std = (variance + eps).rsqrt()
     return torch.stack([mean, variance, inverse_std, weight * inverse_std])
+
+
+@torch.compiler.assume_constant_result
+def is_exporting() -> bool:
+    """Whether torch.export is at work.
+
+    torch.compile may not look inside: up to torch 2.11 it takes torch.compiler.is_exporting() for True.
+    """
+    return torch.compiler.is_exporting()
 
 
 def number(dtype: torch.dtype) -> torch.dtype:

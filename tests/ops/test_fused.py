@@ -170,12 +170,18 @@ def test_every_path_gives_the_network_the_same_logits_and_gradients(device):
         torch.testing.assert_close(other, results[0], rtol=1e-9, atol=1e-9)
 
 
-def test_tanet_tiny_is_traced_whole():
+def test_tanet_tiny_is_traced_whole_with_each_tam_as_one_operation():
     torch.manual_seed(0)
     model = tanet_tiny(5, num_frames=2).eval()
-    clips = torch.randn(1, 2, 3, 32, 32)
+    clips, targets = torch.randn(1, 2, 3, 32, 32), []
+
+    def backend(graph, inputs):
+        targets.extend(str(node.target) for node in graph.graph.nodes)
+        return graph.forward
+
     with torch.no_grad():
-        torch.testing.assert_close(torch.compile(model, fullgraph=True, backend="eager")(clips), model(clips))
+        torch.testing.assert_close(torch.compile(model, fullgraph=True, backend=backend)(clips), model(clips))
+    assert targets.count("tanet.tam.default") == 4
 
 
 @pytest.mark.slow
