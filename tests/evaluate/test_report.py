@@ -43,7 +43,8 @@ def test_the_measured_row_comes_first_and_the_published_rows_with_their_sources_
     assert [row.split(" | ")[1] for row in rows[1:]] == ["76.28", "76.22", "76.25"]
     assert all("](https://github.com/open-mmlab/mmaction2" in row for row in rows[1:])
     trained = [row.partition("trained with ")[2].partition(" |")[0] for row in rows[1:]]
-    assert trained == ["`--style mmaction2`", "`--style official`", "`--style mmaction2`"]
+    mmaction2_1x = "`--style mmaction2 --set batchnorm_statistics=mean`"
+    assert trained == ["`--style mmaction2`", "`--style official`", mmaction2_1x]
 
 
 def test_the_page_names_checkpoint_protocol_and_style():
