@@ -46,6 +46,7 @@ BEGINNINGS = (
 )
 
 EXAMPLE = recipes.get("k400_8f")
+OTHERS_OPTIONS = {"--ipc", "--shm-size"}  # of `docker run`
 
 
 def problems_of(script: str) -> list[str]:
@@ -246,6 +247,8 @@ def problems_within(page: str) -> list[str]:
     problems = []
     for code in re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL)):
         words = " ".join(code.split()).split(" ")
+        if words[0] in OTHERS_OPTIONS:
+            continue
         if words[0].startswith("--"):
             found = problem_of_part(words)
         elif words[0] == "tanet" and len(words) > 2 and "..." not in words and "|" not in code:
