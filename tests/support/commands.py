@@ -45,9 +45,6 @@ BEGINNINGS = (
     "python -m data_scripts.something v1 extract --root ROOT",
 )
 
-EXAMPLE = recipes.get("k400_8f")
-OTHERS_OPTIONS = {"--ipc", "--shm-size"}  # of `docker run`
-
 
 def problems_of(script: str) -> list[str]:
     """What is wrong with a shell script: its syntax, and every command in it."""
@@ -241,44 +238,36 @@ CHECKS = {
 def problems_within(page: str) -> list[str]:
     """What is wrong with the `code` in a page's sentences that is a command of ours, or options of one.
 
-    Capital letters stand for what the reader puts in, `...` for the rest of a command. A command may be named by some
-    of its options: `tanet train --style`.
+    Capital letters stand for what the reader puts in, `...` for the rest of a command.
     """
     problems = []
     for code in re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL)):
         words = " ".join(code.split()).split(" ")
-        if words[0] in OTHERS_OPTIONS:
-            continue
         if words[0].startswith("--"):
             found = problem_of_part(words)
         elif words[0] == "tanet" and len(words) > 2 and "..." not in words and "|" not in code:
-            found = problem_of_part(words[2:], f"tanet {words[1]}") if _check_parsed(words) else ""
+            found = "; ".join(_check_parsed(words))
         else:
             continue
         problems += [f"`{code}`: {found}"] if found else []
     return problems
 
 
-def problem_of_part(words: list[str], command: str = "") -> str:
-    """Why no command of BEGINNINGS, or only of those of `command`, takes these words; an empty string if one does.
+def problem_of_part(words: list[str]) -> str:
+    """Why no command of BEGINNINGS takes these options; an empty string if one does.
 
     An option alone names itself, so its value may be missing.
     """
     words = [_filled(word) for word in words]
     reasons = []
     for beginning in BEGINNINGS:
-        if not beginning.startswith(command):
-            continue
         found = _check_parsed([*beginning.split(), *words])
         if not found or (len(words) == 1 and found[0].endswith(f"{words[0]}: expected one argument")):
             return ""
         reasons.append(found[0])
-    return next((reason for reason in reasons if "no option" not in reason), (reasons or ["no such command"])[0])
+    return next((reason for reason in reasons if "no option" not in reason), reasons[0])
 
 
 def _filled(word: str) -> str:
-    """A word with the reader's part put in: `FIELD=VALUE` is any change of a recipe, `lr=...` one of that field."""
-    field = word.removesuffix("=...")
-    if field != word and hasattr(EXAMPLE, field):
-        return f"{field}={json.dumps(getattr(EXAMPLE, field))}"
-    return {"FIELD=VALUE": "epochs=1", "RECIPE": EXAMPLE.name}.get(word, word)
+    """`FIELD=VALUE` stands for any change of a recipe."""
+    return "epochs=1" if word == "FIELD=VALUE" else word
