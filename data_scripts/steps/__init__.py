@@ -9,6 +9,6 @@ resize             encodes videos anew for training: smaller, with a key frame e
 probing            writes list files and probes.csv
 verify             reads every video where training and testing would, and writes verify.csv
 workers            worker processes: one that hangs or crashes costs only its item
-ignore_sigint, restore_sigint  what the workers' server imports first and last
+ignore_sigint      what the workers' server imports first
 common             one command at a time in a folder, errors as messages, small tables
 """

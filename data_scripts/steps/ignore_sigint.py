@@ -1,5 +1,8 @@
-"""Imported first by the server that workers are forked from: a Ctrl-C during its imports prints no traceback."""
+"""Imported first by the server that workers are forked from: a Ctrl-C is the parent's to answer.
+
+The server's imports and its workers, from their first moment on, ignore it. So no traceback of theirs is printed.
+"""
 
 import signal
 
-handler_before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGINT, signal.SIG_IGN)

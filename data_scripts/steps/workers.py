@@ -92,8 +92,7 @@ class _Worker:
         # open decoders, and start in milliseconds.
         context = get_context("forkserver")
         module = getattr(function, "func", function).__module__  # of a functools.partial: its function's
-        imports = ["tanet.data.video", module]
-        context.set_forkserver_preload([f"{STEPS}.ignore_sigint", *imports, f"{STEPS}.restore_sigint"])
+        context.set_forkserver_preload([f"{STEPS}.ignore_sigint", "tanet.data.video", module])
         self.connection, workers_end = context.Pipe()
         self.process = context.Process(target=_serve, args=(workers_end, function), daemon=True)
         self.process.start()
@@ -137,8 +136,8 @@ class _Worker:
 
 def _serve(connection: Connection, function: Callable) -> None:
     """The worker's side."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for a server that another part of the program has started
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
             item = connection.recv()

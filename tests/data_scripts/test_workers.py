@@ -89,6 +89,7 @@ def test_workers_end_with_their_parent_also_when_it_is_killed(tmp_path):
 # A module whose second import, the server's, ends when Ctrl-C was pressed or need not be waited for.
 SLOW_IMPORT = """
 import pathlib, time
+from multiprocessing.util import register_after_fork
 folder = pathlib.Path(__file__).parent
 (folder / "importing").touch()
 while (folder / "imported").exists() and not (folder / "go on").exists():
@@ -97,22 +98,45 @@ while (folder / "imported").exists() and not (folder / "go on").exists():
 def work(item):
     (folder / "working").touch()
     time.sleep(300)
+
+class Work:  # a worker that starts loads it, and gets `work`
+    def __reduce__(self):
+        return load_work, ()
+
+def load_work():
+    register_after_fork(Work, pause)
+    return work
+
+def pause(_):  # when the worker is about to run its function
+    (folder / "starting").touch()
+    while not (folder / "start").exists():
+        time.sleep(0.01)
 """
 INTERRUPTED = """
-import signal
+import signal, time
 from data_scripts.steps.workers import run_in_workers
-from slow_import import folder, work
+from slow_import import Work, folder
+
+def answer_late(*_):
+    time.sleep(1)  # a worker that Ctrl-C ends has time to say so, before it is killed
+    raise KeyboardInterrupt
+
 (folder / "importing").unlink()  # this import; the workers' server imports the module again
 (folder / "imported").touch()
-signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background commands with SIGINT ignored
+signal.signal(signal.SIGINT, answer_late)
 try:
-    list(run_in_workers(work, [1, 2], 2))
+    list(run_in_workers(Work(), [1, 2], 2))
 except KeyboardInterrupt:
     print("interrupted")
 """
 
 
-@pytest.mark.parametrize("moment", ["importing", "working"])
+def heed_ctrl_c():
+    """Commands that a shell runs in the background ignore SIGINT, and so do their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("moment", ["importing", "starting", "working"])
 def test_ctrl_c_in_a_terminal_prints_nothing_from_the_workers(tmp_path, moment):
     """A terminal sends SIGINT to all processes of the group."""
     (tmp_path / "slow_import.py").write_text(SLOW_IMPORT)
@@ -124,12 +148,16 @@ def test_ctrl_c_in_a_terminal_prints_nothing_from_the_workers(tmp_path, moment):
         text=True,
         env=environment,
         start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
-    if moment == "working":
+    if moment != "importing":
         (tmp_path / "go on").touch()
+    if moment != "starting":
+        (tmp_path / "start").touch()
     wait_for(lambda: (tmp_path / "imported").exists() or child.poll() is not None)
     wait_for(lambda: (tmp_path / moment).exists() or child.poll() is not None)
     os.killpg(child.pid, signal.SIGINT)
     (tmp_path / "go on").touch()
+    (tmp_path / "start").touch()
     output, errors = child.communicate(timeout=PATIENCE)
     assert (output, errors, child.returncode) == ("interrupted\n", "", 0)
