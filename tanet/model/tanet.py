@@ -16,6 +16,7 @@ from torch import nn
 from tanet.model.recomputation import recomputed
 from tanet.model.tam import TAM
 from tanet.model.weights import load_imagenet
+from tanet.ops import fused
 
 TEMPORAL_MODULES = ("tam", "tsm", "none")
 PIXEL_MEAN = (123.675, 116.28, 103.53)  # ImageNet, RGB, 0-255
@@ -82,11 +83,7 @@ class Bottleneck(nn.Module):
 
     def _has_hooks(self) -> bool:
         """Whether a hook must see what bn1, relu or the temporal module would get and return one after another."""
-        kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-        for module in (self.bn1, self.relu, self.temporal):
-            if any(getattr(module, kind) for kind in kinds):
-                return True
-        return False
+        return any(fused.has_hooks(module) for module in (self.bn1, self.relu, self.temporal))
 
 
 class TANet(nn.Module):

@@ -69,7 +69,7 @@ def has_plain_branches(z: Tensor, local_branch: nn.Sequential, global_branch: nn
     for branch, kinds in ((local_branch, LOCAL), (global_branch, GLOBAL)):
         if tuple(type(module) for module in branch) != kinds:
             return False
-        if any(_has_hooks(module) for module in (branch, *branch)):
+        if any(has_hooks(module) for module in (branch, *branch)):
             return False
         if any(weight.dtype != number(z.dtype) for weight in branch.parameters()):
             return False
@@ -100,7 +100,8 @@ def _options(conv: nn.Conv1d) -> tuple:
     return conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode
 
 
-def _has_hooks(module: nn.Module) -> bool:
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a hook must see what the module itself gets and returns."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return any(getattr(module, kind) for kind in kinds)
 

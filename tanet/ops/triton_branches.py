@@ -6,6 +6,7 @@ tanet.ops.triton_branch_programs and tanet.ops.triton_norm_programs do all betwe
 
 import torch
 from torch import Tensor, nn
+from triton import cdiv, next_power_of_2
 
 from tanet.ops import branches
 from tanet.ops import triton_branch_programs as programs
@@ -43,7 +44,7 @@ def forward(sums: Tensor, pixels: int, front: Front | None, local: Branch, glob:
     importance, kernel = sums.new_empty(n, t, c), sums.new_empty(n, taps, c)
     _launch(
         programs.maps, sums, _tiles(n, c), local.last @ local_hidden, global_hidden, glob.last, importance, kernel,
-        n, c, K=taps, G=hidden, GP=_power_of_2(hidden), **tile,
+        n, c, K=taps, G=hidden, GP=next_power_of_2(hidden), **tile,
     )  # fmt: skip
     return Maps(
         importance, kernel, pooled, theta, neighbours, local_first, local_hidden, global_first, global_hidden,
@@ -63,7 +64,7 @@ def backward(sums: Tensor, pixels: int, front: Front | None, local: Branch, glob
     _launch(
         programs.map_gradients, sums, _tiles(n, c), sums, sums.stride(), blocks, scale, bias, maps.importance,
         maps.kernel, glob.last, local_logits, global_logits, grad_hidden, rows, n, c, K=taps, G=hidden,
-        GP=_power_of_2(hidden), **tile,
+        GP=next_power_of_2(hidden), **tile,
     )  # fmt: skip
     local_first, global_first = torch.empty_like(maps.local_first), torch.empty_like(maps.global_first)
     local_norm = [torch.empty_like(local.norm.weight) for _ in ("weight", "bias")]  # results may not share memory
@@ -107,7 +108,7 @@ def update_running_statistics(updates: list[tuple[nn.Module, Tensor, Tensor, int
         return
     features = tuple(len(mean) for mean in means)
     _launch(
-        norm_programs.update_running, means[0], -(-max(features) // FEATURES),
+        norm_programs.update_running, means[0], cdiv(max(features), FEATURES),
         tuple(norm.running_mean for norm in norms), tuple(norm.running_var for norm in norms),
         tuple(norm.num_batches_tracked for norm in norms), means, variances, features,
         tuple(count / (count - 1) for count in counts), tuple(float(norm.momentum) for norm in norms), COLS=FEATURES,
@@ -125,12 +126,8 @@ def _launch(program, like: Tensor, count: int, *arguments, **constants) -> None:
 
 
 def _tile(frames: int) -> dict[str, int]:
-    return {"T": frames, "TP": _power_of_2(frames), "COLS": CHANNELS}
+    return {"T": frames, "TP": next_power_of_2(frames), "COLS": CHANNELS}
 
 
 def _tiles(clips: int, channels: int) -> int:
-    return clips * -(-channels // CHANNELS)
-
-
-def _power_of_2(least: int) -> int:
-    return 1 << (least - 1).bit_length()
+    return clips * cdiv(channels, CHANNELS)

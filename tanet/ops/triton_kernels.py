@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from triton import cdiv, next_power_of_2
 
 from tanet.ops import triton_branches as branches  # noqa: F401  (part of the interface, as in tanet.ops.plain_kernels)
 from tanet.ops import triton_norm_programs as norm_programs
@@ -94,10 +95,10 @@ def correlate(grad_y: Tensor, z: Tensor, taps: int, affine: Affine | None = None
     n, t = z.shape[:2]
     sums = _room_for_sums(frames, tile, n, t * taps, affine)
     most = max(1, SUMS // (taps * len(sums)))
-    chunks = _parts(t, most)
+    chunks = cdiv(t, most)
     _launch(
         programs.correlate, tile, n * tile.count * chunks, _like(grad_y, tile), frames, _dense(affine),
-        sums, sums.stride(), t, taps, _parts(t, chunks),
+        sums, sums.stride(), t, taps, cdiv(t, chunks),
     )  # fmt: skip
     return sums.unflatten(-1, (t, taps))
 
@@ -135,10 +136,10 @@ def statistics(z: Tensor, weight: Tensor, eps: float) -> Tensor:
     rows = len(frames) * tile.blocks
     parts = frames.new_empty(3, rows, tile.channels, dtype=number(z.dtype))  # pixels, mean, squared deviations
     _launch(programs.moments, tile, len(frames) * tile.count, frames, parts, rows)
-    programs_across = _parts(tile.channels, MERGED[1])
+    programs_across = cdiv(tile.channels, MERGED[1])
     with torch.cuda.device_of(z):
         while rows > LAST_MERGED:
-            merged = parts.new_empty(3, _parts(rows, MERGED[0]), tile.channels)
+            merged = parts.new_empty(3, cdiv(rows, MERGED[0]), tile.channels)
             norm_programs.merge_moments[merged.shape[1], programs_across](parts, merged, rows, tile.channels, *MERGED)
             parts, rows = merged, merged.shape[1]
         found = parts.new_empty(4, tile.channels)
@@ -175,28 +176,19 @@ def _tile(channels: int, pixels: int, element_size: int, last: bool, share: _Sha
     if last:
         height, width = pixels, channels
         step = math.gcd(width, share.channels)
-        cols = min(_power_of_2(width), CHANNELS)
+        cols = min(next_power_of_2(width), CHANNELS)
     else:
         height, width = channels, pixels
         step = math.gcd(width, min(in_thread, 16 // element_size))
-        cols = min(_power_of_2(width), elements)
-        while not share.whole and cols > 64 and _parts(width, cols) * cols > width * 9 / 8:
+        cols = min(next_power_of_2(width), elements)
+        while not share.whole and cols > 64 and cdiv(width, cols) * cols > width * 9 / 8:
             cols //= 2
-    rows = min(_power_of_2(height), elements // cols)
-    turns = min(share.turns, _parts(pixels, rows if last else cols))
-    blocks = _parts(pixels, turns * (rows if last else cols))
-    count = blocks * _parts(channels, cols if last else rows)
+    rows = min(next_power_of_2(height), elements // cols)
+    turns = min(share.turns, cdiv(pixels, rows if last else cols))
+    blocks = cdiv(pixels, turns * (rows if last else cols))
+    count = blocks * cdiv(channels, cols if last else rows)
     constants = turns, last, step, rows, cols
     return _Tile(last, share.warps, channels, blocks, count, (height, width // step), constants)
-
-
-def _parts(whole: int, part: int) -> int:
-    """whole / part, rounded up."""
-    return -(-whole // part)
-
-
-def _power_of_2(least: int) -> int:
-    return 1 << (least - 1).bit_length()
 
 
 def _launch(program, tile: _Tile, count: int, frames: Tensor, *arguments) -> None:
