@@ -1,18 +1,22 @@
 """What a training says when it begins, and when it has to end."""
 
 from tanet.checkpoint import Checkpoint
-from tanet.data import Sample, Unreadable, describe_readers
+from tanet.data import Sample, Unreadable, describe_frames, describe_readers, is_video_file
 from tanet.errors import Stopped, VideoError
 from tanet.runtime import WARM_UP
 from tanet.train.state import Training
 
 
 def announce(training: Training, stored: Checkpoint | None, warning: str, samples: tuple[Sample, ...]) -> None:
-    """Prints which decoder reads the videos, whether steps are CUDA graphs and, for a resumed run, its position."""
+    """Prints which decoder reads the videos, how frames are named if not as published, whether steps are CUDA graphs
+    and, for a resumed run, its position."""
     if warning:
         print(warning, flush=True)
-    if training.recipe.dataset != "something_v1":  # its videos come as frames
-        print(describe_readers(sample.probe for sample in samples), flush=True)
+    files = [sample for sample in samples if is_video_file(sample.path.name)]
+    if files:
+        print(describe_readers(sample.probe for sample in files), flush=True)
+    if naming := describe_frames(sample.path for sample in samples if not is_video_file(sample.path.name)):
+        print(naming, flush=True)
     if training.graphs is not None:
         print(f"training steps run as CUDA graphs, after {WARM_UP} that do not", flush=True)
     if stored is None:
