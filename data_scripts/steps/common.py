@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,19 @@ def exit_with_message(parser: argparse.ArgumentParser) -> Iterator[None]:
 
 def add_processes_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, default=worker_count(os.cpu_count()), help="default: one a core")
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `folder` at the end of the block; nothing does after an error or a kill."""
+    unfinished = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)  # a killed run may have left it
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def read_table(path: Path, required_columns: Sequence[str] = ()) -> list[dict[str, str]]:

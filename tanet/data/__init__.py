@@ -14,7 +14,7 @@ loader       batches from workers, and what happens to unreadable videos
 """
 
 from tanet.data import sampling, transforms
-from tanet.data.annotations import LABEL_FILES
+from tanet.data.annotations import LABEL_FILES, annotation_file
 from tanet.data.clips import TrainingClips, ValidationClips, test_views
 from tanet.data.finding import all_videos, folders_of, is_video_file, video_name
 from tanet.data.frame_names import FrameNames, describe_frames, read_frame_names
@@ -73,6 +73,7 @@ __all__ = [
     "ValidationClips",
     "VideoList",
     "all_videos",
+    "annotation_file",
     "center_crop",
     "class_names_at",
     "datasets_at",

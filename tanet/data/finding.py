@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
+from tanet.data.frame_names import is_picture
 from tanet.errors import DataError
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")  # of video files, in any case
@@ -102,7 +103,9 @@ def explain_missing(name: str, dataset: str, root: Path, split: str) -> str:
     if (root / name).is_symlink():
         return f"It is a link to {os.readlink(root / name)}, which is not there."
     if os.path.isabs(name):
-        return "An absolute path means no other file."
+        return (
+            "An absolute path means that file alone; paths relative to the root are looked for in other folders, too."
+        )
     indices = {folder: _index(folder, dataset) for folder in folders_of(dataset, root, split)}
     if not any(indices.values()):
         looked_in = ", ".join(f"{folder.name}/" for folder in indices)
@@ -126,29 +129,29 @@ def _similar(name: str, videos: dict[str, Path]) -> Path | None:
 
 
 def _index(folder: Path, dataset: str, wanted: Iterable[str] = ()) -> Index:
-    """The videos in a folder, at any depth. A folder whose name is an id, or is wanted, holds frames."""
-    names = set(wanted)
+    """The videos in a folder, at any depth. `wanted`: names that are videos, beside the ids."""
     index = defaultdict(list)
-    for path in _walk(folder, lambda name: name in names or IDS[dataset].fullmatch(name) is not None):
+    for path in _walk(folder, lambda name: name in wanted or IDS[dataset].fullmatch(name) is not None):
         index[video_name(path)].append(path)
     return index
 
 
-def _walk(folder: Path, is_video: Callable[[str], object]) -> Iterator[Path]:
-    """Video files, and folders of frames, which are not entered: they hold millions of files. Each folder is read once,
-    also if links lead to it again, or around in a circle."""
+def _walk(top: Path, is_video: Callable[[str], bool]) -> Iterator[Path]:
+    """Video files and folders of frames. Those that `is_video` knows by their names are not entered, because they hold
+    millions of files; the others are known by the pictures in them. Each folder is read once, also if links lead to it
+    again, or around in a circle."""
     seen = set()
-    if not folder.is_dir():
-        return
-    for directory, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
+    for directory, folders, files in os.walk(top, followlinks=True, onerror=_refuse) if top.is_dir() else ():
         status = os.stat(directory)
-        videos = [name for name in folders if is_video(video_name(name))]
-        folders[:] = sorted(set(folders).difference(videos))
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        for name in sorted([*filter(is_video_file, files), *videos]):
+        videos = [*filter(is_video_file, files), *(name for name in folders if is_video(video_name(name)))]
+        folders[:] = sorted(set(folders).difference(videos))
+        if not videos and not folders and directory != str(top) and any(map(is_picture, files)):
+            yield Path(directory)
+        for name in sorted(videos):
             yield Path(directory, name)
 
 

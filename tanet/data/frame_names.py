@@ -35,6 +35,11 @@ class FrameNames:
 PUBLISHED = FrameNames("", 5, ".jpg", 1, 1)  # Something-Something V1: 00001.jpg
 
 
+def is_picture(name: str) -> bool:
+    """Whether a file of this name is a picture; hidden files, such as macOS's ._*, are none."""
+    return name.lower().endswith(PICTURES) and not name.startswith(".")
+
+
 def read_frame_names(folder: Path) -> FrameNames:
     """How a folder names its frames. Raises VideoError, which names the folder, if it cannot be read, holds no frames,
     names them in two ways, or lacks one."""
@@ -42,7 +47,7 @@ def read_frame_names(folder: Path) -> FrameNames:
         names = os.listdir(folder)
     except OSError as error:
         raise VideoError(f"{folder}: cannot be read ({error.strerror})") from error
-    pictures = sorted(name for name in names if name.lower().endswith(PICTURES) and not name.startswith("."))
+    pictures = sorted(filter(is_picture, names))
     if not pictures:
         raise VideoError(f"{folder}: no .jpg or .png frames in this folder")
     parts = {name: NAME.fullmatch(name) for name in pictures}
