@@ -10,7 +10,6 @@ looked for at any depth, also behind links, in the first folder of `folders_of` 
   listed folders, then the one with the listed suffix, or with the publisher's. If that leaves two, it is an error.
 """
 
-import difflib
 import os
 import re
 from collections import defaultdict
@@ -69,15 +68,13 @@ def folders_of(dataset: str, root: Path, split: str) -> list[Path]:
 
 def search(names: Iterable[str], dataset: str, root: Path, split: str) -> dict[str, Path]:
     """{name: video} of the names whose videos are there. DataError if a name may mean two videos."""
-    found, left = {}, dict.fromkeys(names)
-    wanted = {video_name(name) for name in left}
+    found, left = {}, {name: video_name(name) for name in names}
+    wanted = set(left.values())
     for folder in folders_of(dataset, root, split):
-        if not left:
-            break
-        index = _index(folder, dataset, wanted)
-        for name in list(left):
-            candidates = index.get(video_name(name))
-            if candidates and (video := _choose(name, candidates, dataset, folder)):
+        index = _index(folder, dataset, wanted) if left else {}
+        for name in [name for name, video in left.items() if video in index]:
+            is_id = IDS[dataset].fullmatch(left[name])
+            if video := _choose(name, index[left[name]], dataset, folder, is_id):
                 found[name] = video
                 del left[name]
     return found
@@ -94,7 +91,7 @@ def all_videos(dataset: str, root: Path, split: str) -> list[Path]:
                 same_name[name if is_id else path.relative_to(folder).with_name(name).as_posix()].append(path)
         for name, paths in same_name.items():
             if name not in videos:
-                videos[name] = _choose(name, paths, dataset, folder)
+                videos[name] = _choose(name, paths, dataset, folder, is_id=True)
     return sorted(videos.values())
 
 
@@ -121,25 +118,25 @@ def explain_missing(name: str, dataset: str, root: Path, split: str) -> str:
 
 
 def _similar(name: str, videos: dict[str, Path]) -> Path | None:
-    """The video whose name holds this one or is held by it, or else the one with the closest name."""
-    for other, path in videos.items():
-        if other in name or name in other:
-            return path
-    return next((videos[other] for other in difflib.get_close_matches(name, videos, 1, 0.8)), None)
+    """The video of this name, or else the one whose name begins like it the longest, for 8 letters at least."""
+    closest = name if name in videos else max(videos, key=lambda other: len(os.path.commonprefix([name, other])))
+    return videos[closest] if closest == name or len(os.path.commonprefix([name, closest])) >= 8 else None
 
 
 def _index(folder: Path, dataset: str, wanted: Iterable[str] = ()) -> Index:
     """The videos in a folder, at any depth. `wanted`: names that are videos, beside the ids."""
     index = defaultdict(list)
-    for path in _walk(folder, lambda name: name in wanted or IDS[dataset].fullmatch(name) is not None):
-        index[video_name(path)].append(path)
+    for directory, name in _walk(folder, lambda name: name in wanted or IDS[dataset].fullmatch(name) is not None):
+        index[video_name(name)].append(Path(directory, name))
     return index
 
 
-def _walk(top: Path, is_video: Callable[[str], bool]) -> Iterator[Path]:
-    """Video files and folders of frames. Those that `is_video` knows by their names are not entered, because they hold
-    millions of files; the others are known by the pictures in them. Each folder is read once, also if links lead to it
-    again, or around in a circle."""
+def _walk(top: Path, is_video: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+    """(folder, name) of video files and folders of frames.
+
+    Those folders that `is_video` knows by their names are not entered, because they hold millions of files; the others
+    are known by the pictures in them. Each folder is read once, also if links lead to it again, or around in a circle.
+    """
     seen = set()
     for directory, folders, files in os.walk(top, followlinks=True, onerror=_refuse) if top.is_dir() else ():
         status = os.stat(directory)
@@ -150,18 +147,18 @@ def _walk(top: Path, is_video: Callable[[str], bool]) -> Iterator[Path]:
         videos = [*filter(is_video_file, files), *(name for name in folders if is_video(video_name(name)))]
         folders[:] = sorted(set(folders).difference(videos))
         if not videos and not folders and directory != str(top) and any(map(is_picture, files)):
-            yield Path(directory)
+            yield os.path.split(directory)
         for name in sorted(videos):
-            yield Path(directory, name)
+            yield directory, name
 
 
 def _refuse(error: OSError) -> None:
     raise error
 
 
-def _choose(name: str, candidates: list[Path], dataset: str, folder: Path) -> Path | None:
+def _choose(name: str, candidates: list[Path], dataset: str, folder: Path, is_id: bool) -> Path | None:
     """The video below `folder` that a listed name means, among those with its name; see the head of this file."""
-    if not IDS[dataset].fullmatch(video_name(name)):
+    if not is_id:
         candidates = _in_listed_folders(PurePosixPath(name).parent, candidates, folder)
     if len(candidates) < 2:
         return candidates[0] if candidates else None
