@@ -114,7 +114,7 @@ def explain_missing(name: str, dataset: str, root: Path, split: str) -> str:
     similar = _similar(
         video_name(name), {video: paths[0] for index in indices.values() for video, paths in index.items()}
     )
-    return f"No video {video_name(name)} is in {looked_in} either" + (f"; {similar} is there." if similar else ".")
+    return f"Nor is it in {looked_in}, with any suffix" + (f"; similar: {similar}." if similar else ".")
 
 
 def _similar(name: str, videos: dict[str, Path]) -> Path | None:
