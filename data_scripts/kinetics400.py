@@ -26,7 +26,7 @@ from data_scripts.steps.verify import verify as verify_videos
 from tanet import recipes
 from tanet.data import SPLITS, VideoList, class_names_at, dense_clips, load_list
 from tanet.errors import DataError
-from tanet.runtime import write_text
+from tanet.runtime import atomic_write, write_text
 
 ARCHIVE_SPLITS = ("train", "val", "test")  # test has no labels, so only SPLITS get lists
 PUBLISHED = {"train": 240_436, "val": 19_796}  # videos behind the published results
@@ -136,7 +136,8 @@ def _run_resize(chosen: argparse.Namespace) -> None:
     (chosen.out / "annotations").mkdir(exist_ok=True)
     for name in ("labels.txt", *(f"annotations/{split}.csv" for split in ARCHIVE_SPLITS)):
         if (chosen.root / name).exists():
-            write_text(chosen.out / name, (chosen.root / name).read_text())
+            with atomic_write(chosen.out / name) as file:
+                file.write((chosen.root / name).read_bytes())
     if failures:
         print(f"{len(failures)} of {count} videos are broken and left out, with the reasons in {chosen.out / FAILURES}")
 

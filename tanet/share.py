@@ -4,7 +4,6 @@ The command is `tanet checkpoint pack RUN_DIR FOLDER [--which best]`.
 """
 
 import dataclasses
-import json
 import os
 import shutil
 from pathlib import Path
@@ -13,7 +12,7 @@ from tanet import checkpoint, recipes
 from tanet.checkpoint import Checkpoint, convert
 from tanet.evaluate import result_page
 from tanet.recipes import Recipe
-from tanet.runtime import sha256, write_text
+from tanet.runtime import read_json, sha256, write_text
 
 WEIGHTS = "model.safetensors"
 
@@ -56,7 +55,7 @@ def _results(run_dir: Path, digest: str) -> tuple[dict[Path, dict], list[Path]]:
     """The results of the checkpoint with this SHA-256, by file, and the files of other checkpoints' results."""
     results, other_results = {}, []
     for path in sorted(run_dir.glob("result*.json")):
-        result = json.loads(path.read_text())
+        result = read_json(path)
         if result["sha256"] == digest:
             results[path] = result
         else:

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tanet.errors import USER_ERRORS, DataError
-from tanet.runtime import worker_count, write_text
+from tanet.runtime import read_text, worker_count, write_text
 
 
 @contextmanager
@@ -57,16 +57,15 @@ def read_table(path: Path, required_columns: Sequence[str] = ()) -> list[dict[st
     """
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        table = csv.DictReader(file)
-        missing = [column for column in required_columns if column not in (table.fieldnames or ())]
-        if missing:
-            raise DataError(f"{path}, line 1: expected a header with {', '.join(required_columns)}")
-        rows = []
-        for row in table:
-            if any(row[column] is None for column in required_columns):
-                raise DataError(f"{path}, line {table.line_num}: expected {', '.join(required_columns)}")
-            rows.append(row)
+    table = csv.DictReader(io.StringIO(read_text(path)))
+    missing = [column for column in required_columns if column not in (table.fieldnames or ())]
+    if missing:
+        raise DataError(f"{path}, line 1: expected a header with {', '.join(required_columns)}")
+    rows = []
+    for row in table:
+        if any(row[column] is None for column in required_columns):
+            raise DataError(f"{path}, line {table.line_num}: expected {', '.join(required_columns)}")
+        rows.append(row)
     return rows
 
 

@@ -23,7 +23,7 @@ from data_scripts.steps.common import write_table
 from data_scripts.steps.workers import run_in_workers
 from tanet.data import probe
 from tanet.errors import DataError, VideoError
-from tanet.runtime import track, write_text
+from tanet.runtime import read_json, track, write_text
 
 KEY_FRAMES = 12  # frames from one key frame to the next; a clip's frames are 4 or 8 apart
 PRESET = "veryfast"
@@ -66,7 +66,7 @@ def _check_settings(target: Path, settings: dict) -> None:
         target.mkdir(parents=True, exist_ok=True)
         write_text(stored, json.dumps(settings) + "\n")
     try:
-        stored_settings = json.loads(stored.read_text())
+        stored_settings = read_json(stored)
     except ValueError:
         raise DataError(f"{stored}: not the settings of a resize command; choose another folder") from None
     if stored_settings != settings:

@@ -3,6 +3,7 @@
 annotations  reads the publishers' annotation files
 list_files   reads list files in the formats of other code bases, and writes them
 lists        joins either with the disk: the samples of a split
+remarks      what is odd about lists: videos listed twice, in training and validation, ...
 probing      what a video file holds, and which decoder reads it
 video        frames of video files and of folders of JPEGs
 sampling     which frames of a video make a clip
@@ -39,6 +40,7 @@ from tanet.data.loader import (
     validation_loader,
 )
 from tanet.data.probing import FASTER, Probe, probe
+from tanet.data.remarks import shared
 from tanet.data.sampling import dense_center, dense_clips, dense_train, uniform_center, uniform_frames, uniform_train
 from tanet.data.transforms import (
     center_crop,
@@ -87,6 +89,7 @@ __all__ = [
     "read_rows",
     "resize_short_side",
     "sampling",
+    "shared",
     "test_views",
     "three_crops",
     "training_clip",

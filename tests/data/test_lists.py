@@ -20,8 +20,31 @@ ODD = 'a b/it\'s "ö", 3.mp4'
         ("with space 24 3\n", [Row("with space", 24, 3)]),
         ("id, 300, 399\nother,250,0\n", [Row("id", 300, 399), Row("other", 250, 0)]),
         ("a, b, 300, 1\n", [Row("a, b", 300, 1)]),
+        ("a/b.mp4,3\nc d.mp4 , 0\n", [Row("a/b.mp4", None, 3), Row("c d.mp4", None, 0)]),
+        ("a.mp4\t3\nb.mp4\t\t0\n", [Row("a.mp4", None, 3), Row("b.mp4", None, 0)]),
+        ('"a, ""b"".mp4",3\nc.mp4,0\n', [Row('a, "b".mp4', None, 3), Row("c.mp4", None, 0)]),
+        ('"with space.mp4" 3\n', [Row("with space.mp4", None, 3)]),
+        ("D:\\data\\a b.mp4 3\nclass\\c.mp4 0\n", [Row("D:/data/a b.mp4", None, 3), Row("class/c.mp4", None, 0)]),
+        ("a.mp4 -1\nb, 2.mp4 -1\n", [Row("a.mp4", None, None), Row("b, 2.mp4", None, None)]),
+        ("folder/1 24 -1\n", [Row("folder/1", 24, None)]),
+        ("a b.mp4\n12\n", [Row("a b.mp4", None, None), Row("12", None, None)]),
     ],
-    ids=["mmaction2", "odd names", "folders", "spaces", "official", "commas"],
+    ids=[
+        "mmaction2",
+        "odd names",
+        "folders",
+        "spaces",
+        "official",
+        "commas",
+        "path and label with a comma",
+        "tabs",
+        "quoted by a spreadsheet",
+        "quoted by pandas, with blanks",
+        "Windows",
+        "unknown labels",
+        "unknown labels of folders",
+        "no labels",
+    ],
 )
 def test_each_format_is_read(tmp_path, text, rows):
     (tmp_path / "list.txt").write_text(text, encoding="utf-8")
@@ -31,11 +54,14 @@ def test_each_format_is_read(tmp_path, text, rows):
 @pytest.mark.parametrize(
     "text, line, words",
     [
-        ("a.mp4 1\nb.mp4\n", "line 2", "expected name label"),
-        ("a 8 1\nb 1\n", "line 2", "expected name num_frames label"),
-        ("a, 8, 1\n\nb 8 1\n", "line 3", "expected name num_frames label"),
-        ("a.mp4 -1\n", "line 1", "expected name label"),
-        ("a.mp4 x\n", "line 1", "'a.mp4 x'"),
+        ("a.mp4 1\nb.mp4\n", "line 2", "expected path label, the form of 1 of the 2 lines; got 'b.mp4'"),
+        ("a 8 1\nb 1\n", "line 2", "expected path num_frames label"),
+        ("a, 8, 1\n\nb, 1\n", "line 3", "expected path num_frames label"),
+        ("a 1\nb 16 0\nc 16 1\n", "line 1", "expected path num_frames label, the form of 2 of the 3 lines; got 'a 1'"),
+        ("/data/a.mp4\nb 16 0\nc 16 1\n", "line 1", "expected path num_frames label"),
+        ("path,label\na.mp4,1\nb.mp4,0\n", "line 1", "a list has no header"),
+        ("a.mp4 1\nb.mp4 -1\n", "line 2", "the label is unknown (-1), as in 1 of the 2 lines"),
+        ("a.mp4 -2\n", "line 1", "label -2"),
         ("\n\n", "", "lists no videos"),
     ],
 )
@@ -48,13 +74,23 @@ def test_a_line_of_another_format_is_named(tmp_path, text, line, words):
     assert message.startswith(f"{path}") and line in message and words in message
 
 
-@pytest.mark.parametrize("rows", [[Row(ODD, None, 3), Row("b", None, 0)], [Row("a b", 7, 3), Row("ü", 8, 0)]])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [Row(ODD, None, 3), Row("b", None, 0)],
+        [Row("a b", 7, 3), Row("ü", 8, 0)],
+        [Row("a b", None, None)],
+        [Row("a", 7, None)],
+    ],
+)
 def test_rows_are_read_as_they_were_written(tmp_path, rows):
     write_list(tmp_path / "lists" / "train.txt", rows)
     assert read_rows(tmp_path / "lists" / "train.txt") == rows
 
 
-@pytest.mark.parametrize("name", ["two\nlines", " begins with space"])
+@pytest.mark.parametrize(
+    "name", ["two\nlines", "two\rlines", " begins with space", "back\\slash", '"quoted"', "ends with 12", "", "a,"]
+)
 def test_names_that_no_list_can_hold_are_refused(tmp_path, name):
     with pytest.raises(DataError, match="no list can hold"):
         write_list(tmp_path / "train.txt", [(name, None, 0)])
@@ -155,7 +191,7 @@ def test_a_list_with_a_byte_order_mark_windows_line_ends_and_a_line_separator_in
 
 def test_a_list_in_another_encoding_is_refused_by_name(tmp_path):
     (tmp_path / "list.txt").write_bytes("é.mp4 1\n".encode("latin-1"))
-    with pytest.raises(DataError, match=f"{tmp_path}/list.txt: not text in UTF-8"):
+    with pytest.raises(DataError, match=f"{tmp_path}/list.txt, line 1: not text in UTF-8"):
         read_rows(tmp_path / "list.txt")
 
 
