@@ -26,7 +26,7 @@ from data_scripts.steps.verify import verify as verify_videos
 from tanet import recipes
 from tanet.data import SPLITS, VideoList, class_names_at, dense_clips, load_list
 from tanet.errors import DataError
-from tanet.runtime import atomic_write, write_text
+from tanet.runtime import atomic_write, user_path, write_text
 
 ARCHIVE_SPLITS = ("train", "val", "test")  # test has no labels, so only SPLITS get lists
 PUBLISHED = {"train": 240_436, "val": 19_796}  # videos behind the published results
@@ -159,12 +159,12 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, run: Callable, text: str, splits: tuple[str, ...] = SPLITS) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
         added.set_defaults(run=run)
-        added.add_argument("--root", type=Path, required=True, help="folder of the data set")
+        added.add_argument("--root", type=user_path, required=True, help="folder of the data set")
         added.add_argument("--splits", nargs="+", choices=splits, default=list(SPLITS), help="default: train val")
         return added
 
     added = command("download", _run_download, "fetch archives and annotations; resumes where it was", ARCHIVE_SPLITS)
-    added.add_argument("--archives", type=Path, help="where archives go (default: ROOT/archives)")
+    added.add_argument("--archives", type=user_path, help="where archives go (default: ROOT/archives)")
     added.add_argument("--base-url", default=BASE_URL, help=f"address of a mirror (default: {BASE_URL})")
     added.add_argument(
         "--list", action="append", default=[], metavar="SPLIT=FILE", help="list of archives, a file or an address"
@@ -184,11 +184,11 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--wait", type=float, default=PATIENT.wait, help="seconds before the first retry (default: 1)")
 
     added = command("extract", _run_extract, "unpack the archives; resumes where it was", ARCHIVE_SPLITS)
-    added.add_argument("--archives", type=Path, help="where archives are (default: ROOT/archives)")
+    added.add_argument("--archives", type=user_path, help="where archives are (default: ROOT/archives)")
     add_processes_option(added)
 
     added = command("resize", _run_resize, "encode the videos anew, smaller, into another folder", ARCHIVE_SPLITS)
-    added.add_argument("--out", type=Path, required=True, help="data root of the resized videos")
+    added.add_argument("--out", type=user_path, required=True, help="data root of the resized videos")
     added.add_argument("--short-side", type=int, default=320, choices=(256, 320), help="pixels (default: 320)")
     added.add_argument("--crf", type=int, default=20, help="x264's quality, less is better (default: 20)")
     added.add_argument("--seconds", type=float, default=600, help="time limit of a video (default: 600)")

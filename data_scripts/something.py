@@ -42,7 +42,7 @@ from tanet.data import (
     uniform_frames,
 )
 from tanet.errors import VideoError
-from tanet.runtime import track, write_text
+from tanet.runtime import track, user_path, write_text
 
 PUBLISHED = {"v1": {"train": 86_017, "val": 11_522}, "v2": {"train": 168_913, "val": 24_777}}
 FRAMES = "20bn-something-something-v2-frames"
@@ -185,8 +185,8 @@ def _parser() -> argparse.ArgumentParser:
         )
     }
     for command in added.values():
-        command.add_argument("--root", type=Path, required=True, help="folder of the data set")
-    added["extract"].add_argument("--parts", type=Path, help="where the publisher's files are (default: ROOT)")
+        command.add_argument("--root", type=user_path, required=True, help="folder of the data set")
+    added["extract"].add_argument("--parts", type=user_path, help="where the publisher's files are (default: ROOT)")
     for name in ("lists", "verify"):
         added[name].add_argument("--frames", action="store_true", help="V2: use the folders that `frames` made")
     added["verify"].add_argument("--seconds", type=float, default=60.0, help="time limit of a video (default: 60)")

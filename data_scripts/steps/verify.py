@@ -85,7 +85,7 @@ def check_video(choose_frames: Callable[[int], list[int]], job: tuple[Path, int 
         codec = "jpeg" if properties is None else properties.codec
         with open_video(path, properties) as video:
             frames = len(video)
-            if expected_frames is not None and frames < expected_frames:
+            if properties is None and expected_frames is not None and frames < expected_frames:
                 raise VideoError(f"{path}: {frames} frames in it, {expected_frames} by the list; some are missing")
             video.frames(choose_frames(frames))
     except ImportError:  # no decoder is installed: no fault of the video

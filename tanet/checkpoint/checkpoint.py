@@ -18,7 +18,7 @@ from tanet.checkpoint.formats import read_file
 from tanet.errors import CheckpointError
 from tanet.model import DEPTHS, PIXEL_MEAN, TANet, build, count_classes, count_frames, load_state
 from tanet.recipes import Recipe
-from tanet.runtime import atomic_write
+from tanet.runtime import atomic_write, user_path
 
 FORMAT = "tanet-1"
 KINDS = {"tam": "TANet", "tsm": "TSM", "none": "TSN"}
@@ -76,7 +76,7 @@ class Checkpoint:
 
 def read(path: str | os.PathLike) -> Checkpoint:
     """Any file in one of the layouts, on the CPU. Raises FileNotFoundError or CheckpointError; runs no code from it."""
-    path = Path(path)
+    path = user_path(path)
     content, metadata = read_file(path)
     is_ours = FORMAT in (content.get("format"), metadata.get("format"))
     weights, rest = _split(content, path)

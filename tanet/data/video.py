@@ -24,6 +24,7 @@ from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
 from tanet.data.probing import Packets, Probe, probe_packets, reason
 from tanet.errors import VideoError
+from tanet.runtime import user_path
 
 
 def open_video(path: str | os.PathLike, probe: Probe | None = None) -> "DecordFile | PyAVFile | FrameFolder":
@@ -32,7 +33,7 @@ def open_video(path: str | os.PathLike, probe: Probe | None = None) -> "DecordFi
     `probe`: the file's stored probe; without one the file is probed now. A reader does not survive a fork: open it in
     the process that uses it.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
         if path.is_dir():
             return FrameFolder(path)

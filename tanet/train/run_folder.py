@@ -20,7 +20,7 @@ from tanet.checkpoint import Checkpoint
 from tanet.data import VideoList
 from tanet.errors import CheckpointError, RunInUse
 from tanet.recipes import Recipe, from_json
-from tanet.runtime import read_text, write_text
+from tanet.runtime import read_text, user_path, write_text
 
 LAST = Path("checkpoints", "last.pth")
 PREVIOUS = Path("checkpoints", "previous.pth")
@@ -36,7 +36,7 @@ def read_metrics(run_dir: str | os.PathLike, steps: bool | None = False) -> list
 
     `steps`: False gives the rows of epochs, True the rows of steps, None both.
     """
-    rows = read_lines(Path(run_dir) / METRICS)
+    rows = read_lines(user_path(run_dir) / METRICS)
     return [row for row in rows if steps is None or ("step" in row) == steps]
 
 
