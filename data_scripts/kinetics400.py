@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_scripts.steps.common import add_processes_option, exit_with_message, folder_lock
+from data_scripts.steps.common import add_processes_option, exit_with_message, folder_lock, print_remarks
 from data_scripts.steps.download import download
 from data_scripts.steps.fetch import PATIENT, DownloadError, Patience
 from data_scripts.steps.kinetics_archives import BASE_URL, REPLACEMENT, addresses, annotations, extract
@@ -42,9 +42,9 @@ def lists(root: Path, splits: list[str], processes: int) -> None:
                 f"{root}/labels.txt: not there, nor {root}/annotations/train.csv to make it from; download it"
             )
         write_text(root / "labels.txt", "".join(f"{label}\n" for label in labels))
-    rows = {}
+    rows, found = {}, {}
     for split in splits:
-        videos = _videos(root, split)
+        videos = found[split] = _videos(root, split)
         write_text(root / f"missing-{split}.txt", "".join(f"{name}\n" for name in videos.missing))
         rows[split] = [(sample.path.relative_to(root).as_posix(), None, sample.label) for sample in videos.samples]
         published = f"; the published results had {PUBLISHED[split]:,}" if len(videos.class_names) == 400 else ""
@@ -53,6 +53,7 @@ def lists(root: Path, splits: list[str], processes: int) -> None:
             f"{len(videos.missing):,} missing (missing-{split}.txt){published}",
             flush=True,
         )
+    print_remarks(found)
     write_lists(root, rows, processes)
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_scripts.steps.common import add_processes_option, exit_with_message, folder_lock
+from data_scripts.steps.common import add_processes_option, exit_with_message, folder_lock, print_remarks
 from data_scripts.steps.probing import ListRow, write_lists
 from data_scripts.steps.something_parts import extract
 from data_scripts.steps.verify import verify as verify_videos
@@ -52,9 +52,9 @@ JPEG_QUALITY = 95
 def lists(version: str, root: Path, processes: int, frames: bool = False) -> None:
     """Writes the lists of both splits from the publisher's annotations. missing-{split}.txt names the videos that are
     not there. With `frames` the lists hold V2's folders of frames instead of its webm files."""
-    rows = {}
+    rows, found = {}, {}
     for split in SPLITS:
-        videos = _videos(version, root, split)
+        videos = found[split] = _videos(version, root, split)
         with ThreadPoolExecutor(STAT_THREADS) as pool:  # over a network each call waits for an answer
             row_or_none = list(pool.map(partial(_list_row, root, frames), videos.samples))
         rows[split] = [row for row in row_or_none if row is not None]
@@ -67,6 +67,7 @@ def lists(version: str, root: Path, processes: int, frames: bool = False) -> Non
             f"{len(missing):,} missing (missing-{split}.txt){published}",
             flush=True,
         )
+    print_remarks(found)
     write_lists(root, rows, processes)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from tanet.data import VideoList, shared
 from tanet.errors import USER_ERRORS, DataError
 from tanet.runtime import read_text, worker_count, write_text
 
@@ -48,6 +49,16 @@ def exit_with_message(parser: argparse.ArgumentParser) -> Iterator[None]:
 
 def add_processes_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, default=worker_count(os.cpu_count()), help="default: one a core")
+
+
+def print_remarks(lists: dict[str, VideoList]) -> None:
+    """Says what is odd about the lists of the splits, if anything is."""
+    for split, videos in lists.items():
+        for remark in videos.remarks:
+            print(f"{split}: {remark}", flush=True)
+    if len(lists) == 2:
+        for remark in shared(*(videos.samples for videos in lists.values())):
+            print(remark, flush=True)
 
 
 def read_table(path: Path, required_columns: Sequence[str] = ()) -> list[dict[str, str]]:

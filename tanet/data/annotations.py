@@ -93,7 +93,7 @@ def _read_something_v2(annotations: Path, folder: Path, class_indices: dict[str,
     videos = []
     for number, entry in enumerate(_read_json(annotations, list), 1):
         if not isinstance(entry, dict) or not {"id", "template"} <= entry.keys():
-            raise DataError(f"{annotations}, entry {number}: expected the fields id and template, got {list(entry)}")
+            raise DataError(f"{annotations}, entry {number}: expected the fields id and template, got {entry!r:.80}")
         label = entry["template"].replace("[", "").replace("]", "")
         path = folder / f"{entry['id']}.webm"
         videos.append((path, _label_index(annotations, number, label, class_indices, "entry")))

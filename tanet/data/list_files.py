@@ -29,8 +29,9 @@ NAME, SPLITS = r"(.*[^\s,])", (r"\s*,\s*", r"\s+")
 FORMS = {
     "path num_frames label": [re.compile(rf"{NAME}{split}(\d+){split}(-?\d+)") for split in SPLITS],
     "path label": [re.compile(rf"{NAME}{split}()(-?\d+)") for split in SPLITS],
-    "path": [re.compile("(.+)()()")],
+    "path": [re.compile("([^,]+)()()")],
 }
+OTHER = "another form"
 UNKNOWN = "-1"  # the label of a video whose class is not known
 
 
@@ -62,20 +63,22 @@ def read_rows(path: str | os.PathLike, num_classes: int | None = None) -> list[R
 
 
 def _fields(line: str) -> tuple[str, tuple[str, str, str]]:
-    """The form of a line, and its name, num_frames and label; fields that the form lacks are empty."""
+    """The form of a line, or OTHER, and its name, num_frames and label; fields that it lacks are empty."""
     matches = ((form, pattern.fullmatch(line)) for form, patterns in FORMS.items() for pattern in patterns)
-    return next((form, match.groups()) for form, match in matches if match)
+    return next(((form, match.groups()) for form, match in matches if match), (OTHER, ("", "", "")))
 
 
 def _check_forms(path: Path, lines: list[str], forms: dict[int, str]) -> None:
     """DataError for the first line whose form is not that of most lines (of the first, if several are as frequent)."""
     counts = Counter(forms.values())
-    usual = counts.most_common(1)[0][0]
+    usual = max(counts, key=lambda form: (form != OTHER, counts[form]))
     for number, form in forms.items():
+        if form == OTHER == usual:
+            raise DataError(f"{path}, line {number}: expected {', or '.join(FORMS)}; got {lines[number - 1]!r}")
         if form != usual:
             raise DataError(
                 f"{path}, line {number}: expected {usual}, the form of {counts[usual]} of the {len(forms)} lines; got "
-                f"{lines[number - 1]!r}, which is read as {form}. All lines have one form, and a list has no header"
+                f"{lines[number - 1]!r}, which has {form}. All lines have one form, and a list has no header"
             )
 
 

@@ -135,11 +135,11 @@ def videos_tested(result: dict) -> str:
 
 
 def list_tested(result: dict) -> str:
-    """ "val.csv, 240 videos, sha256 0123456789abcdef..."; of results that do not name their list, that."""
+    """ "val.csv, sha256 0123456789abcdef..., 240 videos"; of results that do not name their list, that."""
     tested = result.get("list")
     if not tested:
         return "not named in the result, which an older version wrote"
-    return f"{tested['name']}, {tested['videos']} videos, sha256 {tested['sha256'][:16]}..."
+    return f"{tested['name']}, sha256 {tested['sha256'][:16]}..., {tested['videos']} videos"
 
 
 def _measured(result: dict, figure: str) -> str:

@@ -1,11 +1,12 @@
 """List files in the formats of other code bases, and the stored probes of a data root."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from data_scripts.steps.probing import write_lists
-from tanet.data import Probe, Row, load_list, read_probes, read_rows, write_list, write_probes
+from tanet.data import Probe, Row, Sample, load_list, read_probes, read_rows, shared, write_list, write_probes
 from tanet.errors import DataError, VideoError
 
 ODD = 'a b/it\'s "ö", 3.mp4'
@@ -60,6 +61,7 @@ def test_each_format_is_read(tmp_path, text, rows):
         ("a 1\nb 16 0\nc 16 1\n", "line 1", "expected path num_frames label, the form of 2 of the 3 lines; got 'a 1'"),
         ("/data/a.mp4\nb 16 0\nc 16 1\n", "line 1", "expected path num_frames label"),
         ("path,label\na.mp4,1\nb.mp4,0\n", "line 1", "a list has no header"),
+        ("label,youtube_id,time_start,time_end,split\nx,y,1,11,test\n", "line 1", "expected path num_frames label, or"),
         ("a.mp4 1\nb.mp4 -1\n", "line 2", "the label is unknown (-1), as in 1 of the 2 lines"),
         ("a.mp4 -2\n", "line 1", "label -2"),
         ("\n\n", "", "lists no videos"),
@@ -240,3 +242,85 @@ def test_stored_probes_are_used_below_the_root_only_however_the_root_is_written(
     for spelling in (root, f"{root}/", "."):
         inside, outside = load_list(kinetics_recipe, spelling, "train", file=tmp_path / "list.txt").samples
         assert inside.probe.frames == 9 and outside.probe is None
+
+
+def test_a_list_without_labels_is_for_tests_only(tmp_path, something_root, something_recipe):
+    file = tmp_path / "list.txt"
+    for text in ("1 -1\n2 -1\n", "1\n2\n"):
+        file.write_text(text)
+        with pytest.raises(DataError, match=f"{file}: a list without labels, which can be tested only"):
+            load_list(something_recipe, something_root, "train", file=file)
+        samples = load_list(something_recipe, something_root, "train", file=file, unlabelled=True).samples
+        assert [(sample.path.name, sample.label) for sample in samples] == [("1", None), ("2", None)]
+
+
+def test_windows_and_home_folders_in_names_are_found(monkeypatch, tmp_path, something_root, something_recipe):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data").symlink_to(something_root)
+    folder = "20bn-something-something-v1"
+    (tmp_path / "list.txt").write_text(f"{folder}\\1,0\n~/data/{folder}/2, 1\nD:\\other machine\\{folder}\\3,2\n")
+    samples = load_list(something_recipe, "~/data", "train", file="~/list.txt").samples
+    assert [sample.path for sample in samples] == [tmp_path / "data" / folder / name for name in "123"]
+
+
+def test_for_video_files_the_listed_number_of_frames_is_advice_and_the_list_says_so(
+    linked, kinetics_root, kinetics_recipe
+):
+    """OpenCV and the headers of files count frames that are not shown."""
+    root = linked(kinetics_root)
+    (path, label), (other, other_label) = annotated_videos(kinetics_recipe, root)[:2]
+    rows = [(path.relative_to(root).as_posix(), 10_000, label), (other.relative_to(root).as_posix(), 1, other_label)]
+    write_list(root / "list.txt", rows)
+    videos = load_list(kinetics_recipe, root, "train", file=root / "list.txt")
+    assert videos.remarks == ("numbers of frames listed of video files: 2; those in the files count",)
+    with videos.samples[0].open() as video:
+        assert 0 < len(video) < 10_000
+        probe = Probe("h264", 96, 80, len(video), 0, "pyav", "")
+    write_probes(root, {name: ((root / name).stat().st_size, probe) for name, *_ in rows})
+    (remark,) = load_list(kinetics_recipe, root, "train", file=root / "list.txt").remarks
+    assert remark.endswith("those in the files count, and 1 of the probed files have fewer than listed")
+
+
+def test_folders_of_frames_are_checked_and_not_remarked(tmp_path, something_root, something_recipe):
+    (tmp_path / "list.txt").write_text("1 10000 0\n2 1 1\n")
+    videos = load_list(something_recipe, something_root, "train", file=tmp_path / "list.txt")
+    assert videos.remarks == () and [sample.num_frames for sample in videos.samples] == [10_000, 1]
+
+
+def listed(tmp_path, root, recipe, text):
+    (tmp_path / "list.txt").write_text(text)
+    return load_list(recipe, root, "train", file=tmp_path / "list.txt")
+
+
+def test_videos_listed_twice_are_counted_and_so_are_their_contradictions(tmp_path, something_root, something_recipe):
+    folder = something_root / "20bn-something-something-v1"
+    data = tmp_path, something_root, something_recipe
+    assert listed(*data, "1 0\n2 0\n3 1\n").remarks == ()
+    twice = listed(*data, f"1 0\n2 0\n{folder}/1 0\n3 1\nx/2 0\n1 0\n")  # three ways to name a video
+    assert twice.remarks == (f"videos listed more than once: 2 ({folder}/1, ...)",)
+    assert listed(*data, "1 0\n2 0\n1 1\n").remarks == (
+        f"videos listed more than once: 1 ({folder}/1)",
+        f"videos listed with several labels: 1 ({folder}/1)",
+    )
+
+
+def test_videos_in_both_lists_are_counted_and_identical_lists_are_called_so(tmp_path, something_root, something_recipe):
+    folder = something_root / "20bn-something-something-v1"
+    data = tmp_path, something_root, something_recipe
+    train = listed(*data, "1 0\n2 0\n3 1\n").samples
+    assert shared(train, listed(*data, "4 0\n5 1\n").samples) == []
+    both = "videos both in the list for training and in that for validation: 2"
+    assert shared(train, listed(*data, "4 0\n3 1\n2 1\n").samples) == [f"{both} ({folder}/3, ...)"]
+    same = "the lists for training and validation hold the same videos: 3"
+    assert shared(train, listed(*data, "3 1\n2 0\n1 0\n").samples) == [f"{same} ({folder}/3, ...)"]
+
+
+def test_a_clip_of_kinetics_is_known_by_its_name_and_other_files_by_their_path():
+    def samples(*paths):
+        return [Sample(Path(path), 0) for path in paths]
+
+    clip = "-4wsuPCjDBc_000005_000015"
+    assert shared(samples(f"train/squash/{clip}.mp4"), samples(f"val/{clip}.mkv", "val/b.mp4"))[0].endswith(
+        f"1 ({clip})"
+    )
+    assert shared(samples("train/walk/001.mp4"), samples("val/walk/001.mp4")) == []

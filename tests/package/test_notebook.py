@@ -101,3 +101,10 @@ def test_papermill_fails_on_a_mistyped_parameter(notebook):
 def test_papermill_fails_on_a_parameter_passed_as_text(notebook):
     with pytest.raises(papermill.PapermillExecutionError, match="gpus must be int, got '1'"):
         execute(notebook, gpus="1")
+
+
+def test_paths_below_the_home_folder_are_written_out(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    names = namespace('data_root = "~/data"', data_root="~/data", out=None, recipe="a~/b", gpus=1)
+    check_parameters(names, data_root=str | None, out=str | None, recipe=str, gpus=int)
+    assert (names["data_root"], names["out"], names["recipe"]) == ("/home/someone/data", None, "a~/b")
