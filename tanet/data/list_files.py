@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tanet.errors import DataError
-from tanet.runtime import read_text, write_text
+from tanet.runtime import read_text, user_path, write_text
 
 NAME, SPLITS = r"(.*[^\s,])", (r"\s*,\s*", r"\s+")
 # The forms of a line, by the names of its fields. The first form that fits a line counts.
@@ -48,7 +48,7 @@ def read_rows(path: str | os.PathLike, num_classes: int | None = None) -> list[R
 
     Raises FileNotFoundError, or DataError, which names file and line.
     """
-    path = Path(path)
+    path = user_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such list of videos")
     # split, because splitlines also splits at characters that a file name may contain, such as U+2028.
@@ -108,11 +108,11 @@ def write_list(path: str | os.PathLike, rows: Iterable[Row | tuple[str, int | No
 
     Raises DataError for a name that would not be read back as it is, such as one with a line break.
     """
-    lines = []
+    lines, path = [], user_path(path)
     for row in map(Row._make, rows):
         frames = "" if row.num_frames is None else f" {row.num_frames}"
         lines.append(f"{row.name}{frames} {UNKNOWN if row.label is None else row.label}")
-        if set(row.name) & set("\n\r") or _row(Path(path), 1, *_fields(lines[-1].strip())[1], None) != row:
+        if set(row.name) & set("\n\r") or _row(path, 1, *_fields(lines[-1].strip())[1], None) != row:
             raise DataError(f"{row.name!r}: a name that no list can hold; rename the file")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "".join(f"{line}\n" for line in lines))

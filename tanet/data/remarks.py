@@ -17,11 +17,11 @@ def repeated(samples: Sequence) -> list[str]:
     """About samples of one list that are the same video, with the same label or with others."""
     videos = [_identity(sample.path) for sample in samples]
     several = [video for video, count in Counter(videos).items() if count > 1]
+    if not several:
+        return []
     labels = Counter(video for video, _ in {(video, sample.label) for video, sample in zip(videos, samples)})
     contradicting = [video for video in several if labels[video] > 1]
-    sentences = []
-    if several:
-        sentences.append(f"videos listed more than once: {_count(several)}")
+    sentences = [f"videos listed more than once: {_count(several)}"]
     if contradicting:
         sentences.append(f"videos listed with several labels: {_count(contradicting)}")
     return sentences

@@ -191,6 +191,12 @@ def test_a_list_with_a_byte_order_mark_windows_line_ends_and_a_line_separator_in
     assert read_rows(tmp_path / "list.txt") == [Row("a\u2028b.mp4", None, 1), Row("c.mp4", None, 0)]
 
 
+def test_a_list_that_powershell_has_written_is_read(tmp_path):
+    """The > of Windows PowerShell writes UTF-16, and its folders have backslashes."""
+    (tmp_path / "list.txt").write_text("D:\\data\\é.mp4 1\r\nD:\\data\\b.mp4 0\r\n", encoding="utf-16")
+    assert read_rows(tmp_path / "list.txt") == [Row("D:/data/é.mp4", None, 1), Row("D:/data/b.mp4", None, 0)]
+
+
 def test_a_list_in_another_encoding_is_refused_by_name(tmp_path):
     (tmp_path / "list.txt").write_bytes("é.mp4 1\n".encode("latin-1"))
     with pytest.raises(DataError, match=f"{tmp_path}/list.txt, line 1: not text in UTF-8"):

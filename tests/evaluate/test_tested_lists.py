@@ -134,9 +134,11 @@ def test_a_page_says_what_is_odd_about_the_list(tmp_path, weights, something_roo
 
 def test_paths_of_a_test_may_begin_in_the_home_folder(monkeypatch, tmp_path, weights, something_root, videos):
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "data").symlink_to(something_root)
     shutil.copy(weights, tmp_path)
     write_list(tmp_path / "val.txt", videos)
     result = evaluate.run("~/last.pth", "~/data", out="~/new/result.json", val_list="~/val.txt")
     assert json.loads((tmp_path / "new/result.json").read_text()) == result
     assert [row["path"] for row in result["per_video"]] == [name for name, *_ in videos]
+    assert not (tmp_path / "~").exists()  # a folder of that name, made where the test ran

@@ -13,6 +13,7 @@ def test_a_training_says_what_is_odd_about_its_lists_and_takes_paths_below_the_h
     monkeypatch, tmp_path, something_root, something_recipe, capsys
 ):
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "data").symlink_to(something_root)
     write_list(tmp_path / "train.txt", [(str(index), None, 0) for index in (1, 2, 3, 4, 5, 6, 7, 8, 8)])
     write_list(tmp_path / "val.txt", [("7", None, 0), ("33", None, 1)])
