@@ -114,7 +114,9 @@ def load_list(
         file = user_path(file)
         rows = read_rows(file, len(names))
         if rows[0].label is None and not unlabelled:
-            raise DataError(f"{file}: a list without labels, which can be tested only; each line must end with a class")
+            raise DataError(
+                f"{file}: a list without labels, which can be tested only; its lines must end with the class's number"
+            )
         paths, sizes = _find_videos(rows, recipe.dataset, root, split)
         listed = [(path, row.label, row.num_frames) for path, row in zip(paths, rows)]
     absent = [path for (path, *_), size in zip(listed, sizes) if size is None]
