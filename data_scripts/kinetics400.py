@@ -21,12 +21,12 @@ from data_scripts.steps.download import download
 from data_scripts.steps.fetch import PATIENT, DownloadError, Patience
 from data_scripts.steps.kinetics_archives import BASE_URL, REPLACEMENT, addresses, annotations, extract
 from data_scripts.steps.probing import write_lists
-from data_scripts.steps.resize import FAILURES, resize
+from data_scripts.steps.resize import add_resize_options, run_resize
 from data_scripts.steps.verify import verify as verify_videos
 from tanet import recipes
 from tanet.data import SPLITS, VideoList, class_names_at, dense_clips, load_list
 from tanet.errors import DataError
-from tanet.runtime import atomic_write, user_path, write_text
+from tanet.runtime import user_path, write_text
 
 ARCHIVE_SPLITS = ("train", "val", "test")  # test has no labels, so only SPLITS get lists
 PUBLISHED = {"train": 240_436, "val": 19_796}  # videos behind the published results
@@ -46,7 +46,7 @@ def lists(root: Path, splits: list[str], processes: int) -> None:
     for split in splits:
         videos = found[split] = _videos(root, split)
         write_text(root / f"missing-{split}.txt", "".join(f"{name}\n" for name in videos.missing))
-        rows[split] = [(sample.path.relative_to(root).as_posix(), None, sample.label) for sample in videos.samples]
+        rows[split] = [(sample.path.relative_to(root).as_posix(), sample.label) for sample in videos.samples]
         published = f"; the published results had {PUBLISHED[split]:,}" if len(videos.class_names) == 400 else ""
         print(
             f"{split}: {len(videos):,} of {len(videos) + len(videos.missing):,} annotated videos are there, "
@@ -121,26 +121,8 @@ def _run_extract(chosen: argparse.Namespace) -> None:
 
 
 def _run_resize(chosen: argparse.Namespace) -> None:
-    if chosen.out.resolve() == chosen.root.resolve():
-        raise ValueError(
-            f"{chosen.out}: the videos there are the originals; choose another folder for the resized ones"
-        )
-    count, failures = resize(
-        chosen.root,
-        chosen.out,
-        chosen.splits,
-        short_side=chosen.short_side,
-        crf=chosen.crf,
-        processes=chosen.processes,
-        seconds=chosen.seconds,
-    )
-    (chosen.out / "annotations").mkdir(exist_ok=True)
-    for name in ("labels.txt", *(f"annotations/{split}.csv" for split in ARCHIVE_SPLITS)):
-        if (chosen.root / name).exists():
-            with atomic_write(chosen.out / name) as file:
-                file.write((chosen.root / name).read_bytes())
-    if failures:
-        print(f"{len(failures)} of {count} videos are broken and left out, with the reasons in {chosen.out / FAILURES}")
+    annotation_files = ["labels.txt", *(f"annotations/{split}.csv" for split in ARCHIVE_SPLITS)]
+    run_resize("kinetics", chosen, chosen.splits, annotation_files)
 
 
 def _run_lists(chosen: argparse.Namespace) -> None:
@@ -189,11 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     add_processes_option(added)
 
     added = command("resize", _run_resize, "encode the videos anew, smaller, into another folder", ARCHIVE_SPLITS)
-    added.add_argument("--out", type=user_path, required=True, help="data root of the resized videos")
-    added.add_argument("--short-side", type=int, default=320, choices=(256, 320), help="pixels (default: 320)")
-    added.add_argument("--crf", type=int, default=20, help="x264's quality, less is better (default: 20)")
-    added.add_argument("--seconds", type=float, default=600, help="time limit of a video (default: 600)")
-    add_processes_option(added)
+    add_resize_options(added)
 
     add_processes_option(command("lists", _run_lists, "write label and list files; say what is missing"))
 

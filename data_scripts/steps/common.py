@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,19 @@ def print_remarks(lists: dict[str, VideoList]) -> None:
     if len(lists) == 2:
         for remark in shared(*(videos.samples for videos in lists.values())):
             print(remark, flush=True)
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `folder` at the end of the block; nothing does after an error or a kill."""
+    unfinished = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)  # a killed run may have left it
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def read_table(path: Path, required_columns: Sequence[str] = ()) -> list[dict[str, str]]:

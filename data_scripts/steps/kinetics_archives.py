@@ -81,9 +81,12 @@ def _extract_replacement(
     root: Path, archives: Path, splits: list[str], records: dict[str, dict], failures: dict[str, str]
 ) -> None:
     """Unpacks the replacement, a flat folder of videos of all splits, over the videos that it replaces."""
-    archive = archives / REPLACEMENT
-    if not archive.exists():
-        print(f"{archive}: not there; corrupted videos are not replaced", flush=True)
+    # The publisher's own script puts it into a folder.
+    archive = next(
+        (path for path in (archives / REPLACEMENT, archives / "replacement" / REPLACEMENT) if path.exists()), None
+    )
+    if archive is None:
+        print(f"{archives / REPLACEMENT}: not there; corrupted videos are not replaced", flush=True)
         return
     if _is_recorded(records, REPLACEMENT, archive):
         return

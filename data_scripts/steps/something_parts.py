@@ -18,6 +18,7 @@ from tanet.runtime import atomic_write, read_json, track, write_text
 
 SITE = "its publisher, Qualcomm (developer.qualcomm.com/software/ai-datasets/something-something)"
 RECORD = "extracted.json"
+JOINED = (".tar.gz", ".tgz", ".tar", "")  # how the name of an archive ends whose parts were joined by hand
 
 
 def extract(version: str, parts_folder: Path, root: Path) -> int:
@@ -87,6 +88,9 @@ def _parts(version: str, folder: Path, zips: ExitStack) -> list[Part]:
         elif version == "v2" and path.name.startswith(base) and path.suffix == ".zip":
             for number, part in _in_zip(path, pattern, zips):
                 parts.setdefault(number, part)
+    joined = [path for suffix in JOINED if (path := folder / f"{base}{suffix}").is_file()]
+    if joined and not parts:
+        return [(joined[0].name, joined[0].stat().st_size, partial(open, joined[0], "rb"))]
     if not parts:
         zipped = f", or {base}-00.zip and {base}-01.zip" if version == "v2" else ""
         raise FileNotFoundError(f"{folder}: no parts {base}-00, {base}-01, ...{zipped}; they come from {SITE}")

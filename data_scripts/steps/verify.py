@@ -33,7 +33,7 @@ class Verdict:
     reason: str
     frames: int
     size: int  # bytes of the file; of a folder of frames, of all its files
-    codec: str  # FFmpeg's name; "jpeg" for a folder of frames
+    codec: str  # FFmpeg's name; of a folder of frames "jpeg" or "png"
 
 
 COLUMNS = tuple(field.name for field in fields(Verdict))
@@ -82,9 +82,9 @@ def check_video(choose_frames: Callable[[int], list[int]], job: tuple[Path, int 
     frames, codec = 0, ""
     try:
         properties = None if path.is_dir() else probe(path)
-        codec = "jpeg" if properties is None else properties.codec
+        codec = "" if properties is None else properties.codec
         with open_video(path, properties) as video:
-            frames = len(video)
+            frames, codec = len(video), codec or video.reader_name
             if properties is None and expected_frames is not None and frames < expected_frames:
                 raise VideoError(f"{path}: {frames} frames in it, {expected_frames} by the list; some are missing")
             video.frames(choose_frames(frames))

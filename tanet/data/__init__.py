@@ -2,10 +2,12 @@
 
 annotations  reads the publishers' annotation files
 list_files   reads list files in the formats of other code bases, and writes them
-lists        joins either with the disk: the samples of a split
+finding      which video is meant by a name, below the root of a data set
+lists        joins names with the disk: the samples of a split
 remarks      what is odd about lists: videos listed twice, in training and validation, ...
 probing      what a video file holds, and which decoder reads it
-video        frames of video files and of folders of JPEGs
+frame_names  how a folder names and numbers its frames
+video        frames of video files and of folders of pictures
 sampling     which frames of a video make a clip
 transforms   resizes, crops and flips
 clips        clips for training, validation and testing
@@ -13,8 +15,10 @@ loader       batches from workers, and what happens to unreadable videos
 """
 
 from tanet.data import sampling, transforms
-from tanet.data.annotations import FOLDERS, LABEL_FILES
+from tanet.data.annotations import LABEL_FILES, annotation_file
 from tanet.data.clips import TrainingClips, ValidationClips, test_views
+from tanet.data.finding import all_videos, folders_of, is_video_file, video_name
+from tanet.data.frame_names import FrameNames, describe_frames, read_frame_names
 from tanet.data.list_files import Row, read_rows, write_list
 from tanet.data.lists import (
     PROBES,
@@ -55,8 +59,8 @@ from tanet.data.video import FrameFolder, PyAVFile, open_video
 __all__ = [
     "EpochBatches",
     "FASTER",
-    "FOLDERS",
     "FrameFolder",
+    "FrameNames",
     "LABEL_FILES",
     "PROBES",
     "Probe",
@@ -70,14 +74,19 @@ __all__ = [
     "Unreadable",
     "ValidationClips",
     "VideoList",
+    "all_videos",
+    "annotation_file",
     "center_crop",
     "class_names_at",
     "datasets_at",
     "dense_center",
     "dense_clips",
     "dense_train",
+    "describe_frames",
     "describe_readers",
     "explain_worker_failure",
+    "folders_of",
+    "is_video_file",
     "load_list",
     "make_loader",
     "mirrored_classes",
@@ -85,6 +94,7 @@ __all__ = [
     "open_video",
     "probe",
     "raise_unreadable",
+    "read_frame_names",
     "read_probes",
     "read_rows",
     "resize_short_side",
@@ -99,6 +109,7 @@ __all__ = [
     "uniform_frames",
     "uniform_train",
     "validation_loader",
+    "video_name",
     "write_list",
     "write_probes",
 ]

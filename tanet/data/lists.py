@@ -18,7 +18,8 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from tanet.data import remarks
-from tanet.data.annotations import FOLDERS, LABEL_FILES, annotation_file, class_index, kinetics_videos, read_annotations
+from tanet.data.annotations import LABEL_FILES, annotation_file, class_index, read_annotations
+from tanet.data.finding import explain_missing, search
 from tanet.data.list_files import Row, read_rows
 from tanet.data.probing import READERS, Probe
 from tanet.data.video import DecordFile, FrameFolder, PyAVFile, open_video
@@ -106,10 +107,11 @@ def load_list(
             f"{root}: {len(names)} classes in the label file, "
             f"recipe {recipe.name} has num_classes = {recipe.num_classes}"
         )
+    # Nobody keeps Kinetics as published, 240,000 files in one folder: its annotations name no paths to ask for.
+    ask_first = file is not None or recipe.dataset != "kinetics"
     if file is None:
         file = annotation_file(recipe.dataset, root, split)
-        listed = [(path, label, None) for path, label in read_annotations(recipe.dataset, root, split)]
-        sizes = file_sizes([path for path, *_ in listed])
+        rows = read_annotations(recipe.dataset, root, split)
     else:
         file = user_path(file)
         rows = read_rows(file, len(names))
@@ -117,35 +119,35 @@ def load_list(
             raise DataError(
                 f"{file}: a list without labels, which can be tested only; its lines must end with the class's number"
             )
-        paths, sizes = _find_videos(rows, recipe.dataset, root, split)
-        listed = [(path, row.label, row.num_frames) for path, row in zip(paths, rows)]
-    absent = [path for (path, *_), size in zip(listed, sizes) if size is None]
-    _refuse_missing(absent, len(listed), missing)
+    paths, sizes = _find_videos(rows, recipe.dataset, root, split, ask_first)
+    absent = [row.name for row, size in zip(rows, sizes) if size is None]
+    if absent and (missing == "raise" or len(absent) == len(rows)):
+        explanation = explain_missing(absent[0], recipe.dataset, root, split)
+        raise _missing_videos(root / absent[0], len(absent), len(rows), explanation)
+    listed = [(path, row.label, row.num_frames) for path, row in zip(paths, rows)]
     samples = _join(listed, sizes, root)
-    numbers = [number for (_, _, number), size in zip(listed, sizes) if size is not None]
+    numbers = [row.num_frames for row, size in zip(rows, sizes) if size is not None]
     counted_files = ((n, s.probe) for n, s in zip(numbers, samples) if n is not None and s.num_frames is None)
     odd = (*remarks.repeated(samples), *remarks.frame_counts(counted_files))
-    return VideoList(samples, names, tuple(path.name for path in absent), file, odd)
+    return VideoList(samples, names, tuple(os.path.basename(name) for name in absent), file, odd)
 
 
-def _find_videos(rows: list[Row], dataset: str, root: Path, split: str) -> tuple[list[Path], list[int | None]]:
-    """The videos that the rows of a list file name, and their sizes in bytes (None: not on the disk).
+def _find_videos(
+    rows: list[Row], dataset: str, root: Path, split: str, ask_first: bool
+) -> tuple[list[Path], list[int | None]]:
+    """The videos that the rows name, and their sizes in bytes (None: not on the disk); see tanet.data.finding.
 
-    A name is a path, relative to the root or absolute. If a relative path does not exist, the video is the one of the
-    data set with the same file name, with or without its suffix, in any folder.
+    Without `ask_first` the names are no paths to ask the disk for: a question takes a network disk a millisecond.
     """
     paths = [root / user_path(row.name) for row in rows]
-    sizes = file_sizes(paths)
-    unresolved = [i for i, size in enumerate(sizes) if size is None and not user_path(rows[i].name).is_absolute()]
-    if unresolved:
-        folder_name, suffix = FOLDERS[dataset]
-        folder = root / folder_name.format(split=split)
-        on_disk = kinetics_videos(folder) if dataset == "kinetics" else {}
-        for i in unresolved:
-            name = paths[i].name.removesuffix(suffix)
-            paths[i] = on_disk.get(name, folder / f"{name}{suffix}")
-        for i, size in zip(unresolved, file_sizes([paths[i] for i in unresolved])):
-            sizes[i] = size
+    sizes = file_sizes(paths) if ask_first else [None] * len(rows)
+    lost = [i for i, size in enumerate(sizes) if size is None and not user_path(rows[i].name).is_absolute()]
+    found = search([rows[i].name for i in lost], dataset, root, split) if lost else {}
+    lost = [i for i in lost if rows[i].name in found]
+    for i in lost:
+        paths[i] = found[rows[i].name]
+    for i, size in zip(lost, file_sizes([paths[i] for i in lost])):
+        sizes[i] = size
     return paths, sizes
 
 
@@ -232,15 +234,13 @@ def class_names_at(dataset: str, root: str | os.PathLike) -> tuple[str, ...]:
     return tuple(sorted(index, key=index.get))
 
 
-def _refuse_missing(absent: list[Path], count: int, missing: str) -> None:
-    """Raises FileNotFoundError if videos are missing and `missing` does not allow it, or if all are."""
-    if absent and missing == "raise":
-        raise FileNotFoundError(
-            f"{absent[0]}: listed, but not there; {len(absent)} of {count} videos are missing. "
-            'Restore them, or pass missing="skip" to leave them out'
-        )
-    if len(absent) == count:
-        raise FileNotFoundError(f"{absent[0]}: none of the {count} listed videos is there")
+def _missing_videos(first: Path, absent: int, count: int, explanation: str) -> FileNotFoundError:
+    if absent == count:
+        return FileNotFoundError(f"{first}: none of the {count} listed videos is there. {explanation}")
+    return FileNotFoundError(
+        f"{first}: listed, but not there; {absent} of {count} videos are missing. {explanation} "
+        'Restore them, or pass missing="skip" to leave them out'
+    )
 
 
 def write_probes(root: str | os.PathLike, probes: StoredProbes) -> None:

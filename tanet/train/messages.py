@@ -1,7 +1,7 @@
 """What a training says when it begins, and when it has to end."""
 
 from tanet.checkpoint import Checkpoint
-from tanet.data import Unreadable, VideoList, describe_readers, shared
+from tanet.data import Unreadable, VideoList, describe_frames, describe_readers, is_video_file, shared
 from tanet.errors import Stopped, VideoError
 from tanet.runtime import WARM_UP
 from tanet.train.state import Training
@@ -10,8 +10,8 @@ from tanet.train.state import Training
 def announce(
     training: Training, stored: Checkpoint | None, warning: str, train_videos: VideoList, val_videos: VideoList
 ) -> None:
-    """Prints what is odd about the lists, which decoder reads the videos, whether steps are CUDA graphs, and where a
-    resumed run is."""
+    """Prints what is odd about the lists, which decoder reads the videos, how frames are named if not as published,
+    whether steps are CUDA graphs, and where a resumed run is."""
     if warning:
         print(warning, flush=True)
     for videos in (train_videos, val_videos):
@@ -19,9 +19,12 @@ def announce(
             print(f"{videos.file}: {remark}", flush=True)
     for remark in shared(train_videos.samples, val_videos.samples):
         print(remark, flush=True)
-    if training.recipe.dataset != "something_v1":  # its videos come as frames
-        samples = train_videos.samples + val_videos.samples
-        print(describe_readers(sample.probe for sample in samples), flush=True)
+    samples = train_videos.samples + val_videos.samples
+    files = [sample for sample in samples if is_video_file(sample.path.name)]
+    if files:
+        print(describe_readers(sample.probe for sample in files), flush=True)
+    if naming := describe_frames(sample.path for sample in samples if not is_video_file(sample.path.name)):
+        print(naming, flush=True)
     if training.graphs is not None:
         print(f"training steps run as CUDA graphs, after {WARM_UP} that do not", flush=True)
     if stored is None:

@@ -151,14 +151,14 @@ def test_opening_a_folder_with_fewer_frames_than_its_list_tells_is_an_error(tmp_
 @pytest.mark.slow
 def test_stored_probes_are_used_for_files_of_the_probed_size_only(linked, kinetics_root, kinetics_recipe, capsys):
     root = linked(kinetics_root)
-    rows = [(path.relative_to(root).as_posix(), None, label) for path, label in annotated_videos(kinetics_recipe, root)]
+    rows = [(path.relative_to(root).as_posix(), label) for path, label in annotated_videos(kinetics_recipe, root)]
     write_lists(root, {"train": rows}, 1)
     output = capsys.readouterr().out
     assert "32 videos: " in output and "read by decord" in output
     probes = read_probes(root)
-    assert sorted(probes) == sorted(name for name, _, _ in rows)
+    assert sorted(probes) == sorted(name for name, _ in rows)
     samples = load_list(kinetics_recipe, root, "train", file=root / "lists/train.txt").samples
-    for sample, (name, _, label) in zip(samples, rows, strict=True):
+    for sample, (name, label) in zip(samples, rows, strict=True):
         assert (sample.path, sample.label, sample.probe) == (root / name, label, probes[name][1])
         with sample.open() as video:
             assert len(video) == sample.probe.frames and video.reader_name == sample.probe.reader
@@ -176,12 +176,12 @@ def test_files_that_cannot_be_probed_stay_listed_and_are_named(tmp_path, kinetic
     (tmp_path / "train").mkdir()
     (tmp_path / "train/good.mp4").symlink_to(good)
     (tmp_path / "train/bad.mp4").write_bytes(b"no video")
-    rows = [("train/good.mp4", None, 0), ("train/bad.mp4", None, 1)]
+    rows = [("train/good.mp4", 0), ("train/bad.mp4", 1)]
     for _ in range(2):  # the second time, the probe of the good one is stored
         write_lists(tmp_path, {"train": rows}, 1)
         output = capsys.readouterr().out
         assert output.startswith("1 videos: ") and "; 1 more cannot be opened (lists/unreadable.txt)" in output
-        assert read_rows(tmp_path / "lists/train.txt") == [Row(*row) for row in rows]
+        assert read_rows(tmp_path / "lists/train.txt") == [Row(name, None, label) for name, label in rows]
         assert (tmp_path / "lists/unreadable.txt").read_text().startswith("train/bad.mp4: cannot be opened as a video")
         assert list(read_probes(tmp_path)) == ["train/good.mp4"]
 

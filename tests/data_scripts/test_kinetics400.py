@@ -487,8 +487,8 @@ def test_extracting_that_is_killed_resumes_and_ends_with_the_same_bytes(tmp_path
 RESIZE_ONE = resize._resize_one
 
 
-def resize_one_and_hold(held_video, marker, source, target, short_side, crf, video):
-    if video == held_video:
+def resize_one_and_hold(held_video, marker, source, target, short_side, crf, names):
+    if names[0] == held_video:
         frames, next_time = [], resize._next_time
 
         def next_time_or_hold(*arguments):
@@ -498,7 +498,7 @@ def resize_one_and_hold(held_video, marker, source, target, short_side, crf, vid
             return next_time(*arguments)
 
         resize._next_time = next_time_or_hold
-    return RESIZE_ONE(source, target, short_side, crf, video)
+    return RESIZE_ONE(source, target, short_side, crf, names)
 
 
 def resize_and_hold(arguments, held_video, marker):

@@ -34,7 +34,7 @@ def root(tmp_path):
     """Five folders of frames: one has lost its last frame since it was listed, one has a frame that is cut short."""
     for name in ALL:
         frames(tmp_path / name, 9)
-    write_lists(tmp_path, {"train": [(name, 9, 0) for name in ALL]}, 1)
+    write_lists(tmp_path, {"train": [(name, 0) for name in ALL]}, 1)
     (tmp_path / "3/00009.jpg").unlink()
     broken = tmp_path / "4/00005.jpg"
     broken.write_bytes(broken.read_bytes()[:200])
