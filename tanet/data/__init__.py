@@ -7,6 +7,7 @@ probing      what a video file holds, and which decoder reads it
 video        frames of video files and of folders of JPEGs
 sampling     which frames of a video make a clip
 transforms   resizes, crops and flips
+short_clips  short videos, whose frames training does not all draw
 clips        clips for training, validation and testing
 loader       batches from workers, and what happens to unreadable videos
 """
@@ -40,6 +41,7 @@ from tanet.data.loader import (
 )
 from tanet.data.probing import FASTER, Probe, probe
 from tanet.data.sampling import dense_center, dense_clips, dense_train, uniform_center, uniform_frames, uniform_train
+from tanet.data.short_clips import undrawn_frames
 from tanet.data.transforms import (
     center_crop,
     mirrored_classes,
@@ -92,6 +94,7 @@ __all__ = [
     "training_clip",
     "training_loader",
     "transforms",
+    "undrawn_frames",
     "uniform_center",
     "uniform_frames",
     "uniform_train",

@@ -114,7 +114,7 @@ def _run(
             if options.tensorboard:
                 rows = read_metrics(run_dir, steps=None)
                 training.writer = contexts.enter_context(ScalarWriter(run_dir, len(train_videos), rows))
-            announce(training, stored, warning, train_videos.samples + val_videos.samples)
+            announce(training, stored, warning, train_videos, val_videos)
         process.gather(None)  # no process goes on before the folder is prepared
         training.skips.begin()
         with interrupts(process, 60 * options.save_minutes) as stop:

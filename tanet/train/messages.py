@@ -1,18 +1,23 @@
 """What a training says when it begins, and when it has to end."""
 
 from tanet.checkpoint import Checkpoint
-from tanet.data import Sample, Unreadable, describe_readers
+from tanet.data import Unreadable, VideoList, describe_readers, undrawn_frames
 from tanet.errors import Stopped, VideoError
 from tanet.runtime import WARM_UP
 from tanet.train.state import Training
 
 
-def announce(training: Training, stored: Checkpoint | None, warning: str, samples: tuple[Sample, ...]) -> None:
-    """Prints which decoder reads the videos, whether steps are CUDA graphs and, for a resumed run, its position."""
+def announce(training: Training, stored: Checkpoint | None, warning: str, train: VideoList, val: VideoList) -> None:
+    """Prints which decoder reads the videos, whether steps are CUDA graphs and, for a resumed run, its position.
+
+    Warns, too, about frames of the videos that the rest of the training will never draw.
+    """
     if warning:
         print(warning, flush=True)
     if training.recipe.dataset != "something_v1":  # its videos come as frames
-        print(describe_readers(sample.probe for sample in samples), flush=True)
+        print(describe_readers(sample.probe for sample in train.samples + val.samples), flush=True)
+    if training.epoch < training.recipe.epochs and (undrawn := undrawn_frames(train.samples, training.recipe)):
+        print(undrawn, flush=True)
     if training.graphs is not None:
         print(f"training steps run as CUDA graphs, after {WARM_UP} that do not", flush=True)
     if stored is None:
