@@ -36,6 +36,7 @@ from tanet.data.loader import (
     explain_worker_failure,
     make_loader,
     raise_unreadable,
+    readable_items,
     training_loader,
     validation_loader,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "raise_unreadable",
     "read_probes",
     "read_rows",
+    "readable_items",
     "resize_short_side",
     "sampling",
     "test_views",
