@@ -10,6 +10,7 @@ frame_names  how a folder names and numbers its frames
 video        frames of video files and of folders of pictures
 sampling     which frames of a video make a clip
 transforms   resizes, crops and flips
+short_clips  short videos, whose frames training does not all draw
 clips        clips for training, validation and testing
 loader       batches from workers, and what happens to unreadable videos
 """
@@ -40,12 +41,14 @@ from tanet.data.loader import (
     explain_worker_failure,
     make_loader,
     raise_unreadable,
+    readable_items,
     training_loader,
     validation_loader,
 )
 from tanet.data.probing import FASTER, Probe, probe
 from tanet.data.remarks import shared
 from tanet.data.sampling import dense_center, dense_clips, dense_train, uniform_center, uniform_frames, uniform_train
+from tanet.data.short_clips import undrawn_frames
 from tanet.data.transforms import (
     center_crop,
     mirrored_classes,
@@ -97,6 +100,7 @@ __all__ = [
     "read_frame_names",
     "read_probes",
     "read_rows",
+    "readable_items",
     "resize_short_side",
     "sampling",
     "shared",
@@ -105,6 +109,7 @@ __all__ = [
     "training_clip",
     "training_loader",
     "transforms",
+    "undrawn_frames",
     "uniform_center",
     "uniform_frames",
     "uniform_train",

@@ -1,30 +1,41 @@
 """What a training says when it begins, and when it has to end."""
 
 from tanet.checkpoint import Checkpoint
-from tanet.data import Unreadable, VideoList, describe_frames, describe_readers, is_video_file, shared
+from tanet.data import (
+    Unreadable,
+    VideoList,
+    describe_frames,
+    describe_readers,
+    is_video_file,
+    shared,
+    undrawn_frames,
+)
 from tanet.errors import Stopped, VideoError
 from tanet.runtime import WARM_UP
 from tanet.train.state import Training
 
 
-def announce(
-    training: Training, stored: Checkpoint | None, warning: str, train_videos: VideoList, val_videos: VideoList
-) -> None:
+def announce(training: Training, stored: Checkpoint | None, warning: str, train: VideoList, val: VideoList) -> None:
     """Prints what is odd about the lists, which decoder reads the videos, how frames are named if not as published,
-    whether steps are CUDA graphs, and where a resumed run is."""
+    whether steps are CUDA graphs, and where a resumed run is.
+
+    Warns, too, about frames of the videos that the rest of the training will never draw.
+    """
     if warning:
         print(warning, flush=True)
-    for videos in (train_videos, val_videos):
+    for videos in (train, val):
         for remark in videos.remarks:
             print(f"{videos.file}: {remark}", flush=True)
-    for remark in shared(train_videos.samples, val_videos.samples):
+    for remark in shared(train.samples, val.samples):
         print(remark, flush=True)
-    samples = train_videos.samples + val_videos.samples
+    samples = train.samples + val.samples
     files = [sample for sample in samples if is_video_file(sample.path.name)]
     if files:
         print(describe_readers(sample.probe for sample in files), flush=True)
     if naming := describe_frames(sample.path for sample in samples if not is_video_file(sample.path.name)):
         print(naming, flush=True)
+    if training.epoch < training.recipe.epochs and (undrawn := undrawn_frames(train.samples, training.recipe)):
+        print(undrawn, flush=True)
     if training.graphs is not None:
         print(f"training steps run as CUDA graphs, after {WARM_UP} that do not", flush=True)
     if stored is None:
