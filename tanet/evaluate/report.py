@@ -118,6 +118,8 @@ def _remarks(result: dict, published: tuple) -> list[str]:
         f"Device {result['device']}, torch {result['torch']}, {result['precision']}.",
         "In brackets: 95% confidence interval of the accuracy on these many videos (Wilson).",
     ]
+    if result.get("weights"):
+        remarks.insert(1, f"Of two sets of weights in the file this tests {result['weights']}.")
     if result.get("unreadable"):
         remarks.append(_unreadable_remark(result["unreadable"]))
     if result["recipe_changes"]:
