@@ -4,8 +4,8 @@ What is read: tensors; torch's Size, dtype and device; dicts, lists, tuples and 
 numbers, str, bytes); numpy's numbers, which become plain ones; the text metadata of safetensors.
 
 What is passed over: numpy's arrays of numbers and the objects that training frameworks put beside the weights (_OBJECTS
-lists them). An empty StandIn takes the place of each, a plain dict that of a dict with a name of its own (_DICTS). Their
-code is neither imported nor called.
+lists them). An empty StandIn takes the place of each, a plain dict that of a dict's subclass (_DICTS). Their code is
+neither imported nor called.
 
 What is never read: anything else for which a name in the file would have to be imported or called, such as a pickled
 object, function or class, numpy's strings and dates included. Such a file raises CheckpointError, and nothing of it was

@@ -42,6 +42,7 @@ from tanet.data.probing import FASTER, Probe, probe
 from tanet.data.sampling import dense_center, dense_clips, dense_train, uniform_center, uniform_frames, uniform_train
 from tanet.data.transforms import (
     center_crop,
+    directed_classes,
     mirrored_classes,
     multi_scale_crop,
     resize_short_side,
@@ -75,6 +76,7 @@ __all__ = [
     "dense_clips",
     "dense_train",
     "describe_readers",
+    "directed_classes",
     "explain_worker_failure",
     "load_list",
     "make_loader",
