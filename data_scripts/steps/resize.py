@@ -27,7 +27,7 @@ from data_scripts.steps.resize_frames import resize_frames, scaled_size
 from data_scripts.steps.workers import run_in_workers
 from tanet.data import all_videos, folders_of, is_video_file, probe, video_name
 from tanet.errors import DataError, VideoError
-from tanet.runtime import read_json, track, write_text
+from tanet.runtime import read_json, track, user_path, write_text
 
 KEY_FRAMES = 12  # frames from one key frame to the next; a clip's frames are 4 or 8 apart
 PRESET = "veryfast"

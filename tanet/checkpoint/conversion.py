@@ -46,6 +46,8 @@ def convert(
             )
         names = classifier_names(stored, recipe, listed)
     origin = stored.source or f"{stored.path.name}, layout {stored.layout}, sha256 {sha256(stored.path)}"
+    if stored.weight_set and not stored.source:
+        origin += f"; weights: {stored.weight_set}"
     stored = dataclasses.replace(stored, recipe=recipe, class_names=names, source=origin)
     if to == "tanet":
         write_safetensors(target, stored.weights, header(stored))
@@ -121,6 +123,8 @@ def describe(stored: Checkpoint) -> str:
         "classes": f"{stored.num_classes or 'no classifier'}, {_order_in_words(stored)}",
         "also in it": ", ".join(map(str, stored.rest)) or "nothing",
     }
+    if stored.weight_set:
+        lines["weights"] = stored.weight_set
     if stored.source:
         lines["source"] = stored.source
     lines["pixel mean"] = f"{', '.join(f'{value:g}' for value in stored.pixel_mean)} (RGB, 0-255)"

@@ -51,6 +51,7 @@ from tanet.data.sampling import dense_center, dense_clips, dense_train, uniform_
 from tanet.data.short_clips import undrawn_frames
 from tanet.data.transforms import (
     center_crop,
+    directed_classes,
     mirrored_classes,
     multi_scale_crop,
     resize_short_side,
@@ -87,6 +88,7 @@ __all__ = [
     "dense_train",
     "describe_frames",
     "describe_readers",
+    "directed_classes",
     "explain_worker_failure",
     "folders_of",
     "is_video_file",

@@ -155,6 +155,8 @@ def _remarks(result: dict, published: tuple) -> list[str]:
         f"{result['views']}, {result['frames']} frames each; style {result['style']}; classes {result['class_order']}.",
         f"Device {result['device']}, torch {result['torch']}, {result['precision']}.",
     ]
+    if result.get("weights"):
+        remarks.insert(1, f"Of two sets of weights in the file this tests {result['weights']}.")
     if result.get("list"):  # results of older versions do not name their list
         remarks.append(f"List {list_tested(result)}.")
         remarks += [f"LIST: {remark}." for remark in result["list"]["remarks"]]

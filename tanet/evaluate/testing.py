@@ -252,7 +252,9 @@ def _facts(test: Test, device: str) -> dict:
     changes = {
         field: getattr(recipe, field) for field in TEST_FIELDS if getattr(recipe, field) != getattr(preset, field)
     }
+    facts = {"weights": stored.weight_set} if stored.weight_set else {}
     return {
+        **facts,
         "checkpoint": stored.path.name,
         "sha256": sha256(stored.path),
         "layout": stored.layout,

@@ -33,7 +33,7 @@ from tanet.runtime import launch as launch_processes
 from tanet.train import live, run_folder, state
 from tanet.train.graphs import compute_gradients
 from tanet.train.interrupts import Interrupts, interrupts
-from tanet.train.messages import announce, empty_batch, stopped
+from tanet.train.messages import announce, announce_kept, empty_batch, stopped
 from tanet.train.monitor import FiniteCheck, ScalarWriter, StepTimer, peak_memory_mib, require_tensorboard
 from tanet.train.optim import learning_rate
 from tanet.train.run_folder import read_metrics
@@ -82,11 +82,13 @@ def fit(
     if options.tensorboard:
         require_tensorboard()
     with process_group(use_gpu, recipe.workers) as process, deterministic(recipe.deterministic):
+        asked, recipe = recipe, run_folder.check(run_dir, recipe, options.resume)
+        if recipe != asked and process.is_main:
+            announce_kept(run_dir, recipe, asked)
         train_videos = load_list(recipe, data_root, "train", options.missing, options.train_list)
         val_videos = load_list(recipe, data_root, "val", options.missing, options.val_list)
         if train_videos.class_names != val_videos.class_names:
             raise ValueError(f"{data_root}: train and val lists disagree on the classes")
-        run_folder.check(run_dir, recipe, options.resume)
         # A function of its own: when it returns, the distributed network is freed. The process group must outlive the
         # network, or its destruction can deadlock.
         return _run(recipe, train_videos, val_videos, run_dir, process, options)
