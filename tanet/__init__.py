@@ -21,13 +21,14 @@ The wings of the package, top floor first; each uses only what stands below it:
 
 from tanet import sampling
 from tanet.checkpoint import load_model, load_weights
-from tanet.model import TAM, TANet, tanet50, tanet101, tanet152, tanet_tiny
+from tanet.model import TAM, TANet, insert_tam, tanet50, tanet101, tanet152, tanet_tiny
 from tanet.ops import aggregate
 
 __all__ = [
     "TAM",
     "TANet",
     "aggregate",
+    "insert_tam",
     "load_model",
     "load_weights",
     "sampling",
