@@ -1,7 +1,7 @@
 """Networks as programs that run without this package: ONNX, torch.export, TorchScript.
 
-A program takes uint8 RGB clips [N, T, 3, H, W] and returns probabilities [N, num_classes]. The weights are in it, and so
-is the normalisation of pixels. Any number of clips fits; T, H and W are fixed. It is checked before it is written.
+A program takes uint8 RGB clips [N, T, 3, H, W] and returns probabilities [N, num_classes]. It holds the weights and the
+normalisation of pixels. Any number of clips fits; T, H and W are fixed. It is checked before it is written.
 """
 
 import copy
@@ -68,15 +68,15 @@ def export(
 ) -> Exported:
     """Writes a network as a program that runs without this package.
 
-    source: a checkpoint in any layout that `load_model` reads, or a network: a TANet or what `insert_tam` returns, on any
-    device and in any mode; it stays as it is. to: "onnx", "torch" (a program of torch.export) or "torchscript".
-    size: pixels, side of the frames; by default the size of the recipe's test, or 224 for a network. recipe: as for
-    `load_model`.
+    source: a checkpoint in any layout that `load_model` reads, or a network: a TANet or what `insert_tam` returns, on
+    any device and in any mode; it stays as it is. to: "onnx", "torch" (a program of torch.export) or "torchscript".
+    size: pixels, side of the frames; by default that of the recipe's three crops (`test_size`), or 224 for a network.
+    recipe: as for `load_model`.
 
     Before anything is written, the program and the network, in evaluation mode on the CPU in float32, score the same
     clips in batches of other sizes than the one that the program was made with. ExportError if they differ, or if torch
-    cannot make the program. ModuleNotFoundError without the package that `to` needs. ONNX is checked by onnxruntime; where
-    that is not installed, the result says so.
+    cannot make the program. ModuleNotFoundError without the packages that ONNX needs. ONNX is checked by onnxruntime;
+    where that is not installed, the result says so.
     """
     if to not in TARGETS:
         raise ValueError(f"to must be one of {', '.join(TARGETS)}; got {to!r}")

@@ -50,8 +50,8 @@ def mix(z: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor, affine:
 def _mixed_as_expression(z: torch.Tensor, folded: list[torch.Tensor]) -> torch.Tensor:
     """y[t] = sum_k b_k[t] z[t+k-p]; `folded`: b_k [N, t, C, 1, 1] of each tap.
 
-    For exported programs: the number of clips may be symbolic, so there is no loop over clips, and nothing is written in
-    place, which other runtimes would do by an index for each frame.
+    For exported programs: the number of clips may be symbolic, so there is no loop over clips. Nothing is written in
+    place, which other runtimes would do with an index for each frame.
     """
     num_frames, y = z.shape[1], 0
     for k, b in enumerate(folded):
