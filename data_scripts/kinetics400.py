@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_scripts.steps.common import add_processes_option, exit_with_message, folder_lock
+from data_scripts.steps.common import add_processes_option, exit_with_message, folder_lock, print_remarks
 from data_scripts.steps.download import download
 from data_scripts.steps.fetch import PATIENT, DownloadError, Patience
 from data_scripts.steps.kinetics_archives import BASE_URL, REPLACEMENT, addresses, annotations, extract
@@ -26,7 +26,7 @@ from data_scripts.steps.verify import verify as verify_videos
 from tanet import recipes
 from tanet.data import SPLITS, VideoList, class_names_at, dense_clips, load_list
 from tanet.errors import DataError
-from tanet.runtime import write_text
+from tanet.runtime import user_path, write_text
 
 ARCHIVE_SPLITS = ("train", "val", "test")  # test has no labels, so only SPLITS get lists
 PUBLISHED = {"train": 240_436, "val": 19_796}  # videos behind the published results
@@ -42,9 +42,9 @@ def lists(root: Path, splits: list[str], processes: int) -> None:
                 f"{root}/labels.txt: not there, nor {root}/annotations/train.csv to make it from; download it"
             )
         write_text(root / "labels.txt", "".join(f"{label}\n" for label in labels))
-    rows = {}
+    rows, found = {}, {}
     for split in splits:
-        videos = _videos(root, split)
+        videos = found[split] = _videos(root, split)
         write_text(root / f"missing-{split}.txt", "".join(f"{name}\n" for name in videos.missing))
         rows[split] = [(sample.path.relative_to(root).as_posix(), sample.label) for sample in videos.samples]
         published = f"; the published results had {PUBLISHED[split]:,}" if len(videos.class_names) == 400 else ""
@@ -53,6 +53,7 @@ def lists(root: Path, splits: list[str], processes: int) -> None:
             f"{len(videos.missing):,} missing (missing-{split}.txt){published}",
             flush=True,
         )
+    print_remarks(found)
     write_lists(root, rows, processes)
 
 
@@ -141,12 +142,12 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, run: Callable, text: str, splits: tuple[str, ...] = SPLITS) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
         added.set_defaults(run=run)
-        added.add_argument("--root", type=Path, required=True, help="folder of the data set")
+        added.add_argument("--root", type=user_path, required=True, help="folder of the data set")
         added.add_argument("--splits", nargs="+", choices=splits, default=list(SPLITS), help="default: train val")
         return added
 
     added = command("download", _run_download, "fetch archives and annotations; resumes where it was", ARCHIVE_SPLITS)
-    added.add_argument("--archives", type=Path, help="where archives go (default: ROOT/archives)")
+    added.add_argument("--archives", type=user_path, help="where archives go (default: ROOT/archives)")
     added.add_argument("--base-url", default=BASE_URL, help=f"address of a mirror (default: {BASE_URL})")
     added.add_argument(
         "--list", action="append", default=[], metavar="SPLIT=FILE", help="list of archives, a file or an address"
@@ -166,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--wait", type=float, default=PATIENT.wait, help="seconds before the first retry (default: 1)")
 
     added = command("extract", _run_extract, "unpack the archives; resumes where it was", ARCHIVE_SPLITS)
-    added.add_argument("--archives", type=Path, help="where archives are (default: ROOT/archives)")
+    added.add_argument("--archives", type=user_path, help="where archives are (default: ROOT/archives)")
     add_processes_option(added)
 
     added = command("resize", _run_resize, "encode the videos anew, smaller, into another folder", ARCHIVE_SPLITS)

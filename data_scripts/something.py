@@ -22,7 +22,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_scripts.steps.common import add_processes_option, exit_with_message, folder_lock, written_whole
+from data_scripts.steps.common import (
+    add_processes_option,
+    exit_with_message,
+    folder_lock,
+    print_remarks,
+    written_whole,
+)
 from data_scripts.steps.probing import write_lists
 from data_scripts.steps.resize import add_resize_options, run_resize
 from data_scripts.steps.resize_frames import JPEG_QUALITY
@@ -46,7 +52,7 @@ from tanet.data import (
     video_name,
 )
 from tanet.errors import VideoError
-from tanet.runtime import track, write_text
+from tanet.runtime import track, user_path, write_text
 
 PUBLISHED = {"v1": {"train": 86_017, "val": 11_522}, "v2": {"train": 168_913, "val": 24_777}}
 FRAMES = "20bn-something-something-v2-frames"
@@ -55,9 +61,9 @@ FRAMES = "20bn-something-something-v2-frames"
 def lists(version: str, root: Path, processes: int, frames: bool = False) -> None:
     """Writes the lists of both splits from the publisher's annotations. missing-{split}.txt names the videos that are
     not there. With `frames` the lists hold V2's folders of frames instead of its webm files."""
-    rows = {}
+    rows, found = {}, {}
     for split in SPLITS:
-        videos = _videos(version, root, split)
+        videos = found[split] = _videos(version, root, split)
         paths = [_frames_of(root, sample.path) if frames else sample.path for sample in videos.samples]
         is_there = _are_there(paths) if frames else [True] * len(paths)
         rows[split] = [
@@ -74,6 +80,7 @@ def lists(version: str, root: Path, processes: int, frames: bool = False) -> Non
             f"{len(missing):,} missing (missing-{split}.txt){published}",
             flush=True,
         )
+    print_remarks(found)
     write_lists(root, rows, processes)
 
 
@@ -187,8 +194,8 @@ def _parser() -> argparse.ArgumentParser:
         )
     }
     for command in added.values():
-        command.add_argument("--root", type=Path, required=True, help="folder of the data set")
-    added["extract"].add_argument("--parts", type=Path, help="where the publisher's files are (default: ROOT)")
+        command.add_argument("--root", type=user_path, required=True, help="folder of the data set")
+    added["extract"].add_argument("--parts", type=user_path, help="where the publisher's files are (default: ROOT)")
     for name in ("lists", "verify"):
         added[name].add_argument("--frames", action="store_true", help="V2: use the folders that `frames` made")
     added["verify"].add_argument("--seconds", type=float, default=60.0, help="time limit of a video (default: 60)")

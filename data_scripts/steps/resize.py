@@ -27,7 +27,7 @@ from data_scripts.steps.resize_frames import resize_frames, scaled_size
 from data_scripts.steps.workers import run_in_workers
 from tanet.data import all_videos, folders_of, is_video_file, probe, video_name
 from tanet.errors import DataError, VideoError
-from tanet.runtime import track, write_text
+from tanet.runtime import read_json, track, user_path, write_text
 
 KEY_FRAMES = 12  # frames from one key frame to the next; a clip's frames are 4 or 8 apart
 PRESET = "veryfast"
@@ -37,7 +37,7 @@ SETTINGS = "resize.json"
 
 
 def add_resize_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, required=True, help="data root of the resized videos")
+    parser.add_argument("--out", type=user_path, required=True, help="data root of the resized videos")
     parser.add_argument("--short-side", type=int, default=320, choices=(256, 320), help="pixels (default: 320)")
     parser.add_argument("--crf", type=int, default=20, help="x264's quality, less is better (default: 20)")
     parser.add_argument("--seconds", type=float, default=600, help="time limit of a video (default: 600)")
@@ -101,7 +101,7 @@ def _check_settings(target: Path, settings: dict) -> None:
         target.mkdir(parents=True, exist_ok=True)
         write_text(stored, json.dumps(settings) + "\n")
     try:
-        stored_settings = json.loads(stored.read_text())
+        stored_settings = read_json(stored)
     except ValueError:
         raise DataError(f"{stored}: not the settings of a resize command; choose another folder") from None
     if stored_settings != settings:

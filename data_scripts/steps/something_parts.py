@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from data_scripts.steps.archives import ArchiveError, extract_tar
-from tanet.runtime import track, write_text
+from tanet.runtime import atomic_write, read_json, track, write_text
 
 SITE = "its publisher, Qualcomm (developer.qualcomm.com/software/ai-datasets/something-something)"
 RECORD = "extracted.json"
@@ -52,7 +52,7 @@ def extract(version: str, parts_folder: Path, root: Path) -> int:
 def _recorded_sizes(root: Path) -> dict[str, int]:
     """{part: bytes} of the parts that were unpacked before; {} if none were, or if the record is damaged."""
     try:
-        return json.loads((root / RECORD).read_text())
+        return read_json(root / RECORD)
     except (FileNotFoundError, ValueError):
         return {}
 
@@ -70,7 +70,8 @@ def _extract_annotations(folder: Path, root: Path) -> None:
                 )
                 if member is not None and not target.exists():
                     root.mkdir(parents=True, exist_ok=True)
-                    write_text(target, archive.read(member).decode())
+                    with atomic_write(target) as file:
+                        file.write(archive.read(member))
 
 
 Part = tuple[str, int, Callable[[], BinaryIO]]  # name, size in bytes, how to open it

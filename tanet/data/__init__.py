@@ -4,11 +4,13 @@ annotations  reads the publishers' annotation files
 list_files   reads list files in the formats of other code bases, and writes them
 finding      which video is meant by a name, below the root of a data set
 lists        joins names with the disk: the samples of a split
+remarks      what is odd about lists: videos listed twice, in training and validation, ...
 probing      what a video file holds, and which decoder reads it
 frame_names  how a folder names and numbers its frames
 video        frames of video files and of folders of pictures
 sampling     which frames of a video make a clip
 transforms   resizes, crops and flips
+short_clips  short videos, whose frames training does not all draw
 clips        clips for training, validation and testing
 loader       batches from workers, and what happens to unreadable videos
 """
@@ -39,13 +41,17 @@ from tanet.data.loader import (
     explain_worker_failure,
     make_loader,
     raise_unreadable,
+    readable_items,
     training_loader,
     validation_loader,
 )
 from tanet.data.probing import FASTER, Probe, probe
+from tanet.data.remarks import shared
 from tanet.data.sampling import dense_center, dense_clips, dense_train, uniform_center, uniform_frames, uniform_train
+from tanet.data.short_clips import undrawn_frames
 from tanet.data.transforms import (
     center_crop,
+    directed_classes,
     mirrored_classes,
     multi_scale_crop,
     resize_short_side,
@@ -82,6 +88,7 @@ __all__ = [
     "dense_train",
     "describe_frames",
     "describe_readers",
+    "directed_classes",
     "explain_worker_failure",
     "folders_of",
     "is_video_file",
@@ -95,13 +102,16 @@ __all__ = [
     "read_frame_names",
     "read_probes",
     "read_rows",
+    "readable_items",
     "resize_short_side",
     "sampling",
+    "shared",
     "test_views",
     "three_crops",
     "training_clip",
     "training_loader",
     "transforms",
+    "undrawn_frames",
     "uniform_center",
     "uniform_frames",
     "uniform_train",

@@ -25,6 +25,7 @@ from torchvision.io import ImageReadMode, decode_jpeg, decode_png, read_file
 from tanet.data.frame_names import read_frame_names
 from tanet.data.probing import Packets, Probe, probe_packets, reason
 from tanet.errors import VideoError
+from tanet.runtime import user_path
 
 RESIZE_FRAMES = "the command resize of data_scripts brings all to one size"
 
@@ -35,7 +36,7 @@ def open_video(path: str | os.PathLike, probe: Probe | None = None) -> "DecordFi
     `probe`: the file's stored probe; without one the file is probed now. A reader does not survive a fork: open it in
     the process that uses it.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
         if path.is_dir():
             return FrameFolder(path)
