@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from tanet.data.frame_names import is_picture
 from tanet.errors import DataError
+from tanet.runtime import user_path
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")  # of video files, in any case
 REPLACEMENT = "replacement"  # how folders begin that hold replacements of corrupted videos
@@ -97,12 +98,11 @@ def all_videos(dataset: str, root: Path, split: str) -> list[Path]:
 
 def explain_missing(name: str, dataset: str, root: Path, split: str) -> str:
     """Where a video was looked for that is not there, and what similar thing is there, in one or two sentences."""
-    if (root / name).is_symlink():
-        return f"It is a link to {os.readlink(root / name)}, which is not there."
-    if os.path.isabs(name):
-        return (
-            "An absolute path means that file alone; paths relative to the root are looked for in other folders, too."
-        )
+    listed = user_path(name)
+    if (root / listed).is_symlink():
+        return f"It is a link to {os.readlink(root / listed)}, which is not there."
+    if listed.is_absolute():
+        return "An absolute path means that file alone; relative ones are looked for in other folders, too."
     indices = {folder: _index(folder, dataset) for folder in folders_of(dataset, root, split)}
     if not any(indices.values()):
         looked_in = ", ".join(f"{folder.name}/" for folder in indices)

@@ -123,7 +123,7 @@ def load_list(
     absent = [row.name for row, size in zip(rows, sizes) if size is None]
     if absent and (missing == "raise" or len(absent) == len(rows)):
         explanation = explain_missing(absent[0], recipe.dataset, root, split)
-        raise _missing_videos(root / absent[0], len(absent), len(rows), explanation)
+        raise _missing_videos(root / user_path(absent[0]), len(absent), len(rows), explanation)
     listed = [(path, row.label, row.num_frames) for path, row in zip(paths, rows)]
     samples = _join(listed, sizes, root)
     numbers = [row.num_frames for row, size in zip(rows, sizes) if size is not None]

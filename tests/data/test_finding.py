@@ -195,4 +195,4 @@ def test_what_is_not_there_is_named_with_what_is(plain):
     message = not_found(root, recipe)
     assert "none of the 2 listed videos is there" in message
     assert "train/, videos_train/" in message and "compress/, compressed/" in message
-    assert "relative to the root" in not_found(root, recipe, [f"/home/someone/{SQUASH}.mp4 1"])
+    assert "An absolute path means that file alone" in not_found(root, recipe, [f"/home/someone/{SQUASH}.mp4 1"])

@@ -19,7 +19,7 @@ from data_scripts import something
 from data_scripts.steps import archives
 from data_scripts.steps.something_parts import extract
 from tanet import recipes
-from tanet.data import load_list, read_rows
+from tanet.data import load_list, read_rows, undrawn_frames
 
 BASE = "20bn-something-something"
 
@@ -282,6 +282,8 @@ def test_lists_count_the_frames_that_training_reads(linked, something_root, some
     for sample in load_list(something_recipe, root, "val", file=root / "lists/val.txt").samples:
         with sample.open() as video:
             assert len(video) == sample.num_frames
+    training = load_list(something_recipe, root, "train", file=root / "lists/train.txt").samples
+    assert "of 31 training videos" in undrawn_frames(training, something_recipe.with_changes({"keep_tail": False}))
 
 
 @pytest.mark.slow
