@@ -265,7 +265,7 @@ def test_a_part_of_another_test_is_refused_with_the_difference(tmp_path, weights
         ({"subset": 5}, "tested: 16 there, 5 now"),
         (
             {"recipe": recipes.get("demo_something").with_changes({"short_side": 60})},
-            "recipe_changes: {} there, {'short_side': 60} now",
+            "recipe_changes: {'epochs': 2, 'lr_steps': [1]} there, {'epochs': 2, 'lr_steps': [1], 'short_side': 60} now",
         ),
     ):
         words = re.escape(words)
