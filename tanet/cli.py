@@ -1,7 +1,8 @@
-"""The command `tanet`: train, evaluate, summary, checkpoint.
+"""The command `tanet`: train, evaluate, export, summary, checkpoint.
 
     tanet train --recipe k400_8f --data-root DATA --run-dir RUN --gpus 8
     tanet evaluate RUN/checkpoints/last.pth --data-root DATA
+    tanet export --to onnx RUN/checkpoints/last.pth network.onnx
     tanet summary
     tanet checkpoint inspect|convert|pack ...
 
@@ -16,7 +17,7 @@ import os
 
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from tanet import checkpoint, evaluate, recipes, share, train
+from tanet import checkpoint, evaluate, exporting, recipes, share, train
 from tanet.data import SKIPPING, class_names_at, datasets_at
 from tanet.errors import USER_ERRORS, Stopped
 from tanet.model import summary_table
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
     _add_evaluate(commands)
+    _add_export(commands)
     _add_summary(commands)
     _add_checkpoint(commands)
     return parser
@@ -77,6 +79,10 @@ def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("--on-error", choices=SKIPPING, default="raise", help="videos that cannot be read")
     style = "the code base to follow, in everything; default: the recipe's, or the checkpoint's"
     command.add_argument("--style", choices=recipes.STYLES, help=style)
+    _add_set(command)
+
+
+def _add_set(command: argparse.ArgumentParser) -> None:
     command.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="change a recipe field")
 
 
@@ -127,13 +133,18 @@ def _add_evaluate(commands) -> None:
     command.add_argument("--subset", type=int, help="test only so many videos, drawn at random")
 
 
-def _evaluate(chosen: argparse.Namespace) -> None:
+def _given_recipe(chosen: argparse.Namespace) -> recipes.Recipe | None:
+    """The recipe of --recipe, changed by --set; None if the checkpoint is to say it."""
     if chosen.set and not chosen.recipe:
         raise ValueError("--set changes the recipe given by --recipe, which is missing")
     changes = parse_changes(chosen.set)
     if "style" in changes:
         raise ValueError("the style follows from the checkpoint; pass --style to test in another one")
-    recipe = recipes.get(chosen.recipe).with_changes(changes) if chosen.recipe else None
+    return recipes.get(chosen.recipe).with_changes(changes) if chosen.recipe else None
+
+
+def _evaluate(chosen: argparse.Namespace) -> None:
+    recipe = _given_recipe(chosen)
     result = evaluate.run(
         checkpoint.read(chosen.checkpoint, chosen.ema),
         chosen.data_root,
@@ -151,6 +162,22 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     )
     if os.environ.get("RANK", "0") == "0":
         print(evaluate.result_page(result))
+
+
+def _add_export(commands) -> None:
+    text = "Write a network as a program that runs without this package: uint8 clips in, probabilities out."
+    command = _add_command(commands, "export", _export, text)
+    command.add_argument("checkpoint", help="of MMAction2, of the authors, or of this package")
+    command.add_argument("target", help="the file to write")
+    command.add_argument("--to", choices=exporting.TARGETS, required=True, help="torch: a program of torch.export")
+    command.add_argument("--size", type=int, help="pixels, side of the frames; default: that of the recipe's tests")
+    command.add_argument("--recipe", choices=tuple(recipes.RECIPES), help="where the checkpoint fits several")
+    _add_set(command)
+
+
+def _export(chosen: argparse.Namespace) -> None:
+    recipe = _given_recipe(chosen)
+    print(exporting.export(chosen.checkpoint, chosen.target, chosen.to, chosen.size, recipe))
 
 
 def _add_summary(commands) -> None:

@@ -18,7 +18,7 @@ from tanet.checkpoint.formats import read_file
 from tanet.errors import CheckpointError
 from tanet.model import DEPTHS, PIXEL_MEAN, TANet, build, count_classes, count_frames, load_state
 from tanet.recipes import Recipe
-from tanet.runtime import atomic_write
+from tanet.runtime import atomic_write, user_path
 
 FORMAT = "tanet-1"
 KINDS = {"tam": "TANet", "tsm": "TSM", "none": "TSN"}
@@ -81,7 +81,7 @@ def read(path: str | os.PathLike, ema: bool = False) -> Checkpoint:
     Raises FileNotFoundError or CheckpointError; runs no code from the file.
     """
     content, metadata = read_file(path)
-    path = Path(path)
+    path = user_path(path)
     is_ours = FORMAT in (content.get("format"), metadata.get("format"))
     weights, rest, weight_set = weight_sets.choose(content, path, ema)
     layout = "tanet" if is_ours else layouts.recognise(weights)

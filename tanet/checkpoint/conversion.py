@@ -14,7 +14,7 @@ from tanet.checkpoint.classes import classifier_names
 from tanet.checkpoint.formats import write_safetensors
 from tanet.errors import CheckpointError
 from tanet.recipes import Recipe
-from tanet.runtime import atomic_write, sha256
+from tanet.runtime import atomic_write, sha256, user_path
 
 CLASS_ORDERS = {"mmaction2": "listed", "official": "sorted"}
 AVERAGING = {"mmaction2": "mean of the views' probabilities", "official": "mean of the views' logits"}
@@ -37,7 +37,7 @@ def convert(
     """
     if to not in ("tanet", *CLASS_ORDERS):
         raise ValueError(f"to must be tanet, mmaction2 or official; got {to!r}")
-    stored = source if isinstance(source, Checkpoint) else read(source)
+    stored, target = source if isinstance(source, Checkpoint) else read(source), user_path(target)
     _, recipe, names = load_model(stored, recipe)  # raises if the weights do not fit the recipe
     if listed is not None:
         if len(listed) != recipe.num_classes:

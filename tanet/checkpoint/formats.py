@@ -15,6 +15,7 @@ run.
 import os
 import pickle
 import re
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -24,7 +25,7 @@ import safetensors.torch
 import torch
 
 from tanet.errors import CheckpointError
-from tanet.runtime import atomic_write
+from tanet.runtime import atomic_write, user_path
 
 
 def read_file(path: str | os.PathLike) -> tuple[dict, dict[str, str]]:
@@ -34,7 +35,7 @@ def read_file(path: str | os.PathLike) -> tuple[dict, dict[str, str]]:
     Raises FileNotFoundError, and CheckpointError if the file is damaged, is no checkpoint or holds what is never read,
     and for an address.
     """
-    address, path = os.fspath(path), Path(path)
+    address, path = os.fspath(path), user_path(path)
     if not path.is_file():
         _refuse_address(address)
         raise FileNotFoundError(f"{path}: no such checkpoint")
@@ -71,11 +72,27 @@ def _refuse_other_files(path: Path, start: bytes) -> None:
         raise CheckpointError(f"{path}: empty; get the file again")
     if start.startswith(b"version https://git-lfs"):
         raise CheckpointError(f"{path}: a git-lfs pointer, not the file it stands for; fetch that with `git lfs pull`")
+    if re.match(rb"\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42\x72]", start):  # its version, then another field
+        raise CheckpointError(f"{path}: a program in ONNX, not weights; give the checkpoint that it was made from")
+    if _is_program(path):
+        raise CheckpointError(
+            f"{path}: a program of torch.export or TorchScript, not weights; give the checkpoint that it was made from"
+        )
     if start.lstrip()[:1] == b"<":
         raise CheckpointError(
             f"{path}: a web page, not a checkpoint: the download led to a login or confirmation page; fetch the file "
             "in a browser"
         )
+
+
+def _is_program(path: Path) -> bool:
+    """Whether a zip file of torch holds a program instead of a pickle."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.partition("/")[2] for name in archive.namelist()]
+    except (zipfile.BadZipFile, OSError):
+        return False
+    return any(name.startswith("code/") or name == "archive_format" for name in names)
 
 
 def _read_safetensors(path: Path) -> tuple[dict, dict[str, str]]:

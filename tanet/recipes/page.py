@@ -25,9 +25,10 @@ tests are those of that sampling. A new training whose steps lie outside its epo
 first step, is refused. A stored recipe never changes: an older run goes on with its own steps and says so. The page of
 a test lists every change, and compares with published figures only where the changed settings are theirs.
 
-**Flips.** With `flip` "swap" a mirrored clip gets the label of the mirrored class: the one whose name has left and right,
-or clockwise and counterclockwise, exchanged. `swipe_left`, `Swipe-Left`, `SwipeLeft` and "leftward" are understood. A
-training says which classes have a direction and no partner, and, with "plain", which classes a flip mislabels.
+**Flips.** With `flip` "swap" a mirrored clip gets the label of the mirrored class: the one whose name has left and
+right, or clockwise and counterclockwise, exchanged. `swipe_left`, `Swipe-Left`, `SwipeLeft` and "leftward" are
+understood. A training says which classes have a direction and no partner, and, with "plain", which ones a flip
+mislabels.
 
 **Precision.** Both code bases train in float32, and so do the presets. `--set precision=bfloat16` asks for mixed
 precision, `--set precision=auto` for the faster of the two on the device at hand. What float32 means on a GPU is

@@ -18,6 +18,7 @@ def demo_kinetics() -> Recipe:
         arch="tanet_tiny",
         init="none",
         dropout=0.0,
+        keep_tail=True,
         short_side=56,
         crop_size=48,
         test_size=48,

@@ -62,6 +62,7 @@ class Recipe:
     init: str = "imagenet"  # "imagenet", "none", or the path of a checkpoint to start from
     # frames and pixels
     sampling: Literal["dense", "uniform"] = "dense"
+    keep_tail: bool = False  # uniform training draws from all frames; published code never draws the last n mod T
     style: Style = "mmaction2"  # the code base to follow in sampling, resize, crops, averaging; see recipes.in_style
     short_side: PositiveInt = 256  # pixels; frames are resized to it before cropping
     crop_size: PositiveInt = 224  # pixels, training and validation

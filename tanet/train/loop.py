@@ -28,7 +28,7 @@ from tanet.data import (
 )
 from tanet.evaluate import validate
 from tanet.recipes import Recipe
-from tanet.runtime import Process, deterministic, process_group, track
+from tanet.runtime import Process, deterministic, process_group, track, user_path
 from tanet.runtime import launch as launch_processes
 from tanet.train import live, run_folder, state
 from tanet.train.graphs import compute_gradients
@@ -58,6 +58,7 @@ def launch(
     is called on each of them, and they meet at `rendezvous`, "HOST:PORT" of one of them. Returns the run's metrics, one
     dict an epoch.
     """
+    run_dir = user_path(run_dir)
     with live.view(run_dir, recipe) as is_shown:
         options.setdefault("quiet", is_shown)
         function = partial(fit, use_gpu=gpus > 0, **options)
@@ -77,7 +78,7 @@ def fit(
     Everything that can be checked is checked before the first step: the recipe, lists, files, GPUs, and that `run_dir`
     holds no other run.
     """
-    run_dir, options = Path(run_dir), Options(**options)
+    run_dir, options = user_path(run_dir), Options(**options)
     if options.tensorboard:
         require_tensorboard()
     with process_group(use_gpu, recipe.workers) as process, deterministic(recipe.deterministic):
@@ -116,7 +117,7 @@ def _run(
             if options.tensorboard:
                 rows = read_metrics(run_dir, steps=None)
                 training.writer = contexts.enter_context(ScalarWriter(run_dir, len(train_videos), rows))
-            announce(training, stored, warning, train_videos.samples + val_videos.samples)
+            announce(training, stored, warning, train_videos, val_videos)
         process.gather(None)  # no process goes on before the folder is prepared
         training.skips.begin()
         with interrupts(process, 60 * options.save_minutes) as stop:

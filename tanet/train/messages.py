@@ -3,21 +3,43 @@
 from pathlib import Path
 
 from tanet.checkpoint import Checkpoint
-from tanet.data import Sample, Unreadable, describe_readers, directed_classes
+from tanet.data import (
+    Unreadable,
+    VideoList,
+    describe_frames,
+    describe_readers,
+    directed_classes,
+    is_video_file,
+    shared,
+    undrawn_frames,
+)
 from tanet.errors import Stopped, VideoError
 from tanet.recipes import Recipe
 from tanet.runtime import WARM_UP
 from tanet.train.state import Training
 
 
-def announce(training: Training, stored: Checkpoint | None, warning: str, samples: tuple[Sample, ...]) -> None:
-    """Prints which decoder reads the videos, what flips do to classes with a direction, whether steps are CUDA graphs
-    and, for a resumed run, its position.
+def announce(training: Training, stored: Checkpoint | None, warning: str, train: VideoList, val: VideoList) -> None:
+    """Prints what is odd about the lists, which decoder reads the videos, how frames are named if not as published,
+    what flips do to classes with a direction, whether steps are CUDA graphs and, for a resumed run, its position.
+
+    Warns, too, about frames of the videos that the rest of the training will never draw.
     """
     if warning:
         print(warning, flush=True)
-    if training.recipe.dataset != "something_v1":  # its videos come as frames
-        print(describe_readers(sample.probe for sample in samples), flush=True)
+    for videos in (train, val):
+        for remark in videos.remarks:
+            print(f"{videos.file}: {remark}", flush=True)
+    for remark in shared(train.samples, val.samples):
+        print(remark, flush=True)
+    samples = train.samples + val.samples
+    files = [sample for sample in samples if is_video_file(sample.path.name)]
+    if files:
+        print(describe_readers(sample.probe for sample in files), flush=True)
+    if naming := describe_frames(sample.path for sample in samples if not is_video_file(sample.path.name)):
+        print(naming, flush=True)
+    if training.epoch < training.recipe.epochs and (undrawn := undrawn_frames(train.samples, training.recipe)):
+        print(undrawn, flush=True)
     if flips := _flips(training.recipe.flip, training.class_names):
         print(flips, flush=True)
     if training.graphs is not None:

@@ -12,7 +12,6 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,7 +21,7 @@ from tanet.checkpoint import Checkpoint
 from tanet.data import VideoList
 from tanet.errors import CheckpointError, RunInUse
 from tanet.recipes import RECIPES, SPEED_FIELDS, Recipe, from_json, get
-from tanet.runtime import write_text
+from tanet.runtime import read_text, user_path, write_text
 
 LAST = Path("checkpoints", "last.pth")
 PREVIOUS = Path("checkpoints", "previous.pth")
@@ -38,7 +37,7 @@ def read_metrics(run_dir: str | os.PathLike, steps: bool | None = False) -> list
 
     `steps`: False gives the rows of epochs, True the rows of steps, None both.
     """
-    rows = read_lines(Path(run_dir) / METRICS)
+    rows = read_lines(user_path(run_dir) / METRICS)
     return [row for row in rows if steps is None or ("step" in row) == steps]
 
 
@@ -46,7 +45,7 @@ def read_lines(path: Path) -> list[dict]:
     """The rows of a file of JSON lines, except a last line that a kill cut short; an empty list if there is no file."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [json.loads(line) for line in read_text(path).splitlines(keepends=True) if line.endswith("\n")]
 
 
 def append_metrics(run_dir: Path, row: dict) -> None:
@@ -66,7 +65,7 @@ def locked(run_dir: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.2)
     except Timeout:
-        holder = owner.read_text() if owner.exists() else "unknown"
+        holder = read_text(owner) if owner.exists() else "unknown"
         raise RunInUse(
             f"{run_dir}: another training is running in it ({holder}); stop that one, or wait until it ends"
         ) from None
@@ -92,7 +91,7 @@ def check(run_dir: Path, recipe: Recipe, resume: str) -> Recipe:
     if resume == "never":
         raise ValueError(f"{run_dir} holds a run already, and resume is never; choose another run_dir")
     try:
-        stored = from_json(recipe_path.read_text())  # a field that an older version did not store: its default
+        stored = from_json(read_text(recipe_path))  # a field that an older version did not store: its default
     except ValueError as error:
         raise ValueError(f"{recipe_path}: {error}; choose another run_dir") from error
     kept = {name: getattr(stored, name) for name in _did_not_follow(stored, recipe)}
@@ -148,12 +147,7 @@ def describe_lists(train: VideoList, val: VideoList) -> dict:
 
 
 def _describe_list(videos: VideoList) -> dict:
-    names = [[sample.path.name, sample.label] for sample in videos.samples]
-    return {
-        "videos": len(videos),
-        "sha256": sha256(json.dumps(names).encode()).hexdigest(),
-        "classes": list(videos.class_names),
-    }
+    return {"videos": len(videos), "sha256": videos.digest(), "classes": list(videos.class_names)}
 
 
 _DIFFERENCES = {"videos": "numbers of videos", "sha256": "videos or labels", "classes": "classes"}
