@@ -20,7 +20,7 @@ from tanet import checkpoint
 from tanet.checkpoint import Checkpoint
 from tanet.data import VideoList
 from tanet.errors import CheckpointError, RunInUse
-from tanet.recipes import RECIPES, Recipe, from_json, get
+from tanet.recipes import RECIPES, SPEED_FIELDS, Recipe, from_json, get
 from tanet.runtime import read_text, user_path, write_text
 
 LAST = Path("checkpoints", "last.pth")
@@ -97,7 +97,7 @@ def check(run_dir: Path, recipe: Recipe, resume: str) -> Recipe:
     kept = {name: getattr(stored, name) for name in _did_not_follow(stored, recipe)}
     recipe = dataclasses.replace(recipe, **kept)
     there, here = json.loads(stored.to_json()), json.loads(recipe.to_json())
-    for field in ("workers", "cuda_graphs"):  # a resumed run may use others: they change the speed only
+    for field in SPEED_FIELDS:  # a resumed run may use others
         there[field] = here[field]
     different = [f"{key}: {there[key]!r} there, {here[key]!r} here" for key in here if there[key] != here[key]]
     if different:
