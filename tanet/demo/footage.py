@@ -23,6 +23,8 @@ import av
 import numpy as np
 from PIL import Image
 
+from tanet.runtime import read_json
+
 VERSION = 1  # raise it with every change of the pixels
 MANY_CLIPS = 100  # so many clips take longer to make than processes to start
 SHAPES = ("disc", "square", "diamond", "ring")
@@ -243,7 +245,7 @@ def _make_once(target: Path, fill: Callable[[Path], None], train: int, val: int,
     settings = {"version": VERSION, "seed": seed, "clips": [["train", train], ["val", val]]}
     record = target / "demo.json"
     if target.exists():
-        stored = json.loads(record.read_text()) if record.exists() else None
+        stored = read_json(record) if record.exists() else None
         if stored != settings:
             raise FileExistsError(
                 f"{target} holds other data ({stored}, wanted {settings}): remove it or choose another root"

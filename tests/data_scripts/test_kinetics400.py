@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.fileserver import Page, serve
+from support.footage import write_footage
 from support.moments import PATIENCE, hold, kill, kill_at, start_process, wait_for, with_forked_workers
 
 from data_scripts import kinetics400
@@ -486,8 +487,8 @@ def test_extracting_that_is_killed_resumes_and_ends_with_the_same_bytes(tmp_path
 RESIZE_ONE = resize._resize_one
 
 
-def resize_one_and_hold(held_video, marker, source, target, short_side, crf, video):
-    if video == held_video:
+def resize_one_and_hold(held_video, marker, source, target, short_side, crf, names):
+    if names[0] == held_video:
         frames, next_time = [], resize._next_time
 
         def next_time_or_hold(*arguments):
@@ -497,7 +498,7 @@ def resize_one_and_hold(held_video, marker, source, target, short_side, crf, vid
             return next_time(*arguments)
 
         resize._next_time = next_time_or_hold
-    return RESIZE_ONE(source, target, short_side, crf, video)
+    return RESIZE_ONE(source, target, short_side, crf, names)
 
 
 def resize_and_hold(arguments, held_video, marker):
@@ -521,3 +522,34 @@ def test_resizing_that_is_killed_resumes_and_ends_with_the_same_bytes(tmp_path, 
         assert len(names) == number + 1 and f".{Path(videos[number]).name}.partial" in names
     run(capsys, *commands["killed"])
     assert content(tmp_path / "killed") == content(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_tables_and_lists_of_archives_may_have_been_saved_by_other_programs(tmp_path, encoding):
+    path = tmp_path / "k400_train_path.txt"
+    path.write_text(f"{BASE_URL}/train/part_0.tar.gz\r\n", encoding=encoding)
+    assert addresses("train", str(path)) == {"train/part_0.tar.gz": f"{BASE_URL}/train/part_0.tar.gz"}
+    path.write_text("label,youtube_id\r\ncrêpe,x\r\n", encoding=encoding)
+    assert read_table(path, ("label",)) == [{"label": "crêpe", "youtube_id": "x"}]
+    path.write_bytes("label,youtube_id\ncrêpe,x\n".encode("cp1252"))
+    with pytest.raises(DataError, match=f"{path}, line 2: not text in UTF-8"):
+        read_table(path, ("label",))
+
+
+@pytest.mark.slow
+def test_lists_says_which_videos_are_annotated_twice_and_for_both_splits(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "k/annotations").mkdir(parents=True)
+    rows = {"train": [("a", "aaaaaaaaaa1"), ("a", "aaaaaaaaaa2"), ("a", "aaaaaaaaaa2")], "val": [("a", "aaaaaaaaaa1")]}
+    for split, clips in rows.items():
+        listed = [HEADER, *((label, name, 5, 15, split) for label, name in clips)]
+        (tmp_path / f"k/annotations/{split}.csv").write_bytes("\ufeff".encode() + table(listed))
+        (tmp_path / "k" / split).mkdir()
+        for _, name in clips:
+            write_footage(tmp_path / "k" / split / name_of(name, 5), frames=12)
+    kinetics400.main(["lists", "--root", "~/k", "--processes", "1"])
+    output = capsys.readouterr().out
+    assert "train: videos listed more than once: 1 (aaaaaaaaaa2_000005_000015)" in output
+    both = "videos both in the list for training and in that for validation: 1"
+    assert f"{both} (aaaaaaaaaa1_000005_000015)" in output
+    assert (tmp_path / "k/labels.txt").read_text() == "a\n"

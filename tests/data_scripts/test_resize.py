@@ -10,7 +10,7 @@ from av.video.reformatter import ColorRange
 from support.footage import read_numbers, write_footage, write_sound
 
 from data_scripts.steps import resize as module
-from data_scripts.steps.resize import FAILURES, KEY_FRAMES, resize, resize_video, scaled_size
+from data_scripts.steps.resize import FAILURES, KEY_FRAMES, resize, resize_video, scaled_size, videos_to_resize
 from tanet.data import open_video, probe
 from tanet.demo.footage import write_video
 from tanet.errors import VideoError
@@ -239,7 +239,8 @@ def source(tmp_path, footage):
 
 def run(source, target, **changes):
     options = {"splits": ["train", "val"], "short_side": 64, "crf": 30, "processes": 2, "seconds": 600, **changes}
-    return resize(source, target, **options)
+    videos = videos_to_resize("kinetics", source, options.pop("splits"))
+    return len(videos), resize(source, target, videos, **options)
 
 
 def content(folder):
@@ -274,5 +275,5 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path, source):
 
 
 def test_nothing_to_resize_is_an_error(tmp_path, source):
-    with pytest.raises(FileNotFoundError, match="no .mp4 files below test/"):
+    with pytest.raises(FileNotFoundError, match="no videos below replacement/, test/, videos_test/"):
         run(source, tmp_path / "target", splits=["test"])

@@ -224,7 +224,7 @@ def test_frames_of_v2_are_its_videos_frames_and_a_broken_video_is_named(capsys, 
     folder = v2_root / f"{BASE}-v2"
     (folder / "5.webm").write_bytes((folder / "4.webm").read_bytes()[:400])
     failures = something.make_frames(v2_root, 2)
-    assert list(failures) == ["5"] and "5.webm" in capsys.readouterr().out
+    assert list(failures) == ["5.webm"] and "5.webm" in capsys.readouterr().out
     something.lists("v2", v2_root, 1, frames=True)
     rows = read_rows(v2_root / "lists/val.txt")
     assert [(row.name, row.num_frames) for row in rows] == [

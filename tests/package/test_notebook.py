@@ -111,6 +111,13 @@ def test_papermill_fails_on_a_parameter_passed_as_text(notebook):
         execute(notebook, gpus="1")
 
 
+def test_paths_below_the_home_folder_are_written_out(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    names = namespace('data_root = "~/data"', data_root="~/data", out=None, recipe="a~/b", gpus=1)
+    check_parameters(names, data_root=str | None, out=str | None, recipe=str, gpus=int)
+    assert (names["data_root"], names["out"], names["recipe"]) == ("/home/someone/data", None, "a~/b")
+
+
 def parameters_cell(path) -> str:
     cells = nbformat.read(path, 4).cells
     return next(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
