@@ -12,6 +12,7 @@ The wings of the package, top floor first; each uses only what stands below it:
     train       trains a recipe into a run folder
     evaluate    tests a checkpoint by a published protocol
     checkpoint  reads and writes weights, ours and those of others
+    prepare     from folders of videos to lists that train
     data        from lists of videos to batches of clips
     model       TAM and the network around it
     ops         the temporal aggregation and its kernels

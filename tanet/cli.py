@@ -5,6 +5,7 @@
     tanet export --to onnx RUN/checkpoints/last.pth network.onnx
     tanet summary
     tanet checkpoint inspect|convert|pack ...
+    tanet data lists|verify|resize ROOT
 
 Each command checks its words, calls one function of the package, and prints what that returns. An error that a user can
 cause is one line on stderr and exit code 1.
@@ -17,10 +18,11 @@ import os
 
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from tanet import checkpoint, evaluate, exporting, recipes, share, train
+from tanet import checkpoint, evaluate, exporting, prepare, recipes, share, train
 from tanet.data import SKIPPING, class_names_at, datasets_at
 from tanet.errors import USER_ERRORS, Stopped
 from tanet.model import summary_table
+from tanet.runtime import user_path
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -60,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_summary(commands)
     _add_checkpoint(commands)
+    _add_own_videos(commands)
     return parser
 
 
@@ -188,7 +191,7 @@ def _add_summary(commands) -> None:
 
 
 def _summary(chosen: argparse.Namespace) -> None:
-    published = [name for name, preset in recipes.RECIPES.items() if preset().init == "imagenet"]
+    published = [name for name in recipes.RECIPES if recipes.published_results(name)]
     print(summary_table([recipes.get(name) for name in chosen.recipe or published], chosen.size))
 
 
@@ -227,3 +230,36 @@ def _convert(chosen: argparse.Namespace) -> None:
 
 def _pack(chosen: argparse.Namespace) -> None:
     print("\n".join(share.pack(chosen.run_dir, chosen.folder, chosen.which)))
+
+
+def _add_own_videos(commands) -> None:
+    text = "Videos of your own: lists and a split, a check of every video, smaller copies. See docs/own_videos.md."
+    command = commands.add_parser("data", help=text, description=text)
+    actions = command.add_subparsers(required=True, metavar="ACTION")
+    lists = _add_command(actions, "lists", _lists, "Show what the videos are, write their lists, and make a split.")
+    verify = _add_command(actions, "verify", _verify, "Read every listed video where training and testing would.")
+    resize = _add_command(actions, "resize", _resize, "Encode the videos anew, smaller, into another folder.")
+    for action in (lists, verify, resize):
+        action.add_argument("root", type=user_path, help="folder of the videos")
+        prepare.add_processes_option(action)
+    lists.add_argument("--group-by", metavar="REGEX", help="finds the group in a path; a group is in one split only")
+    lists.add_argument("--val-share", type=float, help="share of the videos for validation; default: 0.2")
+    verify.add_argument("--seconds", type=float, default=60.0, help="time limit of a video; default: 60")
+    verify.add_argument("--again", action="store_true", help="also videos that were verified already")
+    resize.add_argument("out", type=user_path, help="folder to make")
+    resize.add_argument("--short-side", type=int, default=256, help="pixels; default: 256")
+
+
+def _lists(chosen: argparse.Namespace) -> None:
+    with prepare.folder_lock(chosen.root):
+        print(prepare.write_own_lists(chosen.root, chosen.processes, chosen.group_by, chosen.val_share).page(), end="")
+
+
+def _verify(chosen: argparse.Namespace) -> None:
+    with prepare.folder_lock(chosen.root):
+        prepare.verify_own_videos(chosen.root, chosen.processes, chosen.seconds, chosen.again)
+
+
+def _resize(chosen: argparse.Namespace) -> None:
+    with prepare.folder_lock(chosen.out, create=True):
+        prepare.resize_own_videos(chosen.root, chosen.out, chosen.short_side, chosen.processes)

@@ -11,7 +11,7 @@ import gc
 import re
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -49,7 +49,7 @@ class GuardedClips(Dataset):
     - `being_read` tells which video each worker reads: int64 [workers], indices into `videos`, or IDLE. It lies in
       shared memory, so the main process can still read it after a worker has crashed.
 
-    `clips` has keys `index` or `(epoch, index)`.
+    `clips` has keys `index` or `(epoch, index, ...)`.
     """
 
     def __init__(self, clips: Dataset, videos: VideoList, workers: int):
@@ -183,21 +183,32 @@ def readable_items(clips: Dataset, keys: Iterable, on_error: str = "raise") -> I
 
 
 class EpochBatches(Sampler):
-    """The training batches of one rank: lists of keys (epoch, index). Set `epoch` and `start` before iterating.
+    """The training batches of one rank: lists of keys of TrainingClips. Set `epoch` and `start` before iterating.
 
     A step takes batch_size * accumulation * world_size clips of the shuffled epoch. Each rank takes every world_size-th
     clip of a step, in `accumulation` batches. So the clips of a step do not depend on how ranks share them. Clips that
     do not fill a last step are left out of this epoch.
+
+    With `labels` (of all samples) an epoch draws all classes equally often: videos of rare classes several times, as
+    other clips, and only some of the frequent ones. Its number of clips stays the same.
 
     `start`: how many clips of the epoch earlier steps have taken; it is not 0 when a training resumes within an epoch.
     Raises DataError if the videos do not fill one step.
     """
 
     def __init__(
-        self, num_samples: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1, accumulation: int = 1
+        self,
+        num_samples: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulation: int = 1,
+        labels: Sequence[int] | None = None,
     ):
         self.num_samples, self.batch_size, self.seed = num_samples, batch_size, seed
         self.rank, self.world_size, self.accumulation = rank, world_size, accumulation
+        self.labels = None if labels is None else np.asarray(labels)
         self.epoch = self.start = 0
         self.step_clips = batch_size * accumulation * world_size
         if self.steps == 0:
@@ -212,12 +223,35 @@ class EpochBatches(Sampler):
         return self.steps * self.accumulation
 
     def __iter__(self):
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples)[self.start :]
+        rng = np.random.default_rng((self.seed, self.epoch))
+        if self.labels is None:
+            keys = [(self.epoch, int(index)) for index in rng.permutation(self.num_samples)]
+        else:
+            keys = [(self.epoch, *clip) for clip in balanced_order(self.labels, rng)]
+        keys = keys[self.start :]
         for step in range(self.steps):
-            step_indices = order[step * self.step_clips : (step + 1) * self.step_clips]
-            rank_indices = step_indices[self.rank :: self.world_size]
-            for first in range(0, len(rank_indices), self.batch_size):
-                yield [(self.epoch, int(index)) for index in rank_indices[first : first + self.batch_size]]
+            step_keys = keys[step * self.step_clips : (step + 1) * self.step_clips]
+            rank_keys = step_keys[self.rank :: self.world_size]
+            for first in range(0, len(rank_keys), self.batch_size):
+                yield rank_keys[first : first + self.batch_size]
+
+
+def balanced_order(labels: np.ndarray, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    """As many clips as there are videos, of all classes equally often (within one), in random order.
+
+    A video's first clip is (index,), its second (index, 1). No video has a second clip before all videos of its class
+    have one.
+    """
+    classes = rng.permutation(np.unique(labels))
+    wanted = np.full(len(classes), len(labels) // len(classes))
+    wanted[: len(labels) % len(classes)] += 1
+    clips = []
+    for name, count in zip(classes, wanted):
+        members = rng.permutation(np.flatnonzero(labels == name))
+        for number in range(count):
+            turn, position = divmod(number, len(members))
+            clips.append((int(members[position]), turn) if turn else (int(members[position]),))
+    return [clips[position] for position in rng.permutation(len(clips))]
 
 
 def training_loader(
@@ -227,7 +261,10 @@ def training_loader(
 
     Set `epoch` and `start` of its `batch_sampler`, an EpochBatches. With `use_gpu` the tensors are in pinned memory.
     """
-    batches = EpochBatches(len(videos), recipe.clips_per_process, recipe.seed, rank, world_size, recipe.accumulation)
+    labels = [sample.label for sample in videos.samples] if recipe.balanced else None
+    batches = EpochBatches(
+        len(videos), recipe.clips_per_process, recipe.seed, rank, world_size, recipe.accumulation, labels
+    )
     return make_loader(TrainingClips(videos, recipe), videos, recipe.workers, use_gpu=use_gpu, batch_sampler=batches)
 
 

@@ -115,6 +115,16 @@ class Packets:
         self._container.close()
 
 
+def frame_rate(path: str | os.PathLike) -> float | None:
+    """Frames a second by the file's header; None if it does not say. Raises VideoError if it cannot be opened."""
+    try:
+        with av.open(str(Path(path).absolute())) as container:
+            stream = container.streams.best("video")
+            return float(stream.average_rate) if stream and stream.average_rate else None
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(f"{path}: {_explain_failed_open(Path(path), reason(error))}") from error
+
+
 def _explain_failed_open(path: Path, ffmpeg_message: str) -> str:
     """Why a file could not be opened. Recognises what a failed download leaves behind, which FFmpeg does not."""
     try:

@@ -45,11 +45,14 @@ _K400_8F = {
     "warmup_epochs": f"{_BOTH}: no warm-up; official alike",
     "clips_per_process": f"{_BOTH}: 8 clips a GPU; official alike",
     "accumulation": "ours: one batch a step, as in both code bases; the published batch fits on 8 GPUs",
+    "balanced": f"{_BOTH}: every video once an epoch; official alike",
+    "label_smoothing": f"{_BOTH}: none; official alike",
     "momentum": f"{_BOTH}: 0.9; official alike",
     "weight_decay": f"{_BOTH}: 1e-4; official alike",
     "clip_grad_norm": f"{_BOTH}: 20; official alike",
     "classifier_lr": f"{_BOTH}: fc_lr5, x5 for the weight and x10 for the bias; official alike",
     "param_groups": f"{_BOTH}: no decay for BatchNorm and biases, rate x2 for biases",
+    "frozen_stages": f"{_BOTH}: all weights are trained; official alike",
     "ema": "ours: no averaged weights, because neither code base averages them",
     "sync_batchnorm": f"{_BOTH}: off; official alike",
     "batchnorm_statistics": "MMAction2 0.x: the first GPU's; official alike (DataParallel); 1.x averages over the GPUs",
@@ -149,10 +152,13 @@ _STHV2_8F = {
     "lr_steps": "official: 30, 40, 45",
     "warmup_epochs": "official: no warm-up",
     "clips_per_process": "ours: 8 GPUs x 16 clips make the official 128; the script expects 4 GPUs x 32",
+    "balanced": "official: every video once an epoch",
+    "label_smoothing": "official: none",
     "momentum": "official: 0.9",
     "weight_decay": "official: 5e-4",
     "clip_grad_norm": "official: --gd 20",
     "classifier_lr": "official: x5 for the weight and x10 for the bias",
+    "frozen_stages": "official: all weights are trained",
     "sync_batchnorm": "official: off",
     "batchnorm_statistics": "official: the first GPU's, because DataParallel drops those of the others",
     "workers": "ours: as many as the machine's cores allow; the official V2 script has 2",
@@ -210,7 +216,40 @@ _DEMO_SOMETHING = {
     "classifier_lr": "ours: 0.05, for the reason that demo_kinetics gives",
 }
 
+_OWN = {
+    "dataset": "ours: class folders or a table of one's own",
+    "num_classes": "ours: 0, counted in the data when a training begins",
+    "sampling": "ours: one frame of each of T segments, because one's own clips are short and show one action each",
+    "keep_tail": "ours: on, because nothing published is to be reproduced and short clips lose frames without it",
+    "flip": "ours: labels of mirrored classes are swapped; without such classes this is the plain flip",
+    "protocols": "ours: the tests of uniform sampling",
+}
+_OWN_8F = {
+    **_K400_8F,
+    **_OWN,
+    "arch": "ours: the network that most checkpoints are published for",
+    "num_frames": "ours: 8 frames, the cheaper of the two published numbers",
+    "init": "ours: ImageNet; a published TANet checkpoint is better where there is one",
+    "epochs": "ours: 50, as for Something-Something; the rate's steps follow when it is changed",
+    "lr_steps": "ours: at 60, 80 and 90% of the run, as for Something-Something",
+    "weight_decay": "ours: 5e-4, between the published values, because small data sets need more than Kinetics",
+    "precision": "ours: mixed precision where the device measures a gain",
+}
+_OWN_TINY = {
+    **_DEMO_SOMETHING,
+    **_OWN,
+    "short_side": "ours: small frames, for a CPU",
+    "crop_size": "ours: 112, the usual size of small video networks",
+    "test_size": "ours: the same as crop_size",
+    "epochs": "ours: 30, for some hundred videos; the rate's steps follow when it is changed",
+    "lr_steps": "ours: late in the run, because random weights need a high rate for long",
+    "warmup_epochs": "ours: 2 epochs, because the rate is high for random weights and an epoch may be a few steps",
+    "workers": "ours: as many as the machine's cores allow",
+}
+
 _SOURCES = {
+    "own_8f": _OWN_8F,
+    "own_tiny": _OWN_TINY,
     "demo_kinetics": _DEMO_KINETICS,
     "demo_something": _DEMO_SOMETHING,
     "k400_8f": _K400_8F,
@@ -222,6 +261,8 @@ _SOURCES = {
 }
 # Fields with another source in the style that is not the preset's own.
 _OTHER_STYLE = {
+    "own_8f": _TO_OFFICIAL,
+    "own_tiny": {**_TO_OFFICIAL, "short_side": "ours: small frames, for a CPU"},
     "demo_kinetics": {**_TO_OFFICIAL, **_DEMO_SIZE},
     "demo_something": {**_V1_OFFICIAL, **_DEMO_SIZE},
     "k400_8f": _TO_OFFICIAL,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from data_scripts.steps.probing import write_lists
 from tanet.data import Probe, Row, Sample, load_list, read_probes, read_rows, shared, write_list, write_probes
 from tanet.errors import DataError, VideoError
+from tanet.prepare.list_writing import write_lists
 
 ODD = 'a b/it\'s "ö", 3.mp4'
 

@@ -25,6 +25,7 @@ FLOORS = (
     "train",
     "evaluate",
     "checkpoint",
+    "prepare",
     "data",
     "model",
     "ops",

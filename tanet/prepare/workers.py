@@ -19,7 +19,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-STEPS = "data_scripts.steps"
+PACKAGE = "tanet.prepare"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class _Worker:
         # open decoders, and start in milliseconds.
         context = get_context("forkserver")
         module = getattr(function, "func", function).__module__  # of a functools.partial: its function's
-        context.set_forkserver_preload([f"{STEPS}.ignore_sigint", "tanet.data.video", module])
+        context.set_forkserver_preload([f"{PACKAGE}.ignore_sigint", "tanet.data.video", module])
         self.connection, workers_end = context.Pipe()
         self.process = context.Process(target=_serve, args=(workers_end, function), daemon=True)
         self.process.start()

@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
-from data_scripts.steps.common import write_table
-from data_scripts.steps.probing import LISTS
-from data_scripts.steps.workers import Failure, run_in_workers
 from tanet.data import SPLITS, STAT_THREADS, Row, open_video, probe, read_rows, write_list
 from tanet.errors import DataError, VideoError
+from tanet.prepare.common import write_table
+from tanet.prepare.list_writing import LISTS
+from tanet.prepare.workers import Failure, run_in_workers
 from tanet.runtime import decode_text, track
 
 TABLE = "verify.csv"
