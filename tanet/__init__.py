@@ -22,7 +22,7 @@ The wings of the package, top floor first; each uses only what stands below it:
 """
 
 from tanet import sampling
-from tanet.checkpoint import load_model, load_weights
+from tanet.checkpoint import layouts, load_model, load_weights
 from tanet.exporting import export
 from tanet.model import TAM, TANet, insert_tam, tanet50, tanet101, tanet152, tanet_tiny
 from tanet.ops import aggregate
@@ -33,6 +33,7 @@ __all__ = [
     "aggregate",
     "export",
     "insert_tam",
+    "layouts",
     "load_model",
     "load_weights",
     "sampling",

@@ -89,8 +89,8 @@ def verify_own_videos(root: Path, processes: int, seconds: float = 60.0, again: 
 def resize_own_videos(root: Path, out: Path, short_side: int, processes: int, crf: int = 20) -> None:
     """Writes all videos below `root` anew below `out`, smaller, with the same classes and the same split.
 
-    Files become .mp4 files, frames of a folder get one size; OUT/videos.csv lists them. `short_side` in pixels; `crf`: x264's quality, less is
-    better. DataError for a video that lies outside the root.
+    Files become .mp4 files, frames of a folder get one size; OUT/videos.csv lists them. `short_side` in pixels; `crf`:
+    x264's quality, less is better. DataError for a video that lies outside the root.
     """
     if out.resolve() == root.resolve():
         raise ValueError(f"{out}: the videos there are the originals; choose another folder for the resized ones")

@@ -200,10 +200,10 @@ def save(run_dir: Path, state: dict, best: bool = False) -> None:
     for name in (METRICS, SKIPPED):
         _sync(run_dir / name)  # a checkpoint on the disk must find the lines that belong to it
     if best:
-        checkpoint.write(run_dir / BEST, state)
+        checkpoint.save(run_dir / BEST, state)
     if (run_dir / LAST).exists():
         _copy(run_dir / LAST, run_dir / PREVIOUS)
-    checkpoint.write(run_dir / LAST, state)
+    checkpoint.save(run_dir / LAST, state)
 
 
 def _copy(source: Path, target: Path) -> None:

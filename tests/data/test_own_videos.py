@@ -210,6 +210,7 @@ def test_the_overview_tells_what_a_training_would_suffer_from(copied):
     (copied / "val" / "lift" / "broken.mp4").write_bytes(b"<html>404</html>")
     for path in sorted((copied / "val" / "swipe_right").iterdir()):
         path.rename(copied.parent / path.name)
+    (copied / "val" / "swipe_right").rmdir()
     for path in sorted((copied / "train" / "come closer").glob("*.*"))[1:]:
         path.unlink()
     found = overview(load_list(OWN, copied, "train"), load_list(OWN, copied, "val"), num_frames=16)
