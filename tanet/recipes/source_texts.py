@@ -1,4 +1,4 @@
-"""What tanet.recipes.provenance puts beside the values of each preset, and beside those that a style changes, by field."""
+"""What tanet.recipes.provenance puts beside each value of the presets, and beside those that a style changes."""
 
 BOTH = "MMAction2 0.x and 1.x"
 
