@@ -5,13 +5,13 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from tanet.errors import USER_ERRORS, DataError
-from tanet.runtime import worker_count, write_text
+from tanet.runtime import locked, worker_count, write_text
 
 
 @contextmanager
@@ -24,15 +24,12 @@ def folder_lock(root: Path, create: bool = False) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
     elif not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; --root is the folder of the data set")
-    lock = FileLock(root / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise DataError(f"{root}: another command is at work in it; wait for its end, or stop it") from None
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(root / ".lock"))
+        except Timeout:
+            raise DataError(f"{root}: another command is at work in it; wait for its end, or stop it") from None
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager

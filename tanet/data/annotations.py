@@ -16,6 +16,7 @@ import os
 from pathlib import Path
 
 from tanet.errors import DataError
+from tanet.runtime import exists
 
 LABEL_FILES = {
     "kinetics": "labels.txt",
@@ -58,10 +59,14 @@ def kinetics_videos(folder: Path) -> dict[str, Path]:
     """The videos in a split's folder, at any depth: {file name without .mp4: path}."""
     return {
         name.removesuffix(".mp4"): Path(directory, name)
-        for directory, _, names in os.walk(folder)
+        for directory, _, names in (os.walk(folder, onerror=_refuse) if exists(folder) else ())
         for name in names
         if name.endswith(".mp4") and not name.startswith("._")  # ._*: left in archives by macOS
     }
+
+
+def _refuse(error: OSError) -> None:
+    raise error  # os.walk would leave out the folder
 
 
 def _read_kinetics(annotations: Path, folder: Path, class_indices: dict[str, int]) -> AnnotatedVideos:

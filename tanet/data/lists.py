@@ -16,11 +16,11 @@ from pathlib import Path
 
 from tanet.data.annotations import FOLDERS, LABEL_FILES, class_index, kinetics_videos, read_annotations
 from tanet.data.list_files import Row, read_rows
-from tanet.data.probing import READERS, Probe
+from tanet.data.probing import READERS, Probe, load_decord
 from tanet.data.video import DecordFile, FrameFolder, PyAVFile, open_video
 from tanet.errors import DataError, VideoError
 from tanet.recipes import Recipe
-from tanet.runtime import write_text
+from tanet.runtime import file_status, write_text
 
 SPLITS = ("train", "val")
 SKIPPING = ("raise", "skip")
@@ -126,20 +126,18 @@ def _find_videos(rows: list[Row], dataset: str, root: Path, split: str) -> tuple
 
 
 def file_sizes(paths: list[Path]) -> list[int | None]:
-    """Sizes in bytes; None for what does not exist. Threads ask for many at a time: a network disk answers slowly."""
+    """Sizes in bytes; None for what does not exist. Raises other errors of the disk, see tanet.runtime.file_status.
+
+    Threads ask for many at a time: a network disk answers slowly.
+    """
     batches = [paths[first : first + STAT_BATCH] for first in range(0, len(paths), STAT_BATCH)]
     with ThreadPoolExecutor(STAT_THREADS) as pool:
         return [size for sizes in pool.map(_sizes, batches) for size in sizes]
 
 
 def _sizes(paths: list[Path]) -> list[int | None]:
-    sizes = []
-    for path in paths:
-        try:
-            sizes.append(os.stat(path).st_size)
-        except OSError:
-            sizes.append(None)
-    return sizes
+    statuses = map(file_status, paths)
+    return [None if status is None else status.st_size for status in statuses]
 
 
 def _join(listed: list[ListedVideo], sizes: list[int | None], root: Path) -> tuple[Sample, ...]:
@@ -172,7 +170,10 @@ def describe_readers(probes: Iterable[Probe | None]) -> str:
     probes = list(probes)
     unprobed = probes.count(None)
     reasons = Counter(probe.why for probe in probes if probe and probe.reader == "pyav")
-    parts = [f"{len(probes) - unprobed - reasons.total()} read by decord"]
+    by_decord = len(probes) - unprobed - reasons.total()
+    if by_decord and not load_decord():
+        reasons["decord is not installed"], by_decord = by_decord, 0
+    parts = [f"{by_decord} read by decord"]
     if reasons:
         named = reasons.most_common(NAMED_REASONS)
         others = reasons.total() - sum(count for _, count in named)

@@ -2,7 +2,6 @@
 
 - A video that cannot be decoded comes as an `Unreadable` instead of a clip, never as another video's clip. The caller
   decides: `raise_unreadable` makes it an error, tanet.train.skips and the tests of tanet.evaluate can count it.
-- Stop signals that come while workers start are kept: for the main process, and for workers that know what to do.
 - A decoder that hangs or crashes ends its worker. `explain_worker_failure` turns torch's message about the worker into
   an error that names the video.
 """
@@ -11,29 +10,26 @@ import faulthandler
 import gc
 import os
 import re
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import RawArray
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from tanet.data.clips import TrainingClips, ValidationClips
 from tanet.data.lists import VideoList
-from tanet.data.sharing import BATCHES_AHEAD, MORE_ROOM, pack, shortage
-from tanet.errors import DataError, LaunchError, VideoError
+from tanet.data.sharing import BATCHES_AHEAD, pack, shortage
+from tanet.data.workers import WorkerLoader, begin_worker
+from tanet.errors import DataError, VideoError
 from tanet.recipes import Recipe
 from tanet.runtime import worker_count
 
 READ_SECONDS = 120  # longest time to read one video; after that the decoder hangs, and the worker ends itself
 LOADER_TIMEOUT = 1800  # seconds; a batch that takes longer is an error, whatever the cause
-STOP_SECONDS = 60  # how long a worker serves on after SIGTERM
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 IDLE = -1  # in `GuardedClips.being_read`: the worker reads no video
 WORKER_FAILURE = re.compile("DataLoader.*(exited unexpectedly|killed by signal|timed out)")  # torch's messages
 
@@ -85,35 +81,6 @@ class GuardedClips(Dataset):
             return Unreadable(index, str(error))
 
 
-class _Loader(DataLoader):
-    """A DataLoader that says in one line why its workers cannot start, and loses no stop signal while they do."""
-
-    def __iter__(self) -> Iterator:
-        if not self.num_workers or self._iterator is not None:
-            return super().__iter__()
-        try:
-            with _signals_kept():
-                return super().__iter__()
-        except OSError as error:
-            raise LaunchError(
-                f"{self.num_workers} data-loading workers cannot be started ({error}): shared memory (/dev/shm) is "
-                f"full, or the limit of processes or open files is reached. {MORE_ROOM}"
-            ) from error
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Keeps stop signals until the block has ended. Processes started in the block keep theirs, see `_begin_worker`."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def make_loader(
     clips: Dataset,
     videos: VideoList,
@@ -140,12 +107,12 @@ def make_loader(
     gc.freeze()
     # Batches are handed over in order, and videos take different times to read. With one batch ahead all workers would
     # wait for the slowest; more than two would only fill memory.
-    return _Loader(
+    return WorkerLoader(
         GuardedClips(clips, videos, workers),
         num_workers=workers,
         prefetch_factor=BATCHES_AHEAD if workers else None,
         timeout=LOADER_TIMEOUT if workers else 0,
-        worker_init_fn=_begin_worker,
+        worker_init_fn=begin_worker,
         persistent_workers=workers > 0,
         pin_memory=use_gpu,  # a GPU copies from pinned memory by itself; a CPU would only copy once more
         collate_fn=_collate if batches else pack,
@@ -160,24 +127,6 @@ def _collate(items: list) -> tuple:
         return pack((None, None, None, unreadable))
     clips, labels, indices = zip(*readable)
     return pack((torch.stack(clips), torch.tensor(labels), torch.tensor(indices), unreadable))
-
-
-def _begin_worker(worker: int) -> None:
-    cv2.setNumThreads(0)  # the workers share the cores; OpenCV would start a thread a core in each of them
-    _postpone_stop_signals()
-
-
-def _postpone_stop_signals() -> None:
-    """Makes a new worker survive a stop signal, so that the training can finish its step and save.
-
-    Ctrl-C and cluster schedulers signal the workers as well as the training. A worker ignores SIGINT, and ends
-    STOP_SECONDS after SIGTERM. The training ends its workers earlier, when it has saved.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if not hasattr(signal, "pthread_sigmask"):  # Windows, which has no alarm either and sends no SIGTERM
-        return
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(STOP_SECONDS))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # blocked since before the worker's first moment
 
 
 @contextmanager

@@ -3,12 +3,12 @@
 processes  one process or several, and how a notebook starts them
 devices    tensors to and from GPUs, precision, memory format, determinism
 graphs     CUDA graphs: kernels recorded once and launched together
-files      files that are written whole or not at all
+files      files: whether they are there, written whole or not at all, locked
 progress   a bar at a terminal and in JupyterLab, plain lines in batch logs
 """
 
 from tanet.runtime.devices import FORMATS, autocast, copy_to_cpu, delayed_by_one, deterministic, repeatable, to_device
-from tanet.runtime.files import atomic_write, sha256, write_text
+from tanet.runtime.files import atomic_write, check_writable, exists, file_status, locked, sha256, write_text
 from tanet.runtime.graphs import WARM_UP, Captured, CapturedForward, can_capture, capture, first_line
 from tanet.runtime.processes import Process, launch, process_group, require_gpus, worker_count
 from tanet.runtime.progress import in_jupyter, track
@@ -23,12 +23,16 @@ __all__ = [
     "autocast",
     "can_capture",
     "capture",
+    "check_writable",
     "copy_to_cpu",
     "delayed_by_one",
     "deterministic",
+    "exists",
+    "file_status",
     "first_line",
     "in_jupyter",
     "launch",
+    "locked",
     "process_group",
     "repeatable",
     "require_gpus",

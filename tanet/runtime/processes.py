@@ -82,6 +82,7 @@ def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
     A CPU process computes with its share of the cores, less one for each of its data-loading `workers`, see
     `worker_count`. Threads that compete with the workers cost a third of the speed.
     """
+    _require_posix()
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if use_gpu:
         require_gpus(local_rank + 1)
@@ -107,6 +108,12 @@ def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
         raise
     finally:
         torch.set_num_threads(threads)
+
+
+def _require_posix() -> None:
+    """LaunchError on Windows, which has no POSIX signals and cannot fork workers."""
+    if sys.platform == "win32":
+        raise LaunchError("training and testing need Linux or macOS; on Windows run them in WSL")
 
 
 def _talk_on_loopback() -> None:
@@ -170,8 +177,7 @@ def launch(
     count = gpus or processes
     if nodes * count == 1:
         return function(*arguments)
-    if sys.platform == "win32":
-        raise LaunchError("several processes are not supported on Windows: use one, or run in WSL")
+    _require_posix()
     config = _launch_config(count, nodes, rendezvous)
     with TemporaryDirectory(prefix="tanet-") as folder, _restored_signal_handlers():
         try:
