@@ -1,5 +1,6 @@
 """List files in the formats of other code bases, and the stored probes of a data root."""
 
+import errno
 import os
 
 import pytest
@@ -204,3 +205,32 @@ def test_stored_probes_are_used_below_the_root_only_however_the_root_is_written(
     for spelling in (root, f"{root}/", "."):
         inside, outside = load_list(kinetics_recipe, spelling, "train", file=tmp_path / "list.txt").samples
         assert inside.probe.frames == 9 and outside.probe is None
+
+
+def failing(monkeypatch, function, error, ending):
+    """The system's function fails for paths that end so, as on a network disk that is away for a moment."""
+    original = getattr(os, function)
+
+    def fail(path, *arguments, **options):
+        if str(path).endswith(ending):
+            raise OSError(error, os.strerror(error), str(path))
+        return original(path, *arguments, **options)
+
+    monkeypatch.setattr(os, function, fail)
+
+
+@pytest.mark.parametrize("missing", ["raise", "skip"])
+@pytest.mark.parametrize("error", [errno.ESTALE, errno.EACCES, errno.EIO, errno.ETIMEDOUT])
+def test_a_video_that_the_disk_cannot_tell_of_is_no_missing_one(sth1, monkeypatch, missing, error):
+    root, recipe, _ = sth1
+    failing(monkeypatch, "stat", error, "/12")
+    with pytest.raises(OSError, match=f"{os.strerror(error)} .*/12'") as failure:
+        load_list(recipe, root, "train", missing)
+    assert failure.value.errno == error and not isinstance(failure.value, FileNotFoundError)
+
+
+def test_a_folder_that_cannot_be_listed_is_no_empty_one(kinetics, monkeypatch):
+    root, recipe, _ = kinetics
+    failing(monkeypatch, "scandir", errno.ESTALE, "Abseiling!")
+    with pytest.raises(OSError, match=f"{os.strerror(errno.ESTALE)}.*Abseiling!"):
+        load_list(recipe, root, "train", "skip")
