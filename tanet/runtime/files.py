@@ -1,53 +1,74 @@
-"""Files: whether they are there, written whole or not at all, locked, and their SHA-256."""
+"""Files: text and JSON as users save them, paths as users write them, files that are written whole or not at all."""
 
-import errno
+import codecs
 import hashlib
+import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import BinaryIO
 
-from filelock import FileLock
+from tanet.errors import DataError
+from tanet.runtime.disks import refuse_folder
+
+# The marks with which a text says its encoding. UTF-32's little-endian mark begins with that of UTF-16.
+MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
-def file_status(path: str | os.PathLike) -> os.stat_result | None:
-    """What the system says of a file or folder; None if there is none.
+def user_path(path: str | os.PathLike) -> Path:
+    """A path as a user writes it, with the home folder in place of `~`. Called once, where a path comes in."""
+    return Path(os.path.expanduser(path))
 
-    Raises any other error with the path, for example of a network disk that fails: then nobody knows whether the file
-    is there. (Path.exists takes such errors for "no", in some versions of Python.)
+
+def read_text(path: str | os.PathLike) -> str:
+    """The text of a file in UTF-8, or in any encoding whose byte order mark it begins with, as `decode_text` gives it.
+
+    Raises DataError, which names file, line and encoding, or OSError.
     """
+    return decode_text(Path(path).read_bytes(), path)
+
+
+def decode_text(data: bytes, name: str | os.PathLike) -> str:
+    """Bytes of the text file `name` as text: without byte order marks, and with "\\n" at the end of lines.
+
+    Marks are dropped at the beginning of any line: joined files have some in the middle. Raises DataError where the
+    bytes have no mark and are not UTF-8. No other encoding is certain, and a wrong guess would change names silently.
+    """
+    encoding = next((encoding for mark, encoding in MARKS.items() if data.startswith(mark)), "utf-8")
     try:
-        return os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        text = f"{error.strerror} (the disk's answer, so it is not known whether the file is there)"
-        raise OSError(error.errno, text, str(path)) from error
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise _not_text(name, data[: error.start].decode(encoding, "replace"), encoding, data[error.start]) from None
+    before, nul, _ = text.partition("\0")
+    if nul:  # UTF-16 without a mark, or no text at all
+        raise _not_text(name, before, encoding, 0)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return re.sub("^\ufeff+", "", text, flags=re.MULTILINE)
 
 
-def exists(path: str | os.PathLike) -> bool:
-    """Whether there is such a file or folder. Raises an error of the disk, see `file_status`."""
-    return file_status(path) is not None
+def _not_text(name: str | os.PathLike, before: str, encoding: str, byte: int) -> DataError:
+    """The error for bytes that are not text after the text `before`."""
+    line = len(re.findall("\r\n|\r|\n", before)) + 1
+    return DataError(
+        f"{name}, line {line}: not text in {encoding.upper()} (byte 0x{byte:02x}); save the file in UTF-8 (in Excel as "
+        "CSV UTF-8; in a shell with its encoding, as in: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW)"
+    )
 
 
-def check_writable(path: str | os.PathLike) -> None:
-    """Makes the folder of a file that is to be written later. Raises OSError if it could not be written."""
-    path = Path(path)
-    _refuse_folder(path)
+def read_json(path: str | os.PathLike):
+    """What a JSON file holds; its text is read by `read_text`. Raises DataError, which names file and line."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise NotADirectoryError(
-            errno.ENOTDIR, f"is no folder, so {path.name} cannot lie in it", str(path.parent)
-        ) from None
-    TemporaryFile(dir=path.parent).close()
-
-
-def _refuse_folder(path: Path) -> None:
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "is a folder; name a file", str(path))
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from None
 
 
 @contextmanager
@@ -58,7 +79,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
     folder.
     """
     path = Path(path)
-    _refuse_folder(path)
+    refuse_folder(path)
     partial = path.with_name(f".{path.name}.partial")
     try:
         with open(partial, "wb") as file:
@@ -74,47 +95,6 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a text file whole or not at all."""
     with atomic_write(path) as file:
         file.write(text.encode())
-
-
-@contextmanager
-def locked(path: str | os.PathLike, seconds: float = 0.0) -> Iterator[None]:
-    """Holds the lock of the file `path` during the block. The lock ends with its process, however that ends.
-
-    Raises filelock.Timeout if another process still holds it after `seconds`. Some network disks have no locks: there
-    the block runs without one, and a line says so.
-    """
-    if why := _why_no_locks(Path(path).parent):
-        print(
-            f"{Path(path).parent}: its disk has no file locks ({why}): see to it that nothing else uses the folder",
-            flush=True,
-        )
-        yield
-        return
-    lock = FileLock(path)
-    lock.acquire(timeout=seconds, poll_interval=0.2)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _why_no_locks(folder: Path) -> str:
-    """The system's reason why files in the folder cannot be locked; an empty string if they can.
-
-    FileLock takes some of these errors for a lock that another process holds, and waits.
-    """
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows, which has locks of another kind
-        return ""
-    with TemporaryFile(dir=folder) as probe:
-        try:
-            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):  # held by another process: nobody has this file, but it has locks
-            return ""
-        except OSError as error:
-            return error.strerror
-    return ""
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -21,6 +21,7 @@ FLOORS = (
     "cli",
     "demo",
     "share",
+    "exporting",
     "train",
     "evaluate",
     "checkpoint",

@@ -1,86 +1,99 @@
-"""Files on disks of all kinds: locks, errors of a network, targets that cannot be written."""
+"""Text, JSON and paths as users write them."""
 
-import errno
-import fcntl
-import os
+import ast
+import codecs
+import json
 
 import pytest
-from filelock import Timeout
-from support.children import start, wait, wait_until
+from support.paths import ROOT
 
-from tanet.runtime import atomic_write, check_writable, exists, file_status, locked
+from tanet.errors import DataError
+from tanet.runtime import decode_text, read_json, read_text, user_path
 
-NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)  # Lustre without -o flock, NFS, FUSE, sshfs
-
-
-@pytest.mark.parametrize("error", NO_LOCKS)
-def test_on_a_disk_without_locks_the_block_runs_and_a_line_says_so(tmp_path, monkeypatch, capsys, error):
-    def flock(file, how):
-        raise OSError(error, os.strerror(error))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with locked(tmp_path / ".lock"), locked(tmp_path / ".lock"):
-        pass
-    first, second = capsys.readouterr().out.splitlines()
-    assert first == second and first.startswith(f"{tmp_path}: its disk has no file locks ({os.strerror(error)})")
-    assert not list(tmp_path.iterdir())  # no file is left that a later command would take for a lock
-
-
-def hold_lock(folder):
-    with locked(folder / ".lock"):
-        (folder / "held").touch()
-        wait_until((folder / "release").exists)
+TEXT = "abseiling\ncrêpe flipping\n舞蹈\n"
+SAVED = {
+    "UTF-8": TEXT.encode(),
+    "UTF-8 with a mark (Notepad, Excel)": codecs.BOM_UTF8 + TEXT.encode(),
+    "two marks": 2 * codecs.BOM_UTF8 + TEXT.encode(),
+    "Windows line ends": TEXT.replace("\n", "\r\n").encode(),
+    "old Mac line ends (Excel for Mac)": TEXT.replace("\n", "\r").encode(),
+    "UTF-16 (Windows PowerShell's >)": codecs.BOM_UTF16_LE + TEXT.replace("\n", "\r\n").encode("utf-16-le"),
+    "UTF-16, big-endian": codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"),
+    "UTF-32": codecs.BOM_UTF32_LE + TEXT.encode("utf-32-le"),
+    "UTF-32, big-endian": codecs.BOM_UTF32_BE + TEXT.encode("utf-32-be"),
+    "joined files, each with a mark": b"".join(codecs.BOM_UTF8 + f"{line}\n".encode() for line in TEXT.split("\n")[:3]),
+}
 
 
-@pytest.mark.slow
-def test_a_lock_that_another_process_holds_is_busy_until_that_ends(tmp_path, capsys):
-    child = start(hold_lock, tmp_path)
-    wait_until((tmp_path / "held").exists, child)
-    with pytest.raises(Timeout), locked(tmp_path / ".lock"):
-        pytest.fail("two hold it")
-    (tmp_path / "release").touch()
-    assert wait(child) == [0]
-    with locked(tmp_path / ".lock"):
-        assert capsys.readouterr().out == ""
+@pytest.mark.parametrize("saved", SAVED)
+def test_text_is_read_however_a_program_has_saved_it(tmp_path, saved):
+    path = tmp_path / "labels.txt"
+    path.write_bytes(SAVED[saved])
+    assert read_text(path) == TEXT
 
 
-@pytest.mark.parametrize("error", [errno.EAGAIN, errno.EACCES])
-def test_a_busy_lock_is_no_missing_one(tmp_path, monkeypatch, capsys, error):
-    """Some disks say that a lock is held by EACCES."""
-
-    def flock(file, how):
-        raise OSError(error, os.strerror(error))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(Timeout), locked(tmp_path / ".lock"):
-        pytest.fail("it is held")
-    assert capsys.readouterr().out == ""
-
-
-def test_what_is_not_there_is_told_from_what_cannot_be_asked(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    (tmp_path / "link").symlink_to(tmp_path / "gone")
-    assert file_status(tmp_path / "file").st_size == 0 and exists(tmp_path)
-    for name in ("none", "file/below", "link"):
-        assert file_status(tmp_path / name) is None and not exists(tmp_path / name)
-    (tmp_path / "round").symlink_to(tmp_path / "round")
-    with pytest.raises(OSError, match="round"):
-        exists(tmp_path / "round")
-    for error in (errno.ESTALE, errno.EIO, errno.EACCES, errno.ETIMEDOUT, errno.EHOSTDOWN):
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "stat", lambda path, error=error: (_ for _ in ()).throw(OSError(error, "it says")))
-            with pytest.raises(OSError, match="it says .*not known whether.*none") as failure:
-                exists(tmp_path / "none")
-            assert failure.value.errno == error
+@pytest.mark.parametrize(
+    "data, line, byte",
+    [
+        (TEXT[:24].encode("cp1252"), 2, "0xea"),
+        ("abseiling\n跳舞\n".encode("gbk"), 2, "0xcc"),
+        ("a.mp4 1\r\nb.mp4 2\r\né.mp4 3\r\n".encode("latin-1"), 3, "0xe9"),
+        ("a.mp4 1\n".encode("utf-16-le"), 1, "0x00"),  # without a mark
+        (codecs.BOM_UTF8 + b"a.mp4 1\n" + "b.mp4 1\n".encode("utf-16-le"), 2, "0x00"),  # >> of PowerShell
+        (b"\x00\x00\x00\x20ftypisom", 1, "0x00"),  # a video
+    ],
+    ids=["Windows-1252", "GBK", "Latin-1", "UTF-16 without a mark", "UTF-16 after UTF-8", "no text"],
+)
+def test_what_is_no_certain_text_is_refused_with_file_line_and_the_encoding_wanted(tmp_path, data, line, byte):
+    path = tmp_path / "list.txt"
+    path.write_bytes(data)
+    with pytest.raises(DataError) as failure:
+        read_text(path)
+    assert str(failure.value).startswith(
+        f"{path}, line {line}: not text in UTF-8 (byte {byte}); save the file in UTF-8"
+    )
 
 
-def test_a_target_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(IsADirectoryError, match=f"is a folder.*{tmp_path}"):
-        check_writable(tmp_path)
-    with pytest.raises(NotADirectoryError, match=f"result.json cannot lie in it: '{tmp_path}/file'"):
-        check_writable(tmp_path / "file/result.json")
-    with pytest.raises(IsADirectoryError, match="name a file"), atomic_write(tmp_path):
-        pytest.fail("writes")
-    check_writable(tmp_path / "new/folder/result.json")
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "new"]  # and no file of its own
+def test_a_text_with_a_mark_must_be_in_its_encoding():
+    with pytest.raises(DataError, match="list.txt, line 2: not text in UTF-16"):
+        decode_text(codecs.BOM_UTF16_LE + "a 1\n".encode("utf-16-le") + b"b", "list.txt")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_json_is_read_in_any_encoding_that_is_certain_and_its_errors_name_the_line(tmp_path, encoding):
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"crêpe": "0"}, ensure_ascii=False), encoding=encoding)
+    assert read_json(path) == {"crêpe": "0"}
+    path.write_text('{"a": "0",\n"b" "1"}', encoding=encoding)
+    with pytest.raises(DataError, match=f"{path}, line 2: not JSON"):
+        read_json(path)
+
+
+def test_a_path_of_a_user_may_begin_in_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_path("~/data") == tmp_path / "data" and user_path("~") == tmp_path
+    for path in ("a/~/b", "~nobody-of-this-name/b", "./~/b", tmp_path / "~"):
+        assert user_path(path) == type(tmp_path)(path)
+
+
+def other_readers(path: str, source: str) -> list[str]:
+    """Where a file reads text past `read_text`, by the platform's encoding, or by one that users may not have."""
+    problems = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        name, modes = ast.unparse(node.func), [ast.unparse(each) for each in node.args[1:2]]
+        is_method = isinstance(node.func, ast.Attribute) and node.func.attr == "read_text"
+        if is_method or name == "json.load" or name == "open" and (not modes or modes[0] in ("'r'", "'rt'")):
+            problems.append(f"{path}:{node.lineno}: {name}")
+    return problems
+
+
+def test_every_text_is_read_by_the_same_function():
+    files = [path for folder in ("tanet", "data_scripts") for path in sorted((ROOT / folder).rglob("*.py"))]
+    assert [problem for path in files for problem in other_readers(path.name, path.read_text())] == []
+
+
+@pytest.mark.parametrize("source", ["Path(x).read_text()", "open(x)", "open(x, 'r')", "json.load(file)"])
+def test_another_reader_is_found(source):
+    assert len(other_readers("lists.py", source)) == 1

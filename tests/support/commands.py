@@ -37,6 +37,7 @@ SHELL_WORDS = {"export", "trap", "wait", "source"}
 BEGINNINGS = (
     "tanet train --recipe k400_8f --data-root DATA --run-dir RUN",
     "tanet evaluate CHECKPOINT --data-root DATA",
+    "tanet export FILE TARGET --to onnx",
     "tanet checkpoint convert FILE TARGET",
     "tanet checkpoint pack RUN FOLDER",
     "python -m data_scripts.kinetics400 download --root ROOT",
