@@ -86,6 +86,11 @@ def _add_set(command: argparse.ArgumentParser) -> None:
     command.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="change a recipe field")
 
 
+def _add_ema(command: argparse.ArgumentParser) -> None:
+    text = "take a file's second set of weights, which a moving average (EMA) left there"
+    command.add_argument("--ema", action="store_true", help=text)
+
+
 def _add_train(commands) -> None:
     command = _add_command(commands, "train", _train, "Train a recipe; resumes what is in the run folder.")
     _add_data(command)
@@ -118,6 +123,7 @@ def _train(chosen: argparse.Namespace) -> None:
 def _add_evaluate(commands) -> None:
     command = _add_command(commands, "evaluate", _evaluate, "Test a checkpoint by a protocol.")
     command.add_argument("checkpoint", help="of MMAction2, of the authors, or of this package")
+    _add_ema(command)
     _add_data(command)
     protocols = tuple(recipes.PROTOCOLS)
     command.add_argument("--protocol", choices=protocols, help="default: the first of the checkpoint's recipe")
@@ -140,7 +146,7 @@ def _given_recipe(chosen: argparse.Namespace) -> recipes.Recipe | None:
 def _evaluate(chosen: argparse.Namespace) -> None:
     recipe = _given_recipe(chosen)
     result = evaluate.run(
-        chosen.checkpoint,
+        checkpoint.read(chosen.checkpoint, chosen.ema),
         chosen.data_root,
         protocol=chosen.protocol,
         out=chosen.out,
@@ -194,6 +200,7 @@ def _add_checkpoint(commands) -> None:
     convert = _add_command(actions, "convert", _convert, "Write a checkpoint in another layout.")
     for action in (inspect, convert):
         action.add_argument("path", help="of MMAction2, of the authors, of torchvision's ResNet, or of this package")
+        _add_ema(action)
     convert.add_argument("target", help="the file to write")
     layouts = ("tanet", *checkpoint.CLASS_ORDERS)
     convert.add_argument("--to", choices=layouts, default="tanet", help="default: tanet, as safetensors")
@@ -206,11 +213,11 @@ def _add_checkpoint(commands) -> None:
 
 
 def _inspect(chosen: argparse.Namespace) -> None:
-    print(checkpoint.describe(checkpoint.read(chosen.path)))
+    print(checkpoint.describe(checkpoint.read(chosen.path, chosen.ema)))
 
 
 def _convert(chosen: argparse.Namespace) -> None:
-    stored = checkpoint.read(chosen.path)
+    stored = checkpoint.read(chosen.path, chosen.ema)
     recipe = recipes.get(chosen.recipe) if chosen.recipe else None
     datasets = datasets_at(chosen.data_root) if chosen.data_root else ()
     recipe = checkpoint.recipe_of(stored, recipe, datasets or None)

@@ -11,7 +11,7 @@ report      result.json and its page
 from tanet.data import test_views
 from tanet.evaluate.metrics import interval
 from tanet.evaluate.partial import PartialScores
-from tanet.evaluate.report import result_page, videos_tested
+from tanet.evaluate.report import list_tested, result_page, videos_tested
 from tanet.evaluate.scoring import score_videos, score_views, views_at_once
 from tanet.evaluate.testing import plan, run
 from tanet.evaluate.validation import validate
@@ -19,6 +19,7 @@ from tanet.evaluate.validation import validate
 __all__ = [
     "PartialScores",
     "interval",
+    "list_tested",
     "plan",
     "result_page",
     "run",
