@@ -14,6 +14,8 @@ transforms   resizes, crops and flips
 short_clips  short videos, whose frames training does not all draw
 clips        clips for training, validation and testing
 survey       what a data set is made of: a table, and advice
+workers      starts workers, and what stop signals do to them
+sharing      from a worker to the main process, also where shared memory is short
 loader       batches from workers, and what happens to unreadable videos
 """
 

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from tanet.data.frame_names import is_picture
 from tanet.errors import DataError
-from tanet.runtime import user_path
+from tanet.runtime import exists, user_path
 
 # Of video files, in any case.
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
@@ -156,7 +156,7 @@ def walk_once(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     Each folder comes once, also if links lead to it again, or around in a circle.
     """
     seen = set()
-    for directory, folders, files in os.walk(top, followlinks=True, onerror=_refuse) if top.is_dir() else ():
+    for directory, folders, files in os.walk(top, followlinks=True, onerror=_refuse) if exists(top) else ():
         status = os.stat(directory)
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()

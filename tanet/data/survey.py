@@ -11,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
+
 from tanet.data.lists import STAT_THREADS, Sample, VideoList
-from tanet.data.probing import frame_rate
+from tanet.data.probing import reason
 from tanet.errors import VideoError
 from tanet.runtime import sha256
 
@@ -134,10 +136,20 @@ def _measure(split: str, sample: Sample) -> VideoFacts | str:
                 height, width = video.frames([0]).shape[-2:]
         else:
             frames, width, height = sample.probe.frames, sample.probe.width, sample.probe.height
-        rate = None if sample.path.is_dir() else frame_rate(sample.path)
+        rate = None if sample.path.is_dir() else _frame_rate(sample.path)
     except VideoError as error:
         return str(error)
     return VideoFacts(sample.path, sample.label, split, frames, rate, width, height)
+
+
+def _frame_rate(path: Path) -> float | None:
+    """Frames a second by the file's header; None if it does not say."""
+    try:
+        with av.open(str(path.absolute())) as container:
+            stream = container.streams.best("video")
+            return float(stream.average_rate) if stream and stream.average_rate else None
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(f"{path}: cannot be opened as a video ({reason(error)})") from error
 
 
 def _same_files(train: VideoList, val: VideoList) -> tuple[tuple[Path, Path], ...]:
