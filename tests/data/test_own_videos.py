@@ -220,7 +220,7 @@ def test_the_overview_tells_what_a_training_would_suffer_from(copied):
                  "The frame rates differ, from 15 to 29.97"):  # fmt: skip
         assert text in said
     page = found.page()
-    assert "| lift | 4 | 3 |" in page and "- Frames a second: " in page and "64 x 48" in page
+    assert "| lift | 4 | 3 |" in page and "- Frames a second: " in page and "- Pixels, width x height: " in page
 
 
 def test_the_overview_of_good_videos_has_no_advice_on_splits(copied):
