@@ -109,7 +109,7 @@ class Overview:
         if rare:
             lines.append(
                 f"Rare beside the largest class ({max(train)} training videos): {_named(rare)}. "
-                "balanced=true draws all classes equally often."
+                "--set balanced=true draws all classes equally often."
             )
         return lines
 
