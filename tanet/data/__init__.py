@@ -5,6 +5,7 @@ list_files   reads list files in the formats of other code bases, and writes the
 lists        joins either with the disk: the samples of a split
 probing      what a video file holds, and which decoder reads it
 video        frames of video files and of folders of JPEGs
+times        when the frames of a video are shown
 sampling     which frames of a video make a clip
 transforms   resizes, crops and flips
 clips        clips for training, validation and testing
@@ -12,8 +13,15 @@ loader       batches from workers, and what happens to unreadable videos
 """
 
 from tanet.data import sampling, transforms
-from tanet.data.annotations import FOLDERS, LABEL_FILES
-from tanet.data.clips import TrainingClips, ValidationClips, test_views
+from tanet.data.annotations import FOLDERS, LABEL_FILES, class_index
+from tanet.data.clips import (
+    TrainingClips,
+    ValidationClips,
+    center_clip,
+    center_view,
+    test_views,
+    views_of_video,
+)
 from tanet.data.list_files import Row, read_rows, write_list
 from tanet.data.lists import (
     PROBES,
@@ -40,6 +48,7 @@ from tanet.data.loader import (
 )
 from tanet.data.probing import FASTER, Probe, probe
 from tanet.data.sampling import dense_center, dense_clips, dense_train, uniform_center, uniform_frames, uniform_train
+from tanet.data.times import frame_seconds
 from tanet.data.transforms import (
     center_crop,
     mirrored_classes,
@@ -68,7 +77,10 @@ __all__ = [
     "Unreadable",
     "ValidationClips",
     "VideoList",
+    "center_clip",
     "center_crop",
+    "center_view",
+    "class_index",
     "class_names_at",
     "datasets_at",
     "dense_center",
@@ -76,6 +88,7 @@ __all__ = [
     "dense_train",
     "describe_readers",
     "explain_worker_failure",
+    "frame_seconds",
     "load_list",
     "make_loader",
     "mirrored_classes",
@@ -96,6 +109,7 @@ __all__ = [
     "uniform_frames",
     "uniform_train",
     "validation_loader",
+    "views_of_video",
     "write_list",
     "write_probes",
 ]
