@@ -8,6 +8,7 @@ The wings of the package, top floor first; each uses only what stands below it:
     cli         the command `tanet`
     demo        makes the demo videos, trains and tests the demo networks
     share       packs a run into a folder to share
+    prediction  the classes of one's own videos
     train       trains a recipe into a run folder
     evaluate    tests a checkpoint by a published protocol
     checkpoint  reads and writes weights, ours and those of others
@@ -23,13 +24,16 @@ from tanet import sampling
 from tanet.checkpoint import load_model, load_weights
 from tanet.model import TAM, TANet, tanet50, tanet101, tanet152, tanet_tiny
 from tanet.ops import aggregate
+from tanet.prediction import Predictor, predict
 
 __all__ = [
+    "Predictor",
     "TAM",
     "TANet",
     "aggregate",
     "load_model",
     "load_weights",
+    "predict",
     "sampling",
     "tanet50",
     "tanet101",

@@ -1,7 +1,8 @@
-"""The command `tanet`: train, evaluate, summary, checkpoint.
+"""The command `tanet`: train, evaluate, predict, summary, checkpoint.
 
     tanet train --recipe k400_8f --data-root DATA --run-dir RUN --gpus 8
     tanet evaluate RUN/checkpoints/last.pth --data-root DATA
+    tanet predict clip.mp4 --weights RUN/checkpoints/last.pth
     tanet summary
     tanet checkpoint inspect|convert|pack ...
 
@@ -13,13 +14,15 @@ import argparse
 import dataclasses
 import json
 import os
+import sys
 
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from tanet import checkpoint, evaluate, recipes, share, train
-from tanet.data import SKIPPING, class_names_at, datasets_at
-from tanet.errors import USER_ERRORS, Stopped
+from tanet import checkpoint, evaluate, prediction, recipes, share, train
+from tanet.data import SKIPPING, Unreadable, class_names_at, datasets_at
+from tanet.errors import USER_ERRORS, Stopped, VideoError
 from tanet.model import summary_table
+from tanet.recipes import WINDOW
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -56,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
     _add_evaluate(commands)
+    _add_predict(commands)
     _add_summary(commands)
     _add_checkpoint(commands)
     return parser
@@ -122,12 +126,7 @@ def _add_evaluate(commands) -> None:
 
 
 def _evaluate(chosen: argparse.Namespace) -> None:
-    if chosen.set and not chosen.recipe:
-        raise ValueError("--set changes the recipe given by --recipe, which is missing")
-    changes = parse_changes(chosen.set)
-    if "style" in changes:
-        raise ValueError("the style follows from the checkpoint; pass --style to test in another one")
-    recipe = recipes.get(chosen.recipe).with_changes(changes) if chosen.recipe else None
+    recipe = _changed_recipe(chosen)
     result = evaluate.run(
         chosen.checkpoint,
         chosen.data_root,
@@ -145,6 +144,76 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     )
     if os.environ.get("RANK", "0") == "0":
         print(evaluate.result_page(result))
+
+
+def _changed_recipe(chosen: argparse.Namespace) -> recipes.Recipe | None:
+    """The recipe of --recipe with the changes of --set; None without --recipe."""
+    if chosen.set and not chosen.recipe:
+        raise ValueError("--set changes the recipe given by --recipe, which is missing")
+    changes = parse_changes(chosen.set)
+    if "style" in changes:
+        raise ValueError("the style follows from the checkpoint; pass --style to test in another one")
+    return recipes.get(chosen.recipe).with_changes(changes) if chosen.recipe else None
+
+
+def _add_predict(commands) -> None:
+    command = _add_command(commands, "predict", _predict, "The classes of your own videos, with probabilities.")
+    what = "a video, a folder of frames or of videos, a pattern; or one camera:0 or address, see --window"
+    command.add_argument("sources", nargs="+", metavar="FILE", help=what)
+    names = ", ".join(checkpoint.PUBLISHED_FILES)
+    command.add_argument("--weights", required=True, help=f"a checkpoint, or the name of a published one: {names}")
+    protocols = tuple(recipes.PROTOCOLS)
+    command.add_argument("--protocol", choices=protocols, help="default: the first of the checkpoint's recipe")
+    command.add_argument("--recipe", choices=tuple(recipes.RECIPES), help="where the checkpoint fits several")
+    command.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="change a recipe field")
+    style = "the code base to follow, in everything; default: the checkpoint's"
+    command.add_argument("--style", choices=recipes.STYLES, help=style)
+    command.add_argument("--labels", help="label file, a class a line, for weights that do not name their classes")
+    command.add_argument("--top", type=int, default=5, help="how many classes; default: 5")
+    command.add_argument("--clips", action="store_true", help="the likeliest class of each clip, too")
+    command.add_argument("--json", action="store_true", help="a line of JSON a video, with its clips")
+    command.add_argument("--features", metavar="OUT", help="write a row a video to OUT.npy or OUT.safetensors, too")
+    command.add_argument("--on-error", choices=SKIPPING, default="raise", help="videos that cannot be read")
+    command.add_argument("--gpu", action="store_true", help="compute on a GPU")
+    command.add_argument("--window", type=int, help="frames of a stream for one prediction; default: 64")
+
+
+def _predict(chosen: argparse.Namespace) -> None:
+    is_stream = any(map(prediction.is_stream, chosen.sources))
+    if is_stream and (len(chosen.sources) > 1 or chosen.features or chosen.protocol):
+        raise ValueError("a camera or an address is predicted alone, window by window, without --features, --protocol")
+    if chosen.window and not is_stream:
+        raise ValueError("--window is for a camera or an address; of files a protocol takes the clips")
+    if chosen.top < 1:
+        raise ValueError(f"--top must be at least 1, got {chosen.top}")
+    if chosen.features:
+        prediction.check_feature_file(chosen.features)
+    videos = [] if is_stream else prediction.find_videos(chosen.sources)
+    recipe = _changed_recipe(chosen)
+    predictor = prediction.Predictor(
+        chosen.weights, chosen.protocol, recipe, chosen.style, labels=chosen.labels, use_gpu=chosen.gpu
+    )
+    if is_stream:
+        for found in prediction.predict_stream(predictor, chosen.sources[0], chosen.window or WINDOW):
+            _print_prediction(found, chosen, clips=True)
+        return
+    features = {}
+    quiet = len(videos) == 1 or sys.stdout.isatty()  # the predictions themselves show the progress
+    for found in predictor.predict_many(videos, bool(chosen.features), chosen.on_error, quiet):
+        if isinstance(found, Unreadable):
+            print(f"left out: {found.reason}", file=sys.stderr)
+            continue
+        _print_prediction(found, chosen, chosen.clips)
+        features[found.path] = found.features
+    if not features:
+        raise VideoError(f"none of the {len(videos)} videos can be read")
+    if chosen.features:
+        prediction.write_features(chosen.features, features)
+
+
+def _print_prediction(found: prediction.Prediction, chosen: argparse.Namespace, clips: bool) -> None:
+    text = prediction.as_json(found, chosen.top) if chosen.json else prediction.as_text(found, chosen.top, clips)
+    print(text, flush=True)
 
 
 def _add_summary(commands) -> None:

@@ -15,6 +15,7 @@ import torch
 from tanet import recipes
 from tanet.checkpoint import layouts
 from tanet.checkpoint.formats import read_file
+from tanet.checkpoint.published import fetch, published_file
 from tanet.errors import CheckpointError
 from tanet.model import DEPTHS, PIXEL_MEAN, TANet, build, count_classes, count_frames, load_state
 from tanet.recipes import Recipe
@@ -75,7 +76,14 @@ class Checkpoint:
 
 
 def read(path: str | os.PathLike) -> Checkpoint:
-    """Any file in one of the layouts, on the CPU. Raises FileNotFoundError or CheckpointError; runs no code from it."""
+    """Any file in one of the layouts, on the CPU; runs no code from it.
+
+    `path`: a path, or a name in tanet.checkpoint.published; such a file is downloaded if it is not there. Raises
+    FileNotFoundError, CheckpointError or DownloadError.
+    """
+    published = published_file(path)
+    if published is not None:
+        return replace(read(fetch(published)), recipe=recipes.get(published.recipe))
     path = Path(path)
     content, metadata = read_file(path)
     is_ours = FORMAT in (content.get("format"), metadata.get("format"))

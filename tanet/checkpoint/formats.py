@@ -11,6 +11,7 @@ file raises CheckpointError, and nothing of it was run.
 import os
 import pickle
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +54,32 @@ def _refuse_other_files(path: Path, start: bytes) -> None:
         raise CheckpointError(f"{path}: empty; get the file again")
     if start.startswith(b"version https://git-lfs"):
         raise CheckpointError(f"{path}: a git-lfs pointer, not the file it stands for; fetch that with `git lfs pull`")
+    kind = _program_or_media(path, start)
+    if kind:
+        raise CheckpointError(f"{path}: {kind}, not weights; give the checkpoint of a training")
     if start.lstrip()[:1] == b"<":
         raise CheckpointError(
             f"{path}: a web page, not a checkpoint: the download led to a login or confirmation page; fetch the file "
             "in a browser"
         )
+
+
+def _program_or_media(path: Path, start: bytes) -> str:
+    """What a file is that is often given in the place of a checkpoint; "" if it is none of these."""
+    if start[:1] == b"\x08" and start[2:3] in (b"\x12", b"\x3a"):  # the first fields of an ONNX model
+        return "an ONNX program, made from weights for onnxruntime"
+    if start.startswith(b"\x89HDF"):
+        return "an HDF5 file, as Keras writes them"
+    if start[4:8] == b"ftyp" or start.startswith((b"\x1aE\xdf\xa3", b"RIFF")):
+        return "a video"
+    if start.startswith(b"PK") and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = {name.partition("/")[2] for name in archive.namelist()}
+        if "constants.pkl" in names:
+            return "a TorchScript program"
+        if any(name.startswith("models/") or name == "serialized_exported_program.json" for name in names):
+            return "a program of torch.export"
+    return ""
 
 
 def _read_safetensors(path: Path) -> tuple[dict, dict[str, str]]:

@@ -156,6 +156,11 @@ NOT_CHECKPOINTS = {
     "JSON": (b'{"message": "Not Found"}', "not weights"),
     "text": (b"text\n", "not weights"),
     "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not weights"),
+    "ONNX": (b"\x08\x08\x12\x07pytorch\x1a\x062.12.1:" + bytes(100), "an ONNX program"),
+    "ONNX without a producer": (b"\x08\x0a\x3a\x90\x01" + bytes(100), "an ONNX program"),
+    "Keras": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
+    "mp4": (b"\x00\x00\x00\x20ftypisom" + bytes(100), "a video"),
+    "webm": (b"\x1aE\xdf\xa3" + bytes(100), "a video"),
     "zip header": (b"PK\x03\x04" + bytes(100), "cut short"),
     "three bytes": (b"\x80\x02}", "cut short"),
 }
@@ -168,6 +173,16 @@ def test_the_error_names_what_a_file_is_that_is_no_checkpoint(tmp_path, kind):
     with pytest.raises(CheckpointError, match=word) as failure:
         formats.read_file(tmp_path / "download.pth")
     assert str(failure.value).startswith(str(tmp_path / "download.pth"))
+
+
+def test_programs_made_from_weights_are_named(tmp_path):
+    layer = torch.nn.Linear(2, 2)
+    torch.jit.save(torch.jit.trace(layer, torch.zeros(1, 2)), tmp_path / "script.pt")
+    torch.export.save(torch.export.export(layer, (torch.zeros(1, 2),)), tmp_path / "program.pt2")
+    with pytest.raises(CheckpointError, match="script.pt: a TorchScript program, not weights; give the checkpoint"):
+        formats.read_file(tmp_path / "script.pt")
+    with pytest.raises(CheckpointError, match="program.pt2: a program of torch.export, not weights"):
+        formats.read_file(tmp_path / "program.pt2")
 
 
 def test_any_other_file_is_refused_by_name(tmp_path):

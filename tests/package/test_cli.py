@@ -26,6 +26,7 @@ def test_the_commands():
         "tanet",
         "tanet train",
         "tanet evaluate",
+        "tanet predict",
         "tanet summary",
         "tanet checkpoint",
         "tanet checkpoint inspect",
