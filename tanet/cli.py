@@ -93,7 +93,10 @@ def _add_train(commands) -> None:
     command.add_argument("--skip-limit", type=float, help="share of videos that may be skipped; default: 0.01")
     command.add_argument("--resume", choices=("auto", "never"), help="a run that is there already; default: auto")
     command.add_argument("--save-minutes", type=float, help="between checkpoints within an epoch; default: 10")
-    command.add_argument("--tensorboard", action="store_true", help="write metrics for TensorBoard, too")
+    trackers = "who gets the metrics, too; may be given several times"
+    command.add_argument(
+        "--track", dest="trackers", action="append", choices=tuple(train.TRACKERS), default=[], help=trackers
+    )
     command.add_argument("--seed", type=int, help="the recipe's field, as --set seed=...")
     command.add_argument("--deterministic", action="store_true", help="bit-identical results on every run")
 
