@@ -25,15 +25,18 @@ from tanet.checkpoint import load_model, load_weights
 from tanet.model import TAM, TANet, tanet50, tanet101, tanet152, tanet_tiny
 from tanet.ops import aggregate
 from tanet.prediction import Predictor, predict
+from tanet.share import from_pretrained, push_to_hub
 
 __all__ = [
     "Predictor",
     "TAM",
     "TANet",
     "aggregate",
+    "from_pretrained",
     "load_model",
     "load_weights",
     "predict",
+    "push_to_hub",
     "sampling",
     "tanet50",
     "tanet101",

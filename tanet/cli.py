@@ -4,7 +4,7 @@
     tanet evaluate RUN/checkpoints/last.pth --data-root DATA
     tanet predict clip.mp4 --weights RUN/checkpoints/last.pth
     tanet summary
-    tanet checkpoint inspect|convert|pack ...
+    tanet checkpoint inspect|convert|pack|push ...
 
 Each command checks its words, calls one function of the package, and prints what that returns. An error that a user can
 cause is one line on stderr and exit code 1.
@@ -14,15 +14,13 @@ import argparse
 import dataclasses
 import json
 import os
-import sys
 
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from tanet import checkpoint, evaluate, prediction, recipes, share, train
-from tanet.data import SKIPPING, Unreadable, class_names_at, datasets_at
-from tanet.errors import USER_ERRORS, Stopped, VideoError
+from tanet.data import SKIPPING, class_names_at, datasets_at
+from tanet.errors import USER_ERRORS, Stopped
 from tanet.model import summary_table
-from tanet.recipes import WINDOW
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -182,41 +180,18 @@ def _add_predict(commands) -> None:
 
 
 def _predict(chosen: argparse.Namespace) -> None:
-    is_stream = any(map(prediction.is_stream, chosen.sources))
-    if is_stream and (len(chosen.sources) > 1 or chosen.features or chosen.protocol):
-        raise ValueError("a camera or an address is predicted alone, window by window, without --features, --protocol")
-    if chosen.window and not is_stream:
-        raise ValueError("--window is for a camera or an address; of files a protocol takes the clips")
     if chosen.top < 1:
         raise ValueError(f"--top must be at least 1, got {chosen.top}")
-    if chosen.features:
-        prediction.check_feature_file(chosen.features)
-    videos = [] if is_stream else prediction.find_videos(chosen.sources)
+    prediction.check_sources(chosen.sources, chosen.protocol, chosen.features, chosen.window)
     recipe = _changed_recipe(chosen)
     predictor = prediction.Predictor(
         chosen.weights, chosen.protocol, recipe, chosen.style, labels=chosen.labels, use_gpu=chosen.gpu
     )
-    if is_stream:
-        for found in prediction.predict_stream(predictor, chosen.sources[0], chosen.window or WINDOW):
-            _print_prediction(found, chosen, clips=True)
-        return
-    features = {}
-    quiet = len(videos) == 1 or sys.stdout.isatty()  # the predictions themselves show the progress
-    for found in predictor.predict_many(videos, bool(chosen.features), chosen.on_error, quiet):
-        if isinstance(found, Unreadable):
-            print(f"left out: {found.reason}", file=sys.stderr)
-            continue
-        _print_prediction(found, chosen, chosen.clips)
-        features[found.path] = found.features
-    if not features:
-        raise VideoError(f"none of the {len(videos)} videos can be read")
-    if chosen.features:
-        prediction.write_features(chosen.features, features)
-
-
-def _print_prediction(found: prediction.Prediction, chosen: argparse.Namespace, clips: bool) -> None:
-    text = prediction.as_json(found, chosen.top) if chosen.json else prediction.as_text(found, chosen.top, clips)
-    print(text, flush=True)
+    for found in prediction.run(predictor, chosen.sources, chosen.features, chosen.on_error, chosen.window):
+        if chosen.json:
+            print(prediction.as_json(found, chosen.top), flush=True)
+        else:
+            print(prediction.as_text(found, chosen.top, chosen.clips), flush=True)
 
 
 def _add_summary(commands) -> None:
@@ -232,7 +207,7 @@ def _summary(chosen: argparse.Namespace) -> None:
 
 
 def _add_checkpoint(commands) -> None:
-    text = "Look into a checkpoint, convert it, or pack a run to share."
+    text = "Look into a checkpoint, convert it, or pack a run and share it."
     command = commands.add_parser("checkpoint", help=text, description=text)
     actions = command.add_subparsers(required=True, metavar="ACTION")
     inspect = _add_command(actions, "inspect", _inspect, "Say what a checkpoint holds and how it is tested.")
@@ -248,6 +223,10 @@ def _add_checkpoint(commands) -> None:
     pack.add_argument("run_dir", help="folder of the run")
     pack.add_argument("folder", help="the folder to make")
     pack.add_argument("--which", choices=("last", "best"), default="last", help="which checkpoint; default: last")
+    push = _add_command(actions, "push", _push, "Put a packed folder on the Hugging Face Hub.")
+    push.add_argument("folder", help="what pack made")
+    push.add_argument("model", help="its name there, USER/NAME")
+    push.add_argument("--public", action="store_true", help="for everybody to see; default: private, if it is new")
 
 
 def _inspect(chosen: argparse.Namespace) -> None:
@@ -265,3 +244,7 @@ def _convert(chosen: argparse.Namespace) -> None:
 
 def _pack(chosen: argparse.Namespace) -> None:
     print("\n".join(share.pack(chosen.run_dir, chosen.folder, chosen.which)))
+
+
+def _push(chosen: argparse.Namespace) -> None:
+    print(share.push_to_hub(chosen.folder, chosen.model, private=not chosen.public))

@@ -11,14 +11,18 @@ import torch
 
 from tanet.checkpoint import write_safetensors
 from tanet.prediction.predicting import Prediction
+from tanet.prediction.sources import is_stream
 from tanet.runtime import atomic_write
 
 FEATURE_FILES = (".npy", ".safetensors")
 
 
 def as_text(prediction: Prediction, top: int = 5, clips: bool = False) -> str:
-    """The path and its `top` classes, a line each; with `clips` the first class of each clip, too."""
-    lines = [prediction.path]
+    """The path and its `top` classes, a line each; with `clips` the first class of each clip, too.
+
+    A prediction of a stream has one clip, whose time stands beside the path.
+    """
+    lines = [f"{prediction.path}, {_span(prediction, 0)}" if is_stream(prediction.path) else prediction.path]
     lines += [f"  {probability:6.1%}  {name}" for name, probability in prediction.top(top)]
     if clips:
         lines += [_clip_line(prediction, clip) for clip in range(len(prediction.clips))]

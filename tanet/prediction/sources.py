@@ -1,4 +1,4 @@
-"""Which videos are meant by a file, a folder or a pattern."""
+"""Which videos are meant by a file, a folder or a pattern, and what is a camera or an address instead."""
 
 import glob
 import os
@@ -12,6 +12,11 @@ from tanet.errors import DataError
 VIDEOS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".wmv", ".3gp")
 VIDEOS += (".ogv", ".y4m")
 FRAME = re.compile(r"\d\.(jpg|jpeg|png)$", re.IGNORECASE)  # a picture whose name ends in a number
+
+
+def is_stream(source: object) -> bool:
+    """Whether a source is a camera ("camera:0", "/dev/video0") or an address ("rtsp://...")."""
+    return bool(re.match(r"camera:|/dev/video|[a-z][a-z0-9+.-]+://", str(source)))
 
 
 def find_videos(sources: Iterable[str | os.PathLike]) -> list[Path]:

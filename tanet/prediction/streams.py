@@ -6,7 +6,6 @@ window is taken and those before it are left out, which the times of the windows
 """
 
 import queue
-import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -27,11 +26,6 @@ from tanet.runtime import process_group, repeatable
 CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}  # FFmpeg's, by sys.platform
 # Seconds without an answer, after which a server counts as out of reach; PyAV's (open, read).
 SECONDS = (10.0, 30.0)
-
-
-def is_stream(source: object) -> bool:
-    """Whether a source is a camera ("camera:0", "/dev/video0") or an address ("rtsp://...")."""
-    return bool(re.match(r"camera:|/dev/video|[a-z][a-z0-9+.-]+://", str(source)))
 
 
 def predict_stream(predictor: Predictor, source: str, window: int = WINDOW) -> Iterator[Prediction]:

@@ -32,6 +32,7 @@ def test_the_commands():
         "tanet checkpoint inspect",
         "tanet checkpoint convert",
         "tanet checkpoint pack",
+        "tanet checkpoint push",
     }
 
 

@@ -156,11 +156,11 @@ def test_the_command_says_that_a_camera_is_not_there(capsys, kinetics_weights):
 def test_the_command_prints_each_window(capsys, predictor, kinetics_weights, footage):
     cli.main(["predict", f"file://{footage}", "--weights", str(kinetics_weights), "--top", "1"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[::3] == [f"file://{footage}"] * 3
-    for prediction, line in zip(predict_stream(predictor, f"file://{footage}"), lines[2::3]):
+    assert len(lines) == 6
+    for prediction, line, best in zip(predict_stream(predictor, f"file://{footage}"), lines[::2], lines[1::2]):
         name, probability = prediction.top(1)[0]
-        first, last = prediction.seconds.min(), prediction.seconds.max()
-        assert line.split() == f"{first:.2f} to {last:.2f} s {probability:6.1%} {name}".split()
+        assert line == f"file://{footage}, {prediction.seconds.min():.2f} to {prediction.seconds.max():.2f} s"
+        assert best == f"  {probability:6.1%}  {name}"
 
 
 def test_a_network_of_a_published_tsm_takes_its_recipe_from_options(tmp_path, capsys, footage):
