@@ -2,6 +2,6 @@
 installs the package tanet alone.
 
 kinetics400  the commands for Kinetics-400: download, extract, resize, lists, verify
-something    the commands for Something-Something V1 and V2: extract, frames, lists, labels, verify
+something    the commands for Something-Something V1 and V2: extract, frames, resize, lists, labels, verify
 steps/       what the commands are made of
 """

@@ -16,17 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from data_scripts.steps.common import add_processes_option, exit_with_message, folder_lock
+from data_scripts.steps.common import add_processes_option, exit_with_message, folder_lock, print_remarks
 from data_scripts.steps.download import download
 from data_scripts.steps.fetch import PATIENT, DownloadError, Patience
 from data_scripts.steps.kinetics_archives import BASE_URL, REPLACEMENT, addresses, annotations, extract
 from data_scripts.steps.probing import write_lists
-from data_scripts.steps.resize import FAILURES, resize
+from data_scripts.steps.resize import add_resize_options, run_resize
 from data_scripts.steps.verify import verify as verify_videos
 from tanet import recipes
 from tanet.data import SPLITS, VideoList, class_names_at, dense_clips, load_list
 from tanet.errors import DataError
-from tanet.runtime import write_text
+from tanet.runtime import user_path, write_text
 
 ARCHIVE_SPLITS = ("train", "val", "test")  # test has no labels, so only SPLITS get lists
 PUBLISHED = {"train": 240_436, "val": 19_796}  # videos behind the published results
@@ -42,17 +42,18 @@ def lists(root: Path, splits: list[str], processes: int) -> None:
                 f"{root}/labels.txt: not there, nor {root}/annotations/train.csv to make it from; download it"
             )
         write_text(root / "labels.txt", "".join(f"{label}\n" for label in labels))
-    rows = {}
+    rows, found = {}, {}
     for split in splits:
-        videos = _videos(root, split)
+        videos = found[split] = _videos(root, split)
         write_text(root / f"missing-{split}.txt", "".join(f"{name}\n" for name in videos.missing))
-        rows[split] = [(sample.path.relative_to(root).as_posix(), None, sample.label) for sample in videos.samples]
+        rows[split] = [(sample.path.relative_to(root).as_posix(), sample.label) for sample in videos.samples]
         published = f"; the published results had {PUBLISHED[split]:,}" if len(videos.class_names) == 400 else ""
         print(
             f"{split}: {len(videos):,} of {len(videos) + len(videos.missing):,} annotated videos are there, "
             f"{len(videos.missing):,} missing (missing-{split}.txt){published}",
             flush=True,
         )
+    print_remarks(found)
     write_lists(root, rows, processes)
 
 
@@ -120,25 +121,8 @@ def _run_extract(chosen: argparse.Namespace) -> None:
 
 
 def _run_resize(chosen: argparse.Namespace) -> None:
-    if chosen.out.resolve() == chosen.root.resolve():
-        raise ValueError(
-            f"{chosen.out}: the videos there are the originals; choose another folder for the resized ones"
-        )
-    count, failures = resize(
-        chosen.root,
-        chosen.out,
-        chosen.splits,
-        short_side=chosen.short_side,
-        crf=chosen.crf,
-        processes=chosen.processes,
-        seconds=chosen.seconds,
-    )
-    (chosen.out / "annotations").mkdir(exist_ok=True)
-    for name in ("labels.txt", *(f"annotations/{split}.csv" for split in ARCHIVE_SPLITS)):
-        if (chosen.root / name).exists():
-            write_text(chosen.out / name, (chosen.root / name).read_text())
-    if failures:
-        print(f"{len(failures)} of {count} videos are broken and left out, with the reasons in {chosen.out / FAILURES}")
+    annotation_files = ["labels.txt", *(f"annotations/{split}.csv" for split in ARCHIVE_SPLITS)]
+    run_resize("kinetics", chosen, chosen.splits, annotation_files)
 
 
 def _run_lists(chosen: argparse.Namespace) -> None:
@@ -158,12 +142,12 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, run: Callable, text: str, splits: tuple[str, ...] = SPLITS) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
         added.set_defaults(run=run)
-        added.add_argument("--root", type=Path, required=True, help="folder of the data set")
+        added.add_argument("--root", type=user_path, required=True, help="folder of the data set")
         added.add_argument("--splits", nargs="+", choices=splits, default=list(SPLITS), help="default: train val")
         return added
 
     added = command("download", _run_download, "fetch archives and annotations; resumes where it was", ARCHIVE_SPLITS)
-    added.add_argument("--archives", type=Path, help="where archives go (default: ROOT/archives)")
+    added.add_argument("--archives", type=user_path, help="where archives go (default: ROOT/archives)")
     added.add_argument("--base-url", default=BASE_URL, help=f"address of a mirror (default: {BASE_URL})")
     added.add_argument(
         "--list", action="append", default=[], metavar="SPLIT=FILE", help="list of archives, a file or an address"
@@ -183,15 +167,11 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--wait", type=float, default=PATIENT.wait, help="seconds before the first retry (default: 1)")
 
     added = command("extract", _run_extract, "unpack the archives; resumes where it was", ARCHIVE_SPLITS)
-    added.add_argument("--archives", type=Path, help="where archives are (default: ROOT/archives)")
+    added.add_argument("--archives", type=user_path, help="where archives are (default: ROOT/archives)")
     add_processes_option(added)
 
     added = command("resize", _run_resize, "encode the videos anew, smaller, into another folder", ARCHIVE_SPLITS)
-    added.add_argument("--out", type=Path, required=True, help="data root of the resized videos")
-    added.add_argument("--short-side", type=int, default=320, choices=(256, 320), help="pixels (default: 320)")
-    added.add_argument("--crf", type=int, default=20, help="x264's quality, less is better (default: 20)")
-    added.add_argument("--seconds", type=float, default=600, help="time limit of a video (default: 600)")
-    add_processes_option(added)
+    add_resize_options(added)
 
     add_processes_option(command("lists", _run_lists, "write label and list files; say what is missing"))
 

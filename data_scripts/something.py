@@ -4,7 +4,8 @@
 
     extract   joins the parts 20bn-something-something-vN-?? in --parts and unpacks them into
               ROOT/20bn-something-something-vN; of V2 also the two zip files that hold them
-    frames    V2: ROOT/20bn-something-something-v2-frames/ID/00001.jpg from the webm files, for training on folders
+    frames    V2: ROOT/20bn-something-something-v2-frames/ID/00001.jpg from the video files, for training on folders
+    resize    the same videos below OUT, smaller, and all frames of a folder of one size
     lists     ROOT/lists/{train,val}.txt and probes.csv; says what is missing
     labels    the classes in both orders that circulate, and which are mirror images
     verify    verify.csv: every video opened and read where training and testing would
@@ -14,8 +15,6 @@ here.
 """
 
 import argparse
-import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,43 +22,57 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_scripts.steps.common import add_processes_option, exit_with_message, folder_lock
-from data_scripts.steps.probing import ListRow, write_lists
+from data_scripts.steps.common import (
+    add_processes_option,
+    exit_with_message,
+    folder_lock,
+    print_remarks,
+    written_whole,
+)
+from data_scripts.steps.probing import write_lists
+from data_scripts.steps.resize import add_resize_options, run_resize
+from data_scripts.steps.resize_frames import JPEG_QUALITY
 from data_scripts.steps.something_parts import extract
 from data_scripts.steps.verify import verify as verify_videos
 from data_scripts.steps.workers import run_in_workers
 from tanet import recipes
 from tanet.data import (
-    FOLDERS,
+    LABEL_FILES,
     SPLITS,
     STAT_THREADS,
-    Sample,
     VideoList,
+    all_videos,
+    annotation_file,
     class_names_at,
+    is_video_file,
     load_list,
     mirrored_classes,
     open_video,
     uniform_frames,
+    video_name,
 )
 from tanet.errors import VideoError
-from tanet.runtime import track, write_text
+from tanet.runtime import track, user_path, write_text
 
 PUBLISHED = {"v1": {"train": 86_017, "val": 11_522}, "v2": {"train": 168_913, "val": 24_777}}
 FRAMES = "20bn-something-something-v2-frames"
-JPEG_QUALITY = 95
 
 
 def lists(version: str, root: Path, processes: int, frames: bool = False) -> None:
     """Writes the lists of both splits from the publisher's annotations. missing-{split}.txt names the videos that are
     not there. With `frames` the lists hold V2's folders of frames instead of its webm files."""
-    rows = {}
+    rows, found = {}, {}
     for split in SPLITS:
-        videos = _videos(version, root, split)
-        with ThreadPoolExecutor(STAT_THREADS) as pool:  # over a network each call waits for an answer
-            row_or_none = list(pool.map(partial(_list_row, root, frames), videos.samples))
-        rows[split] = [row for row in row_or_none if row is not None]
+        videos = found[split] = _videos(version, root, split)
+        paths = [_frames_of(root, sample.path) if frames else sample.path for sample in videos.samples]
+        is_there = _are_there(paths) if frames else [True] * len(paths)
+        rows[split] = [
+            (path.relative_to(root).as_posix(), sample.label)
+            for path, sample, there in zip(paths, videos.samples, is_there)
+            if there
+        ]
         missing = list(videos.missing)
-        missing += [sample.path.name for sample, row in zip(videos.samples, row_or_none) if row is None]
+        missing += [sample.path.name for sample, there in zip(videos.samples, is_there) if not there]
         write_text(root / f"missing-{split}.txt", "".join(f"{name}\n" for name in missing))
         published = f"; the published set has {PUBLISHED[version][split]:,}" if len(videos.class_names) == 174 else ""
         print(
@@ -67,7 +80,18 @@ def lists(version: str, root: Path, processes: int, frames: bool = False) -> Non
             f"{len(missing):,} missing (missing-{split}.txt){published}",
             flush=True,
         )
+    print_remarks(found)
     write_lists(root, rows, processes)
+
+
+def _frames_of(root: Path, video: Path) -> Path:
+    """The folder that `make_frames` writes for a video."""
+    return root / FRAMES / video_name(video)
+
+
+def _are_there(folders: list[Path]) -> list[bool]:
+    with ThreadPoolExecutor(STAT_THREADS) as pool:  # over a network each call waits for an answer
+        return list(pool.map(Path.is_dir, folders))
 
 
 def _videos(version: str, root: Path, split: str) -> VideoList:
@@ -76,15 +100,6 @@ def _videos(version: str, root: Path, split: str) -> VideoList:
         {"dataset": dataset, "num_classes": len(class_names_at(dataset, root))}
     )
     return load_list(recipe, root, split, missing="skip")
-
-
-def _list_row(root: Path, frames: bool, sample: Sample) -> ListRow | None:
-    """The sample's row, with `frames` for its folder of frames; None if that is not there."""
-    path = root / FRAMES / sample.path.stem if frames else sample.path
-    if not path.exists():
-        return None
-    count = sum(entry.name.endswith(".jpg") for entry in os.scandir(path)) if path.is_dir() else None
-    return path.relative_to(root).as_posix(), count, sample.label
 
 
 def frames_to_check(num_frames: int) -> list[int]:
@@ -101,8 +116,8 @@ def verify(
     data_scripts.steps.verify."""
     paths = [sample.path for split in SPLITS for sample in _videos(version, root, split).samples]
     if frames:
-        folders = [root / FRAMES / path.stem for path in paths]
-        paths = [folder for folder in folders if folder.is_dir()]
+        folders = [_frames_of(root, path) for path in paths]
+        paths = [folder for folder, there in zip(folders, _are_there(folders)) if there]
     verify_videos(root, paths, frames_to_check, processes, seconds, again)
 
 
@@ -123,46 +138,39 @@ def labels(version: str, root: Path) -> str:
 
 
 def make_frames(root: Path, processes: int, seconds: float = 600.0) -> dict[str, str]:
-    """Writes V2's webm files as folders of JPEGs, quality 95, at their own size. Keeps folders that are there. Returns
+    """Writes V2's video files as folders of JPEGs, quality 95, at their own size. Keeps folders that are there. Returns
     {video: reason} of those that failed. `seconds`: time limit of a video."""
-    folder, suffix = FOLDERS["something_v2"]
-    names = sorted(path.stem for path in (root / folder).glob(f"*{suffix}"))
-    waiting = [name for name in names if not (root / FRAMES / name).exists()]
-    print(f"{root / FRAMES}: {len(names)} videos, {len(names) - len(waiting)} of them there", flush=True)
+    videos = [path for path in all_videos("something_v2", root, "train") if is_video_file(path.name)]
+    there = _are_there([_frames_of(root, path) for path in videos])
+    waiting = [path for path, is_there in zip(videos, there) if not is_there]
+    print(f"{root / FRAMES}: {len(videos)} videos, {len(videos) - len(waiting)} of them there", flush=True)
     results = run_in_workers(partial(_make_frames_of, root), waiting, processes, seconds)
     results = track(results, len(waiting), "frames, videos")
-    failures = {name: str(reason) for name, reason in results if reason is not None}
+    failures = {path.name: str(reason) for path, reason in results if reason is not None}
     if failures:
-        reasons = "".join(f"\n  {name}{suffix}: {failures[name]}" for name in sorted(failures))
-        print(f"{len(failures)} of {len(names)} videos cannot be decoded and are left out{reasons}")
+        reasons = "".join(f"\n  {name}: {failures[name]}" for name in sorted(failures))
+        print(f"{len(failures)} of {len(videos)} videos cannot be decoded and are left out{reasons}")
     return failures
 
 
-def _make_frames_of(root: Path, name: str) -> str | None:
+def _make_frames_of(root: Path, source: Path) -> str | None:
     """Writes a video's folder, whole or not at all. Returns None, or what is wrong with the video."""
-    folder, suffix = FOLDERS["something_v2"]
-    source, target = root / folder / f"{name}{suffix}", root / FRAMES / name
-    partial_folder = target.with_name(f".{name}.partial")
-    shutil.rmtree(partial_folder, ignore_errors=True)  # a killed run may have left it
-    partial_folder.mkdir(parents=True)
     try:
-        with open_video(source) as video:
+        with open_video(source) as video, written_whole(_frames_of(root, source)) as folder:
             for index in range(0, len(video), 16):
                 frames = video.frames(range(index, min(index + 16, len(video))))
                 for number, frame in enumerate(frames.permute(0, 2, 3, 1).numpy(), index + 1):
-                    Image.fromarray(frame).save(partial_folder / f"{number:05d}.jpg", quality=JPEG_QUALITY)
-        partial_folder.rename(target)
+                    Image.fromarray(frame).save(folder / f"{number:05d}.jpg", quality=JPEG_QUALITY)
     except VideoError as error:
         return str(error).removeprefix(f"{source}: ")
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command in `arguments`, by default those of the shell."""
     parser = _parser()
     chosen = parser.parse_args(arguments)
-    with exit_with_message(parser), folder_lock(chosen.root, create=chosen.command == "extract"):
+    folder = chosen.out if chosen.command == "resize" else chosen.root
+    with exit_with_message(parser), folder_lock(folder, create=chosen.command in ("extract", "resize")):
         _run(parser, chosen)
 
 
@@ -178,19 +186,21 @@ def _parser() -> argparse.ArgumentParser:
         name: commands.add_parser(name, help=text, description=text)
         for name, text in (
             ("extract", "join and unpack the publisher's parts"),
-            ("frames", "V2: folders of JPEGs from the webm files"),
+            ("frames", "V2: folders of JPEGs from the video files"),
+            ("resize", "write the videos or folders of frames anew, smaller, all frames of a folder of one size"),
             ("lists", "write list files, probe the videos, say what is missing"),
             ("labels", "show the classes in both orders that circulate"),
             ("verify", "read every video where training and testing would"),
         )
     }
     for command in added.values():
-        command.add_argument("--root", type=Path, required=True, help="folder of the data set")
-    added["extract"].add_argument("--parts", type=Path, help="where the publisher's files are (default: ROOT)")
+        command.add_argument("--root", type=user_path, required=True, help="folder of the data set")
+    added["extract"].add_argument("--parts", type=user_path, help="where the publisher's files are (default: ROOT)")
     for name in ("lists", "verify"):
         added[name].add_argument("--frames", action="store_true", help="V2: use the folders that `frames` made")
     added["verify"].add_argument("--seconds", type=float, default=60.0, help="time limit of a video (default: 60)")
     added["verify"].add_argument("--again", action="store_true", help="also videos that were verified already")
+    add_resize_options(added["resize"])
     for name in ("frames", "lists", "verify"):
         add_processes_option(added[name])
     return parser
@@ -205,6 +215,10 @@ def _run(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
     elif chosen.command == "frames":
         if make_frames(root, chosen.processes):
             parser.exit(1)
+    elif chosen.command == "resize":
+        annotations = [annotation_file(f"something_{version}", root, split) for split in SPLITS]
+        names = [LABEL_FILES[f"something_{version}"], *(path.name for path in annotations)]
+        run_resize(f"something_{version}", chosen, ("train",), names)  # both splits lie in one folder
     elif chosen.command == "lists":
         lists(version, root, chosen.processes, chosen.frames)
     elif chosen.command == "labels":

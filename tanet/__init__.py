@@ -9,6 +9,7 @@ The wings of the package, top floor first; each uses only what stands below it:
     demo        makes the demo videos, trains and tests the demo networks
     share       packs a run into a folder to share
     prediction  the classes of one's own videos
+    exporting   writes a network as a program that runs without this package
     train       trains a recipe into a run folder
     evaluate    tests a checkpoint by a published protocol
     checkpoint  reads and writes weights, ours and those of others
@@ -22,7 +23,8 @@ The wings of the package, top floor first; each uses only what stands below it:
 
 from tanet import sampling
 from tanet.checkpoint import load_model, load_weights
-from tanet.model import TAM, TANet, tanet50, tanet101, tanet152, tanet_tiny
+from tanet.exporting import export
+from tanet.model import TAM, TANet, insert_tam, tanet50, tanet101, tanet152, tanet_tiny
 from tanet.ops import aggregate
 from tanet.prediction import Predictor, predict
 from tanet.share import from_pretrained, push_to_hub
@@ -32,6 +34,8 @@ __all__ = [
     "TAM",
     "TANet",
     "aggregate",
+    "export",
+    "insert_tam",
     "from_pretrained",
     "load_model",
     "load_weights",

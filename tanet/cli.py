@@ -1,8 +1,9 @@
-"""The command `tanet`: train, evaluate, predict, summary, checkpoint.
+"""The command `tanet`: train, evaluate, predict, export, summary, checkpoint.
 
     tanet train --recipe k400_8f --data-root DATA --run-dir RUN --gpus 8
     tanet evaluate RUN/checkpoints/last.pth --data-root DATA
     tanet predict clip.mp4 --weights RUN/checkpoints/last.pth
+    tanet export --to onnx RUN/checkpoints/last.pth network.onnx
     tanet summary
     tanet checkpoint inspect|convert|pack|push ...
 
@@ -17,7 +18,7 @@ import os
 
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from tanet import checkpoint, evaluate, prediction, recipes, share, train
+from tanet import checkpoint, evaluate, exporting, prediction, recipes, share, train
 from tanet.data import SKIPPING, class_names_at, datasets_at
 from tanet.errors import USER_ERRORS, Stopped
 from tanet.model import summary_table
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_export(commands)
     _add_summary(commands)
     _add_checkpoint(commands)
     return parser
@@ -79,7 +81,16 @@ def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("--on-error", choices=SKIPPING, default="raise", help="videos that cannot be read")
     style = "the code base to follow, in everything; default: the recipe's, or the checkpoint's"
     command.add_argument("--style", choices=recipes.STYLES, help=style)
+    _add_set(command)
+
+
+def _add_set(command: argparse.ArgumentParser) -> None:
     command.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="change a recipe field")
+
+
+def _add_ema(command: argparse.ArgumentParser) -> None:
+    text = "take a file's second set of weights, which a moving average (EMA) left there"
+    command.add_argument("--ema", action="store_true", help=text)
 
 
 def _add_train(commands) -> None:
@@ -117,6 +128,7 @@ def _train(chosen: argparse.Namespace) -> None:
 def _add_evaluate(commands) -> None:
     command = _add_command(commands, "evaluate", _evaluate, "Test a checkpoint by a protocol.")
     command.add_argument("checkpoint", help="of MMAction2, of the authors, or of this package")
+    _add_ema(command)
     _add_data(command)
     protocols = tuple(recipes.PROTOCOLS)
     command.add_argument("--protocol", choices=protocols, help="default: the first of the checkpoint's recipe")
@@ -126,10 +138,20 @@ def _add_evaluate(commands) -> None:
     command.add_argument("--subset", type=int, help="test only so many videos, drawn at random")
 
 
+def _given_recipe(chosen: argparse.Namespace) -> recipes.Recipe | None:
+    """The recipe of --recipe, changed by --set; None if the checkpoint is to say it."""
+    if chosen.set and not chosen.recipe:
+        raise ValueError("--set changes the recipe given by --recipe, which is missing")
+    changes = parse_changes(chosen.set)
+    if "style" in changes:
+        raise ValueError("the style follows from the checkpoint; pass --style to test in another one")
+    return recipes.get(chosen.recipe).with_changes(changes) if chosen.recipe else None
+
+
 def _evaluate(chosen: argparse.Namespace) -> None:
-    recipe = _changed_recipe(chosen)
+    recipe = _given_recipe(chosen)
     result = evaluate.run(
-        chosen.checkpoint,
+        checkpoint.read(chosen.checkpoint, chosen.ema),
         chosen.data_root,
         protocol=chosen.protocol,
         out=chosen.out,
@@ -147,16 +169,6 @@ def _evaluate(chosen: argparse.Namespace) -> None:
         print(evaluate.result_page(result))
 
 
-def _changed_recipe(chosen: argparse.Namespace) -> recipes.Recipe | None:
-    """The recipe of --recipe with the changes of --set; None without --recipe."""
-    if chosen.set and not chosen.recipe:
-        raise ValueError("--set changes the recipe given by --recipe, which is missing")
-    changes = parse_changes(chosen.set)
-    if "style" in changes:
-        raise ValueError("the style follows from the checkpoint; pass --style to test in another one")
-    return recipes.get(chosen.recipe).with_changes(changes) if chosen.recipe else None
-
-
 def _add_predict(commands) -> None:
     command = _add_command(commands, "predict", _predict, "The classes of your own videos, with probabilities.")
     what = "a video, a folder of frames or of videos, a pattern; or one camera:0 or address, see --window"
@@ -166,7 +178,8 @@ def _add_predict(commands) -> None:
     protocols = tuple(recipes.PROTOCOLS)
     command.add_argument("--protocol", choices=protocols, help="default: the first of the checkpoint's recipe")
     command.add_argument("--recipe", choices=tuple(recipes.RECIPES), help="where the checkpoint fits several")
-    command.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="change a recipe field")
+    _add_set(command)
+    _add_ema(command)
     style = "the code base to follow, in everything; default: the checkpoint's"
     command.add_argument("--style", choices=recipes.STYLES, help=style)
     command.add_argument("--labels", help="label file, a class a line, for weights that do not name their classes")
@@ -183,15 +196,31 @@ def _predict(chosen: argparse.Namespace) -> None:
     if chosen.top < 1:
         raise ValueError(f"--top must be at least 1, got {chosen.top}")
     prediction.check_sources(chosen.sources, chosen.protocol, chosen.features, chosen.window)
-    recipe = _changed_recipe(chosen)
+    recipe = _given_recipe(chosen)
     predictor = prediction.Predictor(
-        chosen.weights, chosen.protocol, recipe, chosen.style, labels=chosen.labels, use_gpu=chosen.gpu
+        checkpoint.read(chosen.weights, chosen.ema), chosen.protocol, recipe, chosen.style, chosen.labels, chosen.gpu
     )
     for found in prediction.run(predictor, chosen.sources, chosen.features, chosen.on_error, chosen.window):
         if chosen.json:
             print(prediction.as_json(found, chosen.top), flush=True)
         else:
             print(prediction.as_text(found, chosen.top, chosen.clips), flush=True)
+
+
+def _add_export(commands) -> None:
+    text = "Write a network as a program that runs without this package: uint8 clips in, probabilities out."
+    command = _add_command(commands, "export", _export, text)
+    command.add_argument("checkpoint", help="of MMAction2, of the authors, or of this package")
+    command.add_argument("target", help="the file to write")
+    command.add_argument("--to", choices=exporting.TARGETS, required=True, help="torch: a program of torch.export")
+    command.add_argument("--size", type=int, help="pixels, side of the frames; default: that of the recipe's tests")
+    command.add_argument("--recipe", choices=tuple(recipes.RECIPES), help="where the checkpoint fits several")
+    _add_set(command)
+
+
+def _export(chosen: argparse.Namespace) -> None:
+    recipe = _given_recipe(chosen)
+    print(exporting.export(chosen.checkpoint, chosen.target, chosen.to, chosen.size, recipe))
 
 
 def _add_summary(commands) -> None:
@@ -214,6 +243,7 @@ def _add_checkpoint(commands) -> None:
     convert = _add_command(actions, "convert", _convert, "Write a checkpoint in another layout.")
     for action in (inspect, convert):
         action.add_argument("path", help="of MMAction2, of the authors, of torchvision's ResNet, or of this package")
+        _add_ema(action)
     convert.add_argument("target", help="the file to write")
     layouts = ("tanet", *checkpoint.CLASS_ORDERS)
     convert.add_argument("--to", choices=layouts, default="tanet", help="default: tanet, as safetensors")
@@ -230,11 +260,11 @@ def _add_checkpoint(commands) -> None:
 
 
 def _inspect(chosen: argparse.Namespace) -> None:
-    print(checkpoint.describe(checkpoint.read(chosen.path)))
+    print(checkpoint.describe(checkpoint.read(chosen.path, chosen.ema)))
 
 
 def _convert(chosen: argparse.Namespace) -> None:
-    stored = checkpoint.read(chosen.path)
+    stored = checkpoint.read(chosen.path, chosen.ema)
     recipe = recipes.get(chosen.recipe) if chosen.recipe else None
     datasets = datasets_at(chosen.data_root) if chosen.data_root else ()
     recipe = checkpoint.recipe_of(stored, recipe, datasets or None)

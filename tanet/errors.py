@@ -19,6 +19,10 @@ class DownloadError(RuntimeError):
     """A file that cannot be downloaded, or no room for it; the message names its address or path."""
 
 
+class ExportError(RuntimeError):
+    """A network that torch cannot export, or an exported program that does not compute what the network does."""
+
+
 class LaunchError(RuntimeError):
     """Processes that cannot be started, or of which one failed.
 
@@ -47,6 +51,7 @@ USER_ERRORS = (
     FloatingPointError,
     VideoError,
     DownloadError,
+    ExportError,
     LaunchError,
     RunInUse,
 )

@@ -1,6 +1,7 @@
 """Helpers for the notebooks: check their parameters, show the versions of packages."""
 
 import ast
+import os
 import platform
 import typing
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +14,7 @@ def check_parameters(namespace: dict, **types) -> None:
 
     `types` declares every parameter: `check_parameters(globals(), recipe=str, data_root=str | None, gpus=int)`. Raises
     ValueError for a parameter that is not declared (papermill only warns) and TypeError for a value of another type.
-    An int is accepted for a float; a bool is not accepted for an int.
+    An int is accepted for a float; a bool is not accepted for an int. A path below the home folder may begin with `~`.
     """
     unknown = sorted(_injected_names(namespace) - set(types))
     if unknown:
@@ -26,6 +27,8 @@ def check_parameters(namespace: dict, **types) -> None:
         if type(value) not in accepted:  # not isinstance, for which True is an int
             type_name = getattr(expected, "__name__", expected)
             raise TypeError(f"parameter {name} must be {type_name}, got {value!r} ({type(value).__name__})")
+        if isinstance(value, str):
+            namespace[name] = os.path.expanduser(value)
 
 
 def _injected_names(namespace: dict) -> set[str]:

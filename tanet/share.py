@@ -5,7 +5,6 @@ on the Hugging Face Hub. `from_pretrained` reads either.
 """
 
 import dataclasses
-import json
 import os
 import re
 import shutil
@@ -17,10 +16,10 @@ from types import ModuleType
 from tanet import checkpoint, recipes
 from tanet.checkpoint import Checkpoint, convert
 from tanet.errors import DownloadError
-from tanet.evaluate import result_page
+from tanet.evaluate import list_tested, result_page
 from tanet.model import TANet
 from tanet.recipes import Recipe
-from tanet.runtime import sha256, write_text
+from tanet.runtime import read_json, sha256, user_path, write_text
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
 
@@ -32,7 +31,7 @@ def pack(run_dir: str | os.PathLike, folder: str | os.PathLike, which: str = "la
     the page of every result*.json of the run that tested this very checkpoint. It appears whole or not at all. Raises
     FileNotFoundError, FileExistsError or CheckpointError.
     """
-    run_dir, folder = Path(run_dir), Path(folder)
+    run_dir, folder = user_path(run_dir), user_path(folder)
     if which not in ("last", "best"):
         raise ValueError(f"which must be last or best, got {which!r}")
     stored = checkpoint.read(run_dir / "checkpoints" / f"{which}.pth")
@@ -66,7 +65,7 @@ def push_to_hub(folder: str | os.PathLike, repo_id: str, private: bool = True, *
     as `revision`. You must be logged in (`hf auth login`). Raises FileNotFoundError or CheckpointError if the folder is
     no packed one, ModuleNotFoundError without huggingface_hub, and DownloadError if the Hub refuses.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     for name in (WEIGHTS, CARD):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name}: no such file; make the folder by tanet checkpoint pack")
@@ -86,8 +85,8 @@ def from_pretrained(
     `options`: as for `hf_hub_download` of huggingface_hub, such as `cache_dir` and `local_files_only`. Raises
     FileNotFoundError, CheckpointError, DownloadError, or ModuleNotFoundError without huggingface_hub.
     """
-    if Path(source).is_dir():
-        return checkpoint.load_model(Path(source) / WEIGHTS)
+    if user_path(source).is_dir():
+        return checkpoint.load_model(user_path(source) / WEIGHTS)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)):
         raise FileNotFoundError(f"{source}: no such folder, nor a model USER/NAME on the Hugging Face Hub")
     with _hub(str(source)) as hub:
@@ -117,7 +116,7 @@ def _results(run_dir: Path, digest: str) -> tuple[dict[Path, dict], list[Path]]:
     """The results of the checkpoint with this SHA-256, by file, and the files of other checkpoints' results."""
     results, other_results = {}, []
     for path in sorted(run_dir.glob("result*.json")):
-        result = json.loads(path.read_text())
+        result = read_json(path)
         if result["sha256"] == digest:
             results[path] = result
         else:
@@ -128,9 +127,6 @@ def _results(run_dir: Path, digest: str) -> tuple[dict[Path, dict], list[Path]]:
 def model_card(stored: Checkpoint, results: list[dict], digest: str) -> str:
     """README.md of a shared folder; `digest` is the SHA-256 of its weights."""
     recipe = stored.recipe
-    measured = [result_page(result).replace("## ", "### ", 1) for result in results]
-    if not results:
-        measured = ["Not run: this checkpoint was not tested by any protocol."]
     parts = [
         "---\nlibrary_name: tanet\npipeline_tag: video-classification\ntags: [video-classification, tam, tanet]\n---",
         f"# {recipe.arch}, recipe {recipe.name}",
@@ -139,7 +135,7 @@ def model_card(stored: Checkpoint, results: list[dict], digest: str) -> str:
         "## Use",
         _USE,
         "## Measured",
-        *measured,
+        *(_measured(results) or ["Not run: this checkpoint was not tested by any protocol."]),
         "## Training",
         "\n".join(f"- {line}" for line in _training(stored)),
         "## Files",
@@ -150,6 +146,17 @@ def model_card(stored: Checkpoint, results: list[dict], digest: str) -> str:
         "folder.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _measured(results: list[dict]) -> list[str]:
+    """The pages of the results, under a heading for each list of videos: figures of different lists are not alike."""
+    of_lists, parts = {}, []
+    for result in results:
+        of_lists.setdefault(list_tested(result), []).append(result)
+    for tested, of_list in of_lists.items():
+        parts.append(f"### List: {tested}")
+        parts += [result_page(result).replace("## ", "#### ", 1) for result in of_list]
+    return parts
 
 
 TEMPORAL = {

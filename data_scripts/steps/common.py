@@ -4,14 +4,16 @@ import argparse
 import csv
 import io
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from tanet.data import VideoList, shared
 from tanet.errors import USER_ERRORS, DataError
-from tanet.runtime import worker_count, write_text
+from tanet.runtime import read_text, worker_count, write_text
 
 
 @contextmanager
@@ -50,6 +52,29 @@ def add_processes_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, default=worker_count(os.cpu_count()), help="default: one a core")
 
 
+def print_remarks(lists: dict[str, VideoList]) -> None:
+    """Says what is odd about the lists of the splits, if anything is."""
+    for split, videos in lists.items():
+        for remark in videos.remarks:
+            print(f"{split}: {remark}", flush=True)
+    if len(lists) == 2:
+        for remark in shared(*(videos.samples for videos in lists.values())):
+            print(remark, flush=True)
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `folder` at the end of the block; nothing does after an error or a kill."""
+    unfinished = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)  # a killed run may have left it
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
 def read_table(path: Path, required_columns: Sequence[str] = ()) -> list[dict[str, str]]:
     """The rows of a CSV file with a header, each {column: text}; [] if there is no file.
 
@@ -57,16 +82,15 @@ def read_table(path: Path, required_columns: Sequence[str] = ()) -> list[dict[st
     """
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        table = csv.DictReader(file)
-        missing = [column for column in required_columns if column not in (table.fieldnames or ())]
-        if missing:
-            raise DataError(f"{path}, line 1: expected a header with {', '.join(required_columns)}")
-        rows = []
-        for row in table:
-            if any(row[column] is None for column in required_columns):
-                raise DataError(f"{path}, line {table.line_num}: expected {', '.join(required_columns)}")
-            rows.append(row)
+    table = csv.DictReader(io.StringIO(read_text(path)))
+    missing = [column for column in required_columns if column not in (table.fieldnames or ())]
+    if missing:
+        raise DataError(f"{path}, line 1: expected a header with {', '.join(required_columns)}")
+    rows = []
+    for row in table:
+        if any(row[column] is None for column in required_columns):
+            raise DataError(f"{path}, line {table.line_num}: expected {', '.join(required_columns)}")
+        rows.append(row)
     return rows
 
 

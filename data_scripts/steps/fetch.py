@@ -17,7 +17,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from tanet.errors import DownloadError
-from tanet.runtime import write_text
+from tanet.runtime import decode_text, read_json, write_text
 
 CHUNK = 1 << 20  # bytes; an attempt that brings as many counts as progress
 LONGEST_WAIT = 60.0  # seconds between two attempts
@@ -51,14 +51,14 @@ def fetch(
     version_of(part).unlink(missing_ok=True)
 
 
-def read_text(url: str, patience: Patience = PATIENT) -> str:
-    """The content of a small text file. Raises DownloadError."""
+def read_url(url: str, patience: Patience = PATIENT) -> str:
+    """The content of a small text file. Raises DownloadError, or DataError if it is no text in UTF-8."""
 
-    def attempt() -> str:
+    def attempt() -> bytes:
         with _open(url, {}, patience.timeout) as response:
-            return b"".join(_chunks(url, response)).decode(errors="replace")
+            return b"".join(_chunks(url, response))
 
-    return _persist(patience, attempt)
+    return decode_text(_persist(patience, attempt), url)
 
 
 def remote_size(url: str, patience: Patience = PATIENT) -> int | None:
@@ -136,7 +136,7 @@ def _attempt(url: str, part: Path, timeout: float, received: Callable[[int], Non
 def _beginning(url: str, part: Path) -> tuple[int, dict]:
     """How many bytes of the file are there, and their version; (0, {}) if the version is not known."""
     try:
-        version = json.loads(version_of(part).read_text())
+        version = read_json(version_of(part))
     except (FileNotFoundError, ValueError):
         return 0, {}
     start = file_size(part)

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from data_scripts.steps.archives import ArchiveError, extract_tar
 from data_scripts.steps.common import read_table, write_table
 from data_scripts.steps.download import human
-from data_scripts.steps.fetch import PATIENT, Patience, read_text
+from data_scripts.steps.fetch import PATIENT, Patience, read_url
 from data_scripts.steps.workers import Failure, run_in_workers
 from tanet.errors import DataError
-from tanet.runtime import track
+from tanet.runtime import read_text, track, user_path
 
 BASE_URL = "https://s3.amazonaws.com/kinetics/400"  # the CVDF's bucket
 REPLACEMENT = "replacement_for_corrupted_k400.tgz"
@@ -24,9 +24,9 @@ def addresses(split: str, archive_list: str, base_url: str = BASE_URL, patience:
     """{file below the archives' folder: address} of a split's archives. `archive_list` is a file or an address, with
     the address of an archive on each line. `base_url` replaces the CVDF's in these."""
     if archive_list.startswith(("http://", "https://")):
-        text = read_text(archive_list, patience)
+        text = read_url(archive_list, patience)
     else:
-        text = Path(archive_list).read_text()
+        text = read_text(user_path(archive_list))
     archives = {}
     for number, line in enumerate(text.splitlines(), 1):
         url = line.strip()
@@ -81,9 +81,12 @@ def _extract_replacement(
     root: Path, archives: Path, splits: list[str], records: dict[str, dict], failures: dict[str, str]
 ) -> None:
     """Unpacks the replacement, a flat folder of videos of all splits, over the videos that it replaces."""
-    archive = archives / REPLACEMENT
-    if not archive.exists():
-        print(f"{archive}: not there; corrupted videos are not replaced", flush=True)
+    # The publisher's own script puts it into a folder.
+    archive = next(
+        (path for path in (archives / REPLACEMENT, archives / "replacement" / REPLACEMENT) if path.exists()), None
+    )
+    if archive is None:
+        print(f"{archives / REPLACEMENT}: not there; corrupted videos are not replaced", flush=True)
         return
     if _is_recorded(records, REPLACEMENT, archive):
         return

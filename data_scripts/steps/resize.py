@@ -1,4 +1,5 @@
-"""Encodes videos anew for training: a smaller picture, H.264, a key frame every 12 frames.
+"""Encodes videos anew for training: a smaller picture, H.264, a key frame every 12 frames. Folders of frames:
+data_scripts.steps.resize_frames.
 
 The result has each frame of the source once, at the same time after the first frame. Frames are upright also where the
 source's metadata turn them. There is no sound. A video whose short side is small enough keeps its size, but is
@@ -6,9 +7,11 @@ encoded anew too: then all files have one codec and one distance between key fra
 bytes, because x264 runs in one thread.
 """
 
+import argparse
 import errno
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
@@ -19,11 +22,12 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Interpolation
 
-from data_scripts.steps.common import write_table
+from data_scripts.steps.common import add_processes_option, write_table
+from data_scripts.steps.resize_frames import resize_frames, scaled_size
 from data_scripts.steps.workers import run_in_workers
-from tanet.data import probe
+from tanet.data import all_videos, folders_of, is_video_file, probe, video_name
 from tanet.errors import DataError, VideoError
-from tanet.runtime import track, write_text
+from tanet.runtime import read_json, track, user_path, write_text
 
 KEY_FRAMES = 12  # frames from one key frame to the next; a clip's frames are 4 or 8 apart
 PRESET = "veryfast"
@@ -32,32 +36,63 @@ FAILURES = "resize-failures.csv"
 SETTINGS = "resize.json"
 
 
+def add_resize_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=user_path, required=True, help="data root of the resized videos")
+    parser.add_argument("--short-side", type=int, default=320, choices=(256, 320), help="pixels (default: 320)")
+    parser.add_argument("--crf", type=int, default=20, help="x264's quality, less is better (default: 20)")
+    parser.add_argument("--seconds", type=float, default=600, help="time limit of a video (default: 600)")
+    add_processes_option(parser)
+
+
+def run_resize(dataset: str, chosen: argparse.Namespace, splits: Sequence[str], annotation_files: list[str]) -> None:
+    """Resizes the videos of the root into another root, with the options of `add_resize_options`, and copies the
+    annotation files that are there."""
+    if chosen.out.resolve() == chosen.root.resolve():
+        raise ValueError(
+            f"{chosen.out}: the videos there are the originals; choose another folder for the resized ones"
+        )
+    videos = videos_to_resize(dataset, chosen.root, splits)
+    failures = resize(chosen.root, chosen.out, videos, chosen.short_side, chosen.crf, chosen.processes, chosen.seconds)
+    for name in annotation_files:
+        if (chosen.root / name).exists():
+            (chosen.out / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(chosen.root / name, chosen.out / name)
+    if failures:
+        table = chosen.out / FAILURES
+        print(f"{len(failures)} of {len(videos)} videos are broken and left out, with the reasons in {table}")
+
+
+def videos_to_resize(dataset: str, source: Path, splits: Sequence[str]) -> dict[str, str]:
+    """{resized video: video} of all videos of these splits, as paths below the roots. Files become .mp4 files."""
+    videos = {}
+    for path in sorted({path for split in splits for path in all_videos(dataset, source, split)}):
+        name = path.relative_to(source)
+        target = (name.with_name(f"{video_name(name)}.mp4") if is_video_file(name.name) else name).as_posix()
+        videos[target] = name.as_posix()
+    if not videos:
+        folders = dict.fromkeys(folder.name for split in splits for folder in folders_of(dataset, source, split))
+        raise FileNotFoundError(f"{source}: no videos below {', '.join(f'{folder}/' for folder in folders)}")
+    return videos
+
+
 def resize(
-    source: Path, target: Path, splits: Sequence[str], short_side: int, crf: int, processes: int, seconds: float
-) -> tuple[int, dict[str, str]]:
-    """Encodes {split}/**/*.mp4 below `source` to the same paths below `target`; keeps videos that are there. Returns
-    the number of videos, and {video: reason} of the broken ones, which resize-failures.csv lists too.
+    source: Path, target: Path, videos: dict[str, str], short_side: int, crf: int, processes: int, seconds: float
+) -> dict[str, str]:
+    """Writes the {resized video: video} below `source` anew below `target`; keeps those that are there. Returns
+    {video: reason} of the broken ones, which resize-failures.csv lists too.
 
     `short_side` in pixels; `crf`: x264's quality, less is better; `seconds`: time limit of a video. DataError if
     `target` holds videos that were resized with other settings.
     """
-    videos = sorted(
-        path.relative_to(source).as_posix()
-        for split in splits
-        for path in (source / split).rglob("*.mp4")
-        if not path.name.startswith("._")
-    )
-    if not videos:
-        raise FileNotFoundError(f"{source}: no .mp4 files below {' or '.join(f'{split}/' for split in splits)}")
     _check_settings(target, {"short_side": short_side, "crf": crf, "key_frames": KEY_FRAMES, "preset": PRESET})
-    waiting = [video for video in videos if not (target / video).exists()]
+    waiting = [(video, resized) for resized, video in videos.items() if not (target / resized).exists()]
     print(f"{target}: {len(videos)} videos, {len(videos) - len(waiting)} of them there", flush=True)
     results = run_in_workers(partial(_resize_one, source, target, short_side, crf), waiting, processes, seconds)
     results = track(results, len(waiting), "resize, videos")
-    failures = {video: str(reason) for video, reason in results if reason is not None}
+    failures = {video: str(reason) for (video, _), reason in results if reason is not None}
     rows = [{"video": video, "reason": failures[video]} for video in sorted(failures)]
     write_table(target / FAILURES, ("video", "reason"), rows)
-    return len(videos), failures
+    return failures
 
 
 def _check_settings(target: Path, settings: dict) -> None:
@@ -66,17 +101,21 @@ def _check_settings(target: Path, settings: dict) -> None:
         target.mkdir(parents=True, exist_ok=True)
         write_text(stored, json.dumps(settings) + "\n")
     try:
-        stored_settings = json.loads(stored.read_text())
+        stored_settings = read_json(stored)
     except ValueError:
         raise DataError(f"{stored}: not the settings of a resize command; choose another folder") from None
     if stored_settings != settings:
         raise DataError(f"{target}: holds videos resized with {stored_settings}, not {settings}; choose another folder")
 
 
-def _resize_one(source: Path, target: Path, short_side: int, crf: int, video: str) -> str | None:
+def _resize_one(source: Path, target: Path, short_side: int, crf: int, names: tuple[str, str]) -> str | None:
     """None, or why the video is broken."""
+    video, resized = source / names[0], target / names[1]
     try:
-        resize_video(source / video, target / video, short_side, crf)
+        if video.is_dir():
+            resize_frames(video, resized, short_side)
+        else:
+            resize_video(video, resized, short_side, crf)
     except VideoError as error:
         return str(error)
 
@@ -119,16 +158,6 @@ def _transcode(source: Path, target: Path, short_side: int, crf: int) -> int:
             raise VideoError(f"{source}: {count} of its {properties.frames} frames can be decoded")
         writer.mux(stream.encode(None))
     return count
-
-
-def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """(width, height) with the given short side: even, the long side rounded, never larger than before.
-
-    >>> scaled_size(1280, 720, 256)
-    (456, 256)
-    """
-    ratio = min(1.0, short_side / min(width, height))
-    return tuple(max(2, 2 * int(side * ratio / 2 + 0.5)) for side in (width, height))
 
 
 def _add_stream(writer, frame: av.VideoFrame, rate: Fraction | None, size: tuple[int, int], crf: int):

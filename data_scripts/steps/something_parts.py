@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from data_scripts.steps.archives import ArchiveError, extract_tar
-from tanet.runtime import track, write_text
+from tanet.runtime import atomic_write, read_json, track, write_text
 
 SITE = "its publisher, Qualcomm (developer.qualcomm.com/software/ai-datasets/something-something)"
 RECORD = "extracted.json"
+JOINED = (".tar.gz", ".tgz", ".tar", "")  # how the name of an archive ends whose parts were joined by hand
 
 
 def extract(version: str, parts_folder: Path, root: Path) -> int:
@@ -51,7 +52,7 @@ def extract(version: str, parts_folder: Path, root: Path) -> int:
 def _recorded_sizes(root: Path) -> dict[str, int]:
     """{part: bytes} of the parts that were unpacked before; {} if none were, or if the record is damaged."""
     try:
-        return json.loads((root / RECORD).read_text())
+        return read_json(root / RECORD)
     except (FileNotFoundError, ValueError):
         return {}
 
@@ -69,7 +70,8 @@ def _extract_annotations(folder: Path, root: Path) -> None:
                 )
                 if member is not None and not target.exists():
                     root.mkdir(parents=True, exist_ok=True)
-                    write_text(target, archive.read(member).decode())
+                    with atomic_write(target) as file:
+                        file.write(archive.read(member))
 
 
 Part = tuple[str, int, Callable[[], BinaryIO]]  # name, size in bytes, how to open it
@@ -86,6 +88,9 @@ def _parts(version: str, folder: Path, zips: ExitStack) -> list[Part]:
         elif version == "v2" and path.name.startswith(base) and path.suffix == ".zip":
             for number, part in _in_zip(path, pattern, zips):
                 parts.setdefault(number, part)
+    joined = [path for suffix in JOINED if (path := folder / f"{base}{suffix}").is_file()]
+    if joined and not parts:
+        return [(joined[0].name, joined[0].stat().st_size, partial(open, joined[0], "rb"))]
     if not parts:
         zipped = f", or {base}-00.zip and {base}-01.zip" if version == "v2" else ""
         raise FileNotFoundError(f"{folder}: no parts {base}-00, {base}-01, ...{zipped}; they come from {SITE}")

@@ -19,7 +19,7 @@ from data_scripts.steps.probing import LISTS
 from data_scripts.steps.workers import Failure, run_in_workers
 from tanet.data import SPLITS, STAT_THREADS, Row, open_video, probe, read_rows, write_list
 from tanet.errors import DataError, VideoError
-from tanet.runtime import track
+from tanet.runtime import decode_text, track
 
 TABLE = "verify.csv"
 
@@ -33,7 +33,7 @@ class Verdict:
     reason: str
     frames: int
     size: int  # bytes of the file; of a folder of frames, of all its files
-    codec: str  # FFmpeg's name; "jpeg" for a folder of frames
+    codec: str  # FFmpeg's name; of a folder of frames "jpeg" or "png"
 
 
 COLUMNS = tuple(field.name for field in fields(Verdict))
@@ -82,10 +82,10 @@ def check_video(choose_frames: Callable[[int], list[int]], job: tuple[Path, int 
     frames, codec = 0, ""
     try:
         properties = None if path.is_dir() else probe(path)
-        codec = "jpeg" if properties is None else properties.codec
+        codec = "" if properties is None else properties.codec
         with open_video(path, properties) as video:
-            frames = len(video)
-            if expected_frames is not None and frames < expected_frames:
+            frames, codec = len(video), codec or video.reader_name
+            if properties is None and expected_frames is not None and frames < expected_frames:
                 raise VideoError(f"{path}: {frames} frames in it, {expected_frames} by the list; some are missing")
             video.frames(choose_frames(frames))
     except ImportError:  # no decoder is installed: no fault of the video
@@ -121,8 +121,7 @@ def _read_verdicts(root: Path) -> list[Verdict]:
     path = root / TABLE
     if not path.exists():
         return []
-    whole = path.read_bytes().rpartition(b"\n")[0].decode()
-    rows = csv.DictReader(io.StringIO(whole, newline=""))
+    rows = csv.DictReader(io.StringIO(decode_text(path.read_bytes().rpartition(b"\n")[0], path)))
     try:
         return [Verdict(**{**row, "frames": int(row["frames"]), "size": int(row["size"])}) for row in rows]
     except (KeyError, TypeError, ValueError):

@@ -3,6 +3,7 @@
 formats     files of torch.save and safetensors, read without running code from them
 published   published files by name, downloaded where needed
 layouts     other code bases' names of the same weights
+weight_sets which weights of a file are read: those of the network, or of a moving average
 checkpoint  Checkpoint: the content of a file, and the recipe that belongs to it
 classes     the order of a classifier's classes
 conversion  a checkpoint described, and written in another layout

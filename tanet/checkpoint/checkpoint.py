@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 
 from tanet import recipes
-from tanet.checkpoint import layouts
+from tanet.checkpoint import layouts, weight_sets
 from tanet.checkpoint.formats import read_file
 from tanet.checkpoint.published import fetch, published_file
 from tanet.errors import CheckpointError
 from tanet.model import DEPTHS, PIXEL_MEAN, TANet, build, count_classes, count_frames, load_state
 from tanet.recipes import Recipe
-from tanet.runtime import atomic_write
+from tanet.runtime import atomic_write, user_path
 
 FORMAT = "tanet-1"
 KINDS = {"tam": "TANet", "tsm": "TSM", "none": "TSN"}
@@ -38,6 +38,7 @@ class Checkpoint:
     class_order: str = "listed"  # the classifier's: "listed" as in the data's label file, or "sorted" by name
     pixel_mean: tuple[float, ...] = PIXEL_MEAN  # of R, G and B, 0-255, subtracted from the pixels
     source: str = ""  # where the weights come from, for files converted from others
+    weight_set: str = ""  # which weights of a file with two sets these are, in words
     rest: dict = field(default_factory=dict, repr=False)  # everything else in the file: optimizer, epoch, ...
 
     @property
@@ -75,19 +76,19 @@ class Checkpoint:
         return replace(self, weights=weights, class_names=class_names, class_order=class_order)
 
 
-def read(path: str | os.PathLike) -> Checkpoint:
-    """Any file in one of the layouts, on the CPU; runs no code from it.
+def read(path: str | os.PathLike, ema: bool = False) -> Checkpoint:
+    """Any file in one of the layouts, on the CPU; `ema` asks for its second set of weights, see weight_sets.
 
     `path`: a path, or a name in tanet.checkpoint.published; such a file is downloaded if it is not there. Raises
-    FileNotFoundError, CheckpointError or DownloadError.
+    FileNotFoundError, CheckpointError or DownloadError; runs no code from the file.
     """
     published = published_file(path)
     if published is not None:
-        return replace(read(fetch(published)), recipe=recipes.get(published.recipe))
-    path = Path(path)
+        return replace(read(fetch(published), ema), recipe=recipes.get(published.recipe))
     content, metadata = read_file(path)
+    path = user_path(path)
     is_ours = FORMAT in (content.get("format"), metadata.get("format"))
-    weights, rest = _split(content, path)
+    weights, rest, weight_set = weight_sets.choose(content, path, ema)
     layout = "tanet" if is_ours else layouts.recognise(weights)
     if layout is None:
         listed = ", ".join(sorted(weights)[:4])
@@ -95,8 +96,8 @@ def read(path: str | os.PathLike) -> Checkpoint:
     if not metadata:  # not safetensors; files that `convert` writes for other code bases have them under "tanet"
         metadata = rest.pop("tanet", None) or (rest if is_ours else {})
     temporal = layouts.temporal_kind(weights, layout)
-    mean = layouts.pixel_mean(weights, rest.get("meta"), temporal)
     try:
+        mean = layouts.pixel_mean(weights, rest.get("meta"), temporal)
         weights = layouts.to_ours(weights, layout)
         fields = _metadata_fields(metadata)
     except ValueError as error:
@@ -106,29 +107,15 @@ def read(path: str | os.PathLike) -> Checkpoint:
     fields.setdefault("class_order", "sorted" if layout == "official" else "listed")
     if "recipe" in fields:
         temporal = fields["recipe"].temporal
-    stored = Checkpoint(path=path, layout=layout, weights=weights, temporal=temporal, rest=rest, **fields)
+    stored = Checkpoint(
+        path=path, layout=layout, weights=weights, temporal=temporal, weight_set=weight_set, rest=rest, **fields
+    )
     names = stored.class_names
     if names is not None and stored.num_classes not in (None, len(names)):
         raise CheckpointError(f"{path}: names {len(names)} classes, its classifier has {stored.num_classes}")
     if layout == "official" and names is not None:  # `convert` wrote it with sorted rows: back to our order
         return replace(stored, class_names=tuple(sorted(names))).reordered(names, stored.class_order)
     return stored
-
-
-def _split(content: dict, path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """The weights of a file, and everything else in it."""
-    weights, rest = content, {}
-    for key in ("model", "state_dict"):
-        if isinstance(content.get(key), dict):
-            weights = content[key]
-            rest = {name: value for name, value in content.items() if name != key}
-            break
-    if weights and all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()):
-        return weights, rest
-    has_optimizer = "optimizer" in content or "param_groups" in content
-    contained = "an optimizer's state" if has_optimizer else "no weights"
-    keys = ", ".join(map(str, list(content)[:6]))
-    raise CheckpointError(f"{path}: holds {contained} and no network (its keys: {keys})")
 
 
 def _metadata_fields(metadata: dict) -> dict:

@@ -14,7 +14,7 @@ from tanet.checkpoint.classes import classifier_names
 from tanet.checkpoint.formats import write_safetensors
 from tanet.errors import CheckpointError
 from tanet.recipes import Recipe
-from tanet.runtime import atomic_write, sha256
+from tanet.runtime import atomic_write, sha256, user_path
 
 CLASS_ORDERS = {"mmaction2": "listed", "official": "sorted"}
 AVERAGING = {"mmaction2": "mean of the views' probabilities", "official": "mean of the views' logits"}
@@ -37,7 +37,7 @@ def convert(
     """
     if to not in ("tanet", *CLASS_ORDERS):
         raise ValueError(f"to must be tanet, mmaction2 or official; got {to!r}")
-    stored = source if isinstance(source, Checkpoint) else read(source)
+    stored, target = source if isinstance(source, Checkpoint) else read(source), user_path(target)
     _, recipe, names = load_model(stored, recipe)  # raises if the weights do not fit the recipe
     if listed is not None:
         if len(listed) != recipe.num_classes:
@@ -46,6 +46,8 @@ def convert(
             )
         names = classifier_names(stored, recipe, listed)
     origin = stored.source or f"{stored.path.name}, layout {stored.layout}, sha256 {sha256(stored.path)}"
+    if stored.weight_set and not stored.source:
+        origin += f"; weights: {stored.weight_set}"
     stored = dataclasses.replace(stored, recipe=recipe, class_names=names, source=origin)
     if to == "tanet":
         write_safetensors(target, stored.weights, header(stored))
@@ -121,6 +123,8 @@ def describe(stored: Checkpoint) -> str:
         "classes": f"{stored.num_classes or 'no classifier'}, {_order_in_words(stored)}",
         "also in it": ", ".join(map(str, stored.rest)) or "nothing",
     }
+    if stored.weight_set:
+        lines["weights"] = stored.weight_set
     if stored.source:
         lines["source"] = stored.source
     lines["pixel mean"] = f"{', '.join(f'{value:g}' for value in stored.pixel_mean)} (RGB, 0-255)"

@@ -19,8 +19,10 @@ A TSM network has the convolution behind its shift one level deeper, which tells
     mmaction2   backbone.layer1.0.conv1.conv.net.weight
     official    base_model.layer1.0.conv1.net.weight         (mit-han-lab's TSM, from which the authors' code descends)
 
-"mmaction2" is MMAction2 0.x and 1.x, which agree. "official" is the authors' release. "resnet" is torchvision's. Files
-of any layout may carry "module." before every name.
+"mmaction2" is MMAction2 0.x and 1.x, which agree. "official" is the authors' release. "resnet" is torchvision's. A
+network of any layout may have been wrapped, as a whole or in parts, for parallel training or by torch.compile:
+
+    module.layer1.0.conv1.weight    _orig_mod.module.layer1.0.conv1.weight    layer1._orig_mod.0.conv1.weight
 """
 
 import re
@@ -28,12 +30,16 @@ from collections.abc import Iterable, Mapping
 
 import torch
 
-from tanet.model import PIXEL_MEAN
+from tanet.model import PIXEL_MEAN, PIXEL_STD
 
 MMACTION2_1X_MEAN = (123.675, 116.28, 103.5)  # in configs/_base_/models/tanet_r50.py
 LAYOUTS = ("tanet", "mmaction2", "official", "resnet")
+# Parts of names that wrappers add: DataParallel, torch.compile, FSDP, activation checkpointing.
+WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+COUNTERS = {"n_averaged", "steps"}  # beside the weights of a wrapper that averages: torch's AveragedModel, mmengine's
+PIXELS = {"data_preprocessor.mean", "data_preprocessor.std"}  # mmengine's buffers for pixels
 
-# (pattern, replacement), applied in this order, to a name without "module.".
+# (pattern, replacement), applied in this order, to a name without the parts of wrappers.
 _TO_OURS = {
     "mmaction2": (
         (r"^backbone\.", ""),
@@ -80,7 +86,7 @@ _FROM_OURS = {
 
 def recognise(names: Iterable[str]) -> str | None:
     """The layout of a file by its weights' names; None if it is none of LAYOUTS."""
-    names = {name.removeprefix("module.") for name in names}
+    names = set(map(_bare, names))
     if any(name.startswith("base_model.") for name in names):
         return "official"
     if any(name.startswith("backbone.") for name in names):
@@ -106,17 +112,34 @@ def pixel_mean(weights: Mapping[str, torch.Tensor], meta: object, temporal: str 
 
     MMAction2 stores it among the weights (early 1.x) or in the text of the configuration ("config" in 0.x, "cfg" in
     1.x). A file that has neither was trained by its code base's own configuration. For TANet that of 1.x has 103.5 for
-    blue. All others have 103.53.
+    blue. All others have 103.53. ValueError if the file's standard deviation is not the one that all networks here
+    divide by: its network saw other pixels, or the channels in the order BGR.
     """
-    stored = weights.get("data_preprocessor.mean")
+    meta = meta if isinstance(meta, Mapping) else {}
+    text = str(meta.get("cfg", meta.get("config", "")))
+    std = _pixel_numbers("std", weights, text)
+    if std and any(abs(ours - theirs) > 0.01 for ours, theirs in zip(PIXEL_STD, std)):
+        raise ValueError(
+            f"its network divides pixels by {', '.join(f'{value:g}' for value in std)} (data_preprocessor.std), the "
+            f"networks here by {', '.join(f'{value:g}' for value in PIXEL_STD)} (RGB); they cannot stand for each other"
+        )
+    usual = MMACTION2_1X_MEAN if temporal == "tam" and "mmengine_version" in meta else PIXEL_MEAN
+    return _pixel_numbers("mean", weights, text) or usual
+
+
+def _pixel_numbers(name: str, weights: Mapping[str, torch.Tensor], text: str) -> tuple[float, ...]:
+    """The three numbers "mean" or "std" among the weights, else in a configuration's text; () if there are none."""
+    stored = weights.get(f"data_preprocessor.{name}")
     if isinstance(stored, torch.Tensor) and stored.numel() == 3:
         return tuple(round(value, 4) for value in stored.flatten().tolist())  # float32 of a short number
-    meta = meta if isinstance(meta, Mapping) else {}
-    mean = re.search(r"\bmean\s*=\s*[\[(]([\d.,\s]+)[\])]", str(meta.get("cfg", meta.get("config", ""))))
-    numbers = [float(number) for number in re.findall(r"[\d.]+", mean[1])] if mean else []
-    if len(numbers) == 3:
-        return tuple(numbers)
-    return MMACTION2_1X_MEAN if temporal == "tam" and "mmengine_version" in meta else PIXEL_MEAN
+    written = re.search(rf"\b{name}\s*=\s*[\[(]([\d.,\s]+)[\])]", text)
+    numbers = tuple(float(number) for number in re.findall(r"[\d.]+", written[1])) if written else ()
+    return numbers if len(numbers) == 3 else ()
+
+
+def unwrapped(weights: Mapping[str, object]) -> dict[str, object]:
+    """The same weights by the names that they have in the bare network. ValueError if two names become one."""
+    return _renamed(weights, (), COUNTERS)
 
 
 def to_ours(weights: Mapping[str, object], layout: str) -> dict[str, object]:
@@ -124,15 +147,24 @@ def to_ours(weights: Mapping[str, object], layout: str) -> dict[str, object]:
 
     ValueError if two names become one.
     """
+    return _renamed(weights, _TO_OURS.get(layout, ()), COUNTERS | PIXELS)
+
+
+def _renamed(weights: Mapping[str, object], rules: Iterable[tuple[str, str]], dropped: set[str]) -> dict[str, object]:
     renamed = {}
     for name, value in weights.items():
-        if name.startswith("data_preprocessor."):
+        bare = _bare(name)
+        if bare in dropped:
             continue
-        ours = _substitute(name.removeprefix("module."), _TO_OURS.get(layout, ()))
+        ours = _substitute(bare, rules)
         if ours in renamed:
             raise ValueError(f"{name} and another key both stand for {ours}")
         renamed[ours] = value
     return renamed
+
+
+def _bare(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
 def from_ours(weights: Mapping[str, object], layout: str) -> dict[str, object]:

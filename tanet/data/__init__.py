@@ -2,18 +2,22 @@
 
 annotations  reads the publishers' annotation files
 list_files   reads list files in the formats of other code bases, and writes them
-lists        joins either with the disk: the samples of a split
+finding      which video is meant by a name, below the root of a data set
+lists        joins names with the disk: the samples of a split
+remarks      what is odd about lists: videos listed twice, in training and validation, ...
 probing      what a video file holds, and which decoder reads it
-video        frames of video files and of folders of JPEGs
+frame_names  how a folder names and numbers its frames
+video        frames of video files and of folders of pictures
 times        when the frames of a video are shown
 sampling     which frames of a video make a clip
 transforms   resizes, crops and flips
+short_clips  short videos, whose frames training does not all draw
 clips        clips for training, validation and testing
 loader       batches from workers, and what happens to unreadable videos
 """
 
 from tanet.data import sampling, transforms
-from tanet.data.annotations import FOLDERS, LABEL_FILES, class_index
+from tanet.data.annotations import LABEL_FILES, annotation_file, class_index
 from tanet.data.clips import (
     TrainingClips,
     ValidationClips,
@@ -22,6 +26,8 @@ from tanet.data.clips import (
     test_views,
     views_of_video,
 )
+from tanet.data.finding import SUFFIXES, all_videos, folders_of, is_video_file, video_name
+from tanet.data.frame_names import FrameNames, describe_frames, is_picture, read_frame_names
 from tanet.data.list_files import Row, read_rows, write_list
 from tanet.data.lists import (
     PROBES,
@@ -43,14 +49,18 @@ from tanet.data.loader import (
     explain_worker_failure,
     make_loader,
     raise_unreadable,
+    readable_items,
     training_loader,
     validation_loader,
 )
 from tanet.data.probing import FASTER, Probe, probe
+from tanet.data.remarks import shared
 from tanet.data.sampling import dense_center, dense_clips, dense_train, uniform_center, uniform_frames, uniform_train
+from tanet.data.short_clips import undrawn_frames
 from tanet.data.times import frame_seconds
 from tanet.data.transforms import (
     center_crop,
+    directed_classes,
     mirrored_classes,
     multi_scale_crop,
     resize_short_side,
@@ -62,8 +72,8 @@ from tanet.data.video import FrameFolder, PyAVFile, open_video
 __all__ = [
     "EpochBatches",
     "FASTER",
-    "FOLDERS",
     "FrameFolder",
+    "FrameNames",
     "LABEL_FILES",
     "PROBES",
     "Probe",
@@ -71,12 +81,15 @@ __all__ = [
     "Row",
     "SKIPPING",
     "SPLITS",
+    "SUFFIXES",
     "STAT_THREADS",
     "Sample",
     "TrainingClips",
     "Unreadable",
     "ValidationClips",
     "VideoList",
+    "all_videos",
+    "annotation_file",
     "center_clip",
     "center_crop",
     "center_view",
@@ -86,8 +99,13 @@ __all__ = [
     "dense_center",
     "dense_clips",
     "dense_train",
+    "describe_frames",
     "describe_readers",
+    "directed_classes",
     "explain_worker_failure",
+    "folders_of",
+    "is_picture",
+    "is_video_file",
     "frame_seconds",
     "load_list",
     "make_loader",
@@ -96,19 +114,24 @@ __all__ = [
     "open_video",
     "probe",
     "raise_unreadable",
+    "read_frame_names",
     "read_probes",
     "read_rows",
+    "readable_items",
     "resize_short_side",
     "sampling",
+    "shared",
     "test_views",
     "three_crops",
     "training_clip",
     "training_loader",
     "transforms",
+    "undrawn_frames",
     "uniform_center",
     "uniform_frames",
     "uniform_train",
     "validation_loader",
+    "video_name",
     "views_of_video",
     "write_list",
     "write_probes",

@@ -41,7 +41,7 @@ class TrainingClips(Dataset):
             if recipe.sampling == "dense":
                 indices = sampling.dense_train(len(video), recipe.num_frames, rng)
             else:
-                indices = sampling.uniform_train(len(video), recipe.num_frames, rng, recipe.style)
+                indices = sampling.uniform_train(len(video), recipe.num_frames, rng, recipe.style, recipe.keep_tail)
             frames = video.frames(indices[0])
         clip, flipped = training_clip(frames, recipe, rng)
         label = sample.label

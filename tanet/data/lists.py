@@ -6,21 +6,26 @@ attaches the stored probes (`probes.csv`, which `write_probes` writes).
 """
 
 import csv
+import hashlib
 import io
+import json
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from tanet.data.annotations import FOLDERS, LABEL_FILES, class_index, kinetics_videos, read_annotations
+from tanet.data import remarks
+from tanet.data.annotations import LABEL_FILES, annotation_file, class_index, read_annotations
+from tanet.data.finding import explain_missing, search
 from tanet.data.list_files import Row, read_rows
 from tanet.data.probing import READERS, Probe
 from tanet.data.video import DecordFile, FrameFolder, PyAVFile, open_video
 from tanet.errors import DataError, VideoError
 from tanet.recipes import Recipe
-from tanet.runtime import write_text
+from tanet.runtime import read_text, user_path, write_text
 
 SPLITS = ("train", "val")
 SKIPPING = ("raise", "skip")
@@ -29,7 +34,9 @@ COLUMNS = ["path", "size", *(field.name for field in fields(Probe))]
 STAT_THREADS, STAT_BATCH = 16, 500  # threads that ask for file sizes, and files that a thread takes at a time
 NAMED_REASONS = 6  # that a summary names; there can be dozens of odd frame sizes alone
 
-ListedVideo = tuple[Path, int, int | None]  # video, index of its class, number of frames if the list tells it
+FOLDER = -1  # in place of a folder's size
+
+ListedVideo = tuple[Path, int | None, int | None]  # video, index of its class, number of frames if the list tells it
 StoredProbes = dict[str, tuple[int, Probe]]  # {path relative to the root, with "/": (file size in bytes, probe)}
 
 
@@ -38,12 +45,12 @@ class Sample:
     """A video with its class."""
 
     path: Path  # video file or frame folder
-    label: int  # index into class_names
+    label: int | None  # index into class_names; None: not known, in a list without labels
     probe: Probe | None = None  # the stored probe; None: the file is probed each time it is opened
-    num_frames: int | None = None  # by the list file, if it tells
+    num_frames: int | None = None  # of a folder of frames, by the list file, if it tells
 
     def open(self) -> DecordFile | PyAVFile | FrameFolder:
-        """Opens the video for reading. Raises VideoError, also if it has fewer frames than the list tells."""
+        """Opens the video for reading. Raises VideoError, also if it has fewer frames than `num_frames`."""
         video = open_video(self.path, self.probe)
         if self.num_frames is not None and len(video) < self.num_frames:
             video.close()
@@ -60,9 +67,16 @@ class VideoList:
     samples: tuple[Sample, ...]
     class_names: tuple[str, ...]  # in index order
     missing: tuple[str, ...] = ()  # file names of listed videos that were left out, because they are not on the disk
+    file: Path | None = None  # the list, or the publisher's annotations
+    remarks: tuple[str, ...] = ()  # what is odd about the list, see tanet.data.remarks
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def digest(self) -> str:
+        """SHA-256 of the videos' file names and labels, in order, in hexadecimal digits."""
+        names = [[sample.path.name, sample.label] for sample in self.samples]
+        return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
 def load_list(
@@ -71,6 +85,7 @@ def load_list(
     split: str,
     missing: str = "raise",
     file: str | os.PathLike | None = None,
+    unlabelled: bool = False,
 ) -> VideoList:
     """The videos of `split` ("train" or "val") below `root`, checked against the recipe and the disk.
 
@@ -78,6 +93,7 @@ def load_list(
     see tanet.data.annotations. The class names always come from the publisher's label file.
     `missing`: "raise" refuses a list with videos that are not on the disk and names the first one; "skip" leaves them
     out and puts their names into `VideoList.missing`.
+    `unlabelled`: accepts a list without labels, for tests; the labels of its samples are None.
     Raises DataError, FileNotFoundError or, for unknown values of `split` and `missing`, ValueError.
     """
     if split not in SPLITS:
@@ -91,42 +107,55 @@ def load_list(
             f"{root}: {len(names)} classes in the label file, "
             f"recipe {recipe.name} has num_classes = {recipe.num_classes}"
         )
+    # Nobody keeps Kinetics as published, 240,000 files in one folder: its annotations name no paths to ask for.
+    ask_first = file is not None or recipe.dataset != "kinetics"
     if file is None:
-        listed = [(path, label, None) for path, label in read_annotations(recipe.dataset, root, split)]
-        sizes = file_sizes([path for path, *_ in listed])
+        file = annotation_file(recipe.dataset, root, split)
+        rows = read_annotations(recipe.dataset, root, split)
     else:
+        file = user_path(file)
         rows = read_rows(file, len(names))
-        paths, sizes = _find_videos(rows, recipe.dataset, root, split)
-        listed = [(path, row.label, row.num_frames) for path, row in zip(paths, rows)]
-    absent = [path for (path, *_), size in zip(listed, sizes) if size is None]
-    _refuse_missing(absent, len(listed), missing)
+        if rows[0].label is None and not unlabelled:
+            raise DataError(
+                f"{file}: a list without labels, which can be tested only; its lines must end with the class's number"
+            )
+    paths, sizes = _find_videos(rows, recipe.dataset, root, split, ask_first)
+    absent = [row.name for row, size in zip(rows, sizes) if size is None]
+    if absent and (missing == "raise" or len(absent) == len(rows)):
+        explanation = explain_missing(absent[0], recipe.dataset, root, split)
+        raise _missing_videos(root / user_path(absent[0]), len(absent), len(rows), explanation)
+    listed = [(path, row.label, row.num_frames) for path, row in zip(paths, rows)]
     samples = _join(listed, sizes, root)
-    return VideoList(samples, names, tuple(path.name for path in absent))
+    numbers = [row.num_frames for row, size in zip(rows, sizes) if size is not None]
+    counted_files = ((n, s.probe) for n, s in zip(numbers, samples) if n is not None and s.num_frames is None)
+    odd = (*remarks.repeated(samples), *remarks.frame_counts(counted_files))
+    return VideoList(samples, names, tuple(os.path.basename(name) for name in absent), file, odd)
 
 
-def _find_videos(rows: list[Row], dataset: str, root: Path, split: str) -> tuple[list[Path], list[int | None]]:
-    """The videos that the rows of a list file name, and their sizes in bytes (None: not on the disk).
+def _find_videos(
+    rows: list[Row], dataset: str, root: Path, split: str, ask_first: bool
+) -> tuple[list[Path], list[int | None]]:
+    """The videos that the rows name, and their sizes in bytes (None: not on the disk); see tanet.data.finding.
 
-    A name is a path, relative to the root or absolute. If a relative path does not exist, the video is the one of the
-    data set with the same file name, with or without its suffix, in any folder.
+    Without `ask_first` the names are no paths to ask the disk for: a question takes a network disk a millisecond.
     """
-    paths = [root / row.name for row in rows]
-    sizes = file_sizes(paths)
-    unresolved = [i for i, size in enumerate(sizes) if size is None and not os.path.isabs(rows[i].name)]
-    if unresolved:
-        folder_name, suffix = FOLDERS[dataset]
-        folder = root / folder_name.format(split=split)
-        on_disk = kinetics_videos(folder) if dataset == "kinetics" else {}
-        for i in unresolved:
-            name = paths[i].name.removesuffix(suffix)
-            paths[i] = on_disk.get(name, folder / f"{name}{suffix}")
-        for i, size in zip(unresolved, file_sizes([paths[i] for i in unresolved])):
-            sizes[i] = size
+    paths = [root / user_path(row.name) for row in rows]
+    sizes = file_sizes(paths) if ask_first else [None] * len(rows)
+    lost = [i for i, size in enumerate(sizes) if size is None and not user_path(rows[i].name).is_absolute()]
+    found = search([rows[i].name for i in lost], dataset, root, split) if lost else {}
+    lost = [i for i in lost if rows[i].name in found]
+    for i in lost:
+        paths[i] = found[rows[i].name]
+    for i, size in zip(lost, file_sizes([paths[i] for i in lost])):
+        sizes[i] = size
     return paths, sizes
 
 
 def file_sizes(paths: list[Path]) -> list[int | None]:
-    """Sizes in bytes; None for what does not exist. Threads ask for many at a time: a network disk answers slowly."""
+    """Sizes in bytes, FOLDER for folders, None for what does not exist.
+
+    Threads ask for many at a time: a network disk answers slowly.
+    """
     batches = [paths[first : first + STAT_BATCH] for first in range(0, len(paths), STAT_BATCH)]
     with ThreadPoolExecutor(STAT_THREADS) as pool:
         return [size for sizes in pool.map(_sizes, batches) for size in sizes]
@@ -136,7 +165,8 @@ def _sizes(paths: list[Path]) -> list[int | None]:
     sizes = []
     for path in paths:
         try:
-            sizes.append(os.stat(path).st_size)
+            found = os.stat(path)
+            sizes.append(FOLDER if stat.S_ISDIR(found.st_mode) else found.st_size)
         except OSError:
             sizes.append(None)
     return sizes
@@ -147,7 +177,7 @@ def _join(listed: list[ListedVideo], sizes: list[int | None], root: Path) -> tup
     probes = read_probes(root)
     prefix = str(root / "_").removesuffix("_")  # of all paths below the root: "data/", and "" for the root "."
     return tuple(
-        Sample(path, label, _stored_probe(probes, str(path), prefix, size), num_frames)
+        Sample(path, label, _stored_probe(probes, str(path), prefix, size), num_frames if size == FOLDER else None)
         for (path, label, num_frames), size in zip(listed, sizes)
         if size is not None
     )
@@ -192,26 +222,25 @@ def datasets_at(root: str | os.PathLike) -> tuple[str, ...]:
 
 
 def _existing_folder(root: str | os.PathLike) -> Path:
-    if not Path(root).is_dir():
+    root = user_path(root)
+    if not root.is_dir():
         raise FileNotFoundError(f"data root {root} does not exist; set data_root to the folder of the data set")
-    return Path(root)
+    return root
 
 
 def class_names_at(dataset: str, root: str | os.PathLike) -> tuple[str, ...]:
     """The class names of a data set's label file below `root`, in index order."""
-    index = class_index(Path(root) / LABEL_FILES[dataset])
+    index = class_index(user_path(root) / LABEL_FILES[dataset])
     return tuple(sorted(index, key=index.get))
 
 
-def _refuse_missing(absent: list[Path], count: int, missing: str) -> None:
-    """Raises FileNotFoundError if videos are missing and `missing` does not allow it, or if all are."""
-    if absent and missing == "raise":
-        raise FileNotFoundError(
-            f"{absent[0]}: listed, but not there; {len(absent)} of {count} videos are missing. "
-            'Restore them, or pass missing="skip" to leave them out'
-        )
-    if len(absent) == count:
-        raise FileNotFoundError(f"{absent[0]}: none of the {count} listed videos is there")
+def _missing_videos(first: Path, absent: int, count: int, explanation: str) -> FileNotFoundError:
+    if absent == count:
+        return FileNotFoundError(f"{first}: none of the {count} listed videos is there. {explanation}")
+    return FileNotFoundError(
+        f"{first}: listed, but not there; {absent} of {count} videos are missing. {explanation} "
+        'Restore them, or pass missing="skip" to leave them out'
+    )
 
 
 def write_probes(root: str | os.PathLike, probes: StoredProbes) -> None:
@@ -228,11 +257,10 @@ def read_probes(root: str | os.PathLike) -> StoredProbes:
     path = Path(root) / PROBES
     if not path.is_file():
         return {}
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
-        if next(rows, None) != COLUMNS:
-            raise ValueError(f"{path}, line 1: expected the header {','.join(COLUMNS)}; remove the file to probe again")
-        return dict(_read_probe(path, rows.line_num, row) for row in rows)
+    rows = csv.reader(io.StringIO(read_text(path)))
+    if next(rows, None) != COLUMNS:
+        raise ValueError(f"{path}, line 1: expected the header {','.join(COLUMNS)}; remove the file to probe again")
+    return dict(_read_probe(path, rows.line_num, row) for row in rows)
 
 
 def _read_probe(path: Path, line: int, row: list[str]) -> tuple[str, tuple[int, Probe]]:

@@ -11,7 +11,7 @@ import gc
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -167,6 +167,19 @@ def raise_unreadable(unreadable: list[Unreadable], advice: str = "") -> None:
     """Raises VideoError with the first video's reason and `advice`, if `unreadable` is not empty."""
     if unreadable:
         raise VideoError(unreadable[0].reason + advice)
+
+
+def readable_items(clips: Dataset, keys: Iterable, on_error: str = "raise") -> Iterator[tuple]:
+    """The items of `clips` with these keys, read one after another in this process: for a look at some of them.
+
+    With `on_error` "skip" an item whose video raises VideoError is left out.
+    """
+    for key in keys:
+        try:
+            yield clips[key]
+        except VideoError:
+            if on_error == "raise":
+                raise
 
 
 class EpochBatches(Sampler):

@@ -20,6 +20,7 @@ import av
 import numpy as np
 
 from tanet.errors import VideoError
+from tanet.runtime import user_path
 
 READERS = ("decord", "pyav")
 TIMED_CONTAINERS = ("mov", "matroska", "mpegts")  # they store when each frame is shown
@@ -134,7 +135,7 @@ def _explain_failed_open(path: Path, ffmpeg_message: str) -> str:
 
 def probe(path: str | os.PathLike) -> Probe:
     """Demuxes a video file and decodes its first frame. Raises VideoError, which names the file."""
-    packets = Packets(path)
+    packets = Packets(user_path(path))
     try:
         return probe_packets(packets)
     finally:

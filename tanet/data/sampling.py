@@ -41,13 +41,27 @@ def dense_center(total_frames: int, num_frames: int) -> np.ndarray:
     return _dense(np.array([positions // 2]), total_frames, num_frames)
 
 
-def uniform_train(total_frames: int, num_frames: int, rng: np.random.Generator, style: str = "mmaction2") -> np.ndarray:
-    """One random frame from each of T equal segments -> int64 [1, T].
+def uniform_train(
+    total_frames: int,
+    num_frames: int,
+    rng: np.random.Generator,
+    style: str = "mmaction2",
+    keep_tail: bool = False,
+) -> np.ndarray:
+    """One random frame from each of T segments -> int64 [1, T].
 
-    If the video has fewer frames than segments, MMAction2 spreads the frames over the segments, and the official code
-    repeats the first frame.
+    Published code gives each segment n // T frames, so the last n mod T frames are never drawn. If the video has fewer
+    frames than segments, MMAction2 spreads the frames over the segments, and the official code repeats the first frame.
+
+    With `keep_tail` the segments share all frames: segment i goes from frame i n // T up to the frame before
+    (i + 1) n // T. If the video has fewer frames than segments, segment i gives frame i n // T, so every frame is
+    taken, in order. The style plays no part. Where T divides n, the draws are the same with and without `keep_tail`.
     """
     _check(total_frames, num_frames, style)
+    if keep_tail:
+        bounds = np.arange(num_frames + 1) * total_frames // num_frames
+        lengths = np.maximum(np.diff(bounds), 1)  # without frames of its own, a segment gives the next one's first
+        return (bounds[:-1] + rng.integers(0, lengths))[None]
     length = total_frames // num_frames
     segments = np.arange(num_frames)
     if length > 0:

@@ -67,19 +67,43 @@ def training_clip(frames: torch.Tensor, recipe, rng: np.random.Generator) -> tup
     return clip.contiguous(), flipped
 
 
-def mirrored_classes(names: list[str]) -> list[int]:
-    """The class of each class's mirror image, as an index: the class whose name has left and right exchanged.
+# Words of a name: "swipe_left", "Swipe-Left" and "SwipeLeft" have the same two. Capitals in a row are one word.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+# "Pulling it right out", a class of Something-Something, has no direction.
+_DIRECTION = re.compile(r"\b(left|right(?! out\b| away\b)|counterclockwise|clockwise)(wards?|most|hand|handed|side|)\b")
+_OPPOSITE = {"left": "right", "right": "left", "counterclockwise": "clockwise", "clockwise": "counterclockwise"}
 
-    A class without such a partner is its own mirror image.
+
+def mirrored_classes(names: list[str]) -> list[int]:
+    """The class of each class's mirror image, as an index: the class whose name has the directions exchanged.
+
+    The directions are left and right, also in "leftward" and the like, and clockwise and counterclockwise. A class
+    without such a partner, or with two, is its own mirror image.
 
     >>> mirrored_classes(["Pushing from left to right", "Dropping", "Pushing from right to left"])
     [2, 1, 0]
     """
-    opposite = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "right": "left", "Right": "Left", "RIGHT": "LEFT"}
-    side = re.compile(rf"\b({'|'.join(opposite)})\b")
-    index = {name: i for i, name in enumerate(names)}
-    mirrored_names = [side.sub(lambda match: opposite[match[0]], name) for name in names]
-    return [index.get(mirrored_name, i) for i, mirrored_name in enumerate(mirrored_names)]
+    keys = [_key(name) for name in names]
+    index = {key: i for i, key in enumerate(keys) if keys.count(key) == 1}
+    return [index.get(_mirrored(key), i) if key in index else i for i, key in enumerate(keys)]
+
+
+def directed_classes(names: list[str], without_partner: bool = False) -> list[str]:
+    """The names with a direction that a mirror exchanges; on request only those that have no mirrored class."""
+    partners = mirrored_classes(names)
+    directed = [(name, i) for i, name in enumerate(names) if _mirrored(_key(name)) != _key(name)]
+    return [name for name, i in directed if not without_partner or partners[i] == i]
+
+
+def _key(name: str) -> str:
+    """The name in small letters, with one space between its words; "anti-clockwise" is "counterclockwise"."""
+    spaced = _WORD.sub(lambda word: f" {word[0].lower()} ", name)
+    words = " ".join(re.split(r"[\s_-]+", spaced.strip("_- \t")))
+    return re.sub(r"\b(counter|anti) ?clockwise\b", "counterclockwise", words)
+
+
+def _mirrored(key: str) -> str:
+    return _DIRECTION.sub(lambda found: _OPPOSITE[found[1]] + found[2], key)
 
 
 def center_crop(frames: torch.Tensor, size: int, style: str = "mmaction2") -> torch.Tensor:

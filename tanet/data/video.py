@@ -1,4 +1,4 @@
-"""Frames of a video: from video files through decord or PyAV, from folders of JPEGs through torchvision.
+"""Frames of a video: from video files through decord or PyAV, from folders of pictures through torchvision.
 
     with open_video(path) as video:
         frames = video.frames([0, 8, 16])  # uint8 RGB [3, 3, H, W]
@@ -20,19 +20,23 @@ import av
 import numpy as np
 import torch
 from av.video.reformatter import VideoReformatter
-from torchvision.io import ImageReadMode, decode_jpeg, read_file
+from torchvision.io import ImageReadMode, decode_jpeg, decode_png, read_file
 
+from tanet.data.frame_names import read_frame_names
 from tanet.data.probing import Packets, Probe, probe_packets, reason
 from tanet.errors import VideoError
+from tanet.runtime import user_path
+
+RESIZE_FRAMES = "the command resize of data_scripts brings all to one size"
 
 
 def open_video(path: str | os.PathLike, probe: Probe | None = None) -> "DecordFile | PyAVFile | FrameFolder":
-    """Opens a video file, or a folder of frames 00001.jpg, 00002.jpg, ... Raises VideoError.
+    """Opens a video file, or a folder of frames such as 00001.jpg. Raises VideoError.
 
     `probe`: the file's stored probe; without one the file is probed now. A reader does not survive a fork: open it in
     the process that uses it.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
         if path.is_dir():
             return FrameFolder(path)
@@ -56,7 +60,7 @@ def open_video(path: str | os.PathLike, probe: Probe | None = None) -> "DecordFi
 
 class _Video:
     path: Path
-    reader_name: str  # "decord", "pyav" or "jpeg"
+    reader_name: str  # "decord", "pyav", "jpeg" or "png"
 
     def frames(self, indices) -> torch.Tensor:
         """0-based frame indices of any shape -> uint8 RGB [*shape, 3, H, W].
@@ -249,48 +253,41 @@ def _check_length(path: Path, length: int, probe: Probe) -> None:
 
 
 class FrameFolder(_Video):
-    """A folder of JPEG frames, numbered from 00001.jpg without gaps. Something-Something V1 is published like this."""
-
-    reader_name = "jpeg"
+    """A folder of frames, JPEG or PNG; see tanet.data.frame_names. Something-Something V1 is published like this."""
 
     def __init__(self, path: Path):
-        self.path = path
-        try:
-            names = {name for name in os.listdir(path) if name.endswith(".jpg")}
-        except OSError as error:
-            raise VideoError(f"{path}: cannot be read ({reason(error)})") from error
-        if not names:
-            raise VideoError(f"{path}: no .jpg frames in this folder")
-        expected = {_frame_name(number) for number in range(1, len(names) + 1)}
-        if names != expected:
-            raise VideoError(f"{path}: {len(names)} frames, but {min(expected - names)} is missing")
-        self._length = len(names)
+        self.path, self._names = path, read_frame_names(path)
+        self.reader_name = "png" if self._names.suffix.lower() == ".png" else "jpeg"
 
     def __len__(self) -> int:
-        return self._length
+        return self._names.count
 
     def _decode(self, indices: list[int]) -> np.ndarray:
-        paths = [f"{self.path}{os.sep}{_frame_name(index + 1)}" for index in indices]
-        try:
-            pictures = decode_jpeg([read_file(path) for path in paths], mode=ImageReadMode.RGB)  # each [3, H, W]
-        except RuntimeError:
-            pictures = [self._decode_one(path) for path in paths]  # one by one, so that the error names the file
+        pictures = self._pictures([f"{self.path}{os.sep}{self._names.name(index)}" for index in indices])
         frames = np.empty((len(pictures), *pictures[0].shape[1:], 3), np.uint8)
         for row, picture in enumerate(pictures):
             if picture.shape != pictures[0].shape:
-                odd_one, first = _frame_name(indices[row] + 1), _frame_name(indices[0] + 1)
-                raise VideoError(f"{self.path}: {odd_one} differs in size from {first}")
+                odd_one, first = self._names.name(indices[row]), self._names.name(indices[0])
+                raise VideoError(f"{self.path}: {odd_one} differs in size from {first}; {RESIZE_FRAMES}")
             frames[row] = picture.permute(1, 2, 0).numpy()
         return frames
 
-    @staticmethod
-    def _decode_one(path: str) -> torch.Tensor:
+    def _pictures(self, paths: list[str]) -> list[torch.Tensor]:
+        """The pictures in these files, each uint8 RGB [3, H, W]."""
+        if self.reader_name == "jpeg":
+            try:
+                return decode_jpeg([read_file(path) for path in paths], mode=ImageReadMode.RGB)
+            except RuntimeError:
+                pass  # one by one, so that the error names the file
+        return [self._picture(path) for path in paths]
+
+    def _picture(self, path: str) -> torch.Tensor:
+        kind, decode = ("PNG", decode_png) if self.reader_name == "png" else ("JPEG", decode_jpeg)
         try:
-            return decode_jpeg(read_file(path), mode=ImageReadMode.RGB)
+            picture = decode(read_file(path), mode=ImageReadMode.RGB)
         except RuntimeError as error:
             message = reason(error).rpartition(".cpp:")[2]  # without the position in torchvision's source
-            raise VideoError(f"{path}: cannot be read as JPEG ({message})") from error
-
-
-def _frame_name(number: int) -> str:
-    return f"{number:05d}.jpg"
+            raise VideoError(f"{path}: cannot be read as {kind} ({message})") from error
+        if picture.dtype != torch.uint8:
+            raise VideoError(f"{path}: has 16 bits a colour, expected 8; convert it")
+        return picture

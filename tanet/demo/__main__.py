@@ -6,6 +6,7 @@
 import argparse
 
 from tanet.demo import ROOT, make_demo_kinetics, make_demo_something, run_all
+from tanet.runtime import user_path
 
 
 def main() -> None:
@@ -19,7 +20,9 @@ def main() -> None:
         default="all",
         help="data: make the data only; default: all, the whole demo",
     )
-    parser.add_argument("--root", default=ROOT / "data", help="with data: folder for the two data sets; default: data")
+    parser.add_argument(
+        "--root", type=user_path, default=ROOT / "data", help="with data: folder of the sets; default: data"
+    )
     parser.add_argument("--seed", type=int, default=0, help="with data: seed of the videos; default: 0")
     chosen = parser.parse_args()
     if chosen.step == "data":

@@ -23,6 +23,8 @@ import av
 import numpy as np
 from PIL import Image
 
+from tanet.runtime import read_json
+
 VERSION = 1  # raise it with every change of the pixels
 MANY_CLIPS = 100  # so many clips take longer to make than processes to start
 SHAPES = ("disc", "square", "diamond", "ring")
@@ -45,8 +47,8 @@ KINETICS_SIZES = ((80, 60), (96, 72), (64, 64), (60, 80))
 # Dense sampling at 8 frames repeats frames of videos with fewer than 57 frames, so few are that short.
 KINETICS_LENGTHS = (50, 60, 63, 72, 80, 90, 100)
 KINETICS_FPS = (Fraction(12), Fraction(24), Fraction(25), Fraction(30000, 1001))
-# Training draws from n // T frames in each of T segments and never sees the last n % T. With T = 8 any other length
-# would show more of a clip's beginning than of its end. That would tell a pair apart without its order.
+# Multiples of T = 8. With any other length, training would show some frames of a clip more often than the frames in
+# the same places of the clip played backwards. That would tell a pair apart without its order.
 SOMETHING_LENGTHS = (8, 16, 24)
 SOMETHING_WIDTHS = (100, 120, 132, 176)
 SOMETHING_HEIGHT = 100
@@ -243,7 +245,7 @@ def _make_once(target: Path, fill: Callable[[Path], None], train: int, val: int,
     settings = {"version": VERSION, "seed": seed, "clips": [["train", train], ["val", val]]}
     record = target / "demo.json"
     if target.exists():
-        stored = json.loads(record.read_text()) if record.exists() else None
+        stored = read_json(record) if record.exists() else None
         if stored != settings:
             raise FileExistsError(
                 f"{target} holds other data ({stored}, wanted {settings}): remove it or choose another root"

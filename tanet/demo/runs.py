@@ -14,6 +14,7 @@ from tanet import checkpoint, evaluate, recipes, train
 from tanet.demo.footage import make_demo_kinetics, make_demo_something
 from tanet.evaluate import videos_tested
 from tanet.recipes import Recipe
+from tanet.runtime import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "runs" / "demo"
@@ -53,7 +54,7 @@ def tested(run: Path, protocol: str) -> dict:
     if not result_path.exists() or result_path.stat().st_mtime < checkpoint_path.stat().st_mtime:
         recipe = checkpoint.read(checkpoint_path).recipe
         evaluate.run(checkpoint_path, data_root(recipe), protocol, result_path)
-    return json.loads(result_path.read_text())
+    return read_json(result_path)
 
 
 def execute(notebook: str) -> None:

@@ -11,7 +11,7 @@ report      result.json and its page
 from tanet.data import test_views
 from tanet.evaluate.metrics import interval
 from tanet.evaluate.partial import PartialScores
-from tanet.evaluate.report import result_page, videos_tested
+from tanet.evaluate.report import list_tested, result_page, videos_tested
 from tanet.evaluate.scoring import (
     average_views,
     compute_groups,
@@ -30,6 +30,7 @@ __all__ = [
     "compute_groups",
     "groups_of",
     "interval",
+    "list_tested",
     "plan",
     "result_page",
     "run",

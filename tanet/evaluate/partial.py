@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tanet.runtime import write_text
+from tanet.runtime import read_json, read_text, write_text
 
 
 class PartialScores:
@@ -25,7 +25,7 @@ class PartialScores:
         """ValueError if the folder holds a part of another test."""
         if not self.header.exists():
             return
-        stored_test = json.loads(self.header.read_text())
+        stored_test = read_json(self.header)
         differences = [
             f"{key}: {stored_test.get(key)!r} there, {value!r} now"
             for key, value in self.test.items()
@@ -78,7 +78,7 @@ def _line(index: int, scores: np.ndarray) -> str:
 
 
 def _complete_rows(path: Path) -> Iterator[tuple[int, np.ndarray]]:
-    for line in path.read_text().splitlines(keepends=True):
+    for line in read_text(path).splitlines(keepends=True):
         if not line.endswith("\n"):  # a kill cut it short
             continue
         index, scores = json.loads(line)

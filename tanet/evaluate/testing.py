@@ -21,11 +21,10 @@ from tanet.errors import CheckpointError, VideoError
 from tanet.evaluate.partial import PartialScores
 from tanet.evaluate.report import path_below, summarize, write_result
 from tanet.evaluate.scoring import score_videos
-from tanet.recipes import FULL_SETS, Protocol, Recipe, get_protocol, published_results
-from tanet.runtime import launch, process_group, repeatable, require_gpus, sha256
+from tanet.recipes import FULL_SETS, SPEED_FIELDS, Protocol, Recipe, get_protocol, published_results
+from tanet.runtime import launch, process_group, repeatable, require_gpus, sha256, user_path
 
-# Fields of a recipe that decide what a test computes.
-TEST_FIELDS = ("dataset", "num_classes", "arch", "temporal", "num_frames", "short_side", "crop_size", "test_size")
+OTHER_VIDEOS = {"dataset", "num_classes"}  # fields that, changed, mean other videos than the published set
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,8 @@ class Test:
     recipe: Recipe
     protocol: Protocol
     videos: VideoList  # the videos to test
-    listed: int  # videos in the annotation list
+    listed: int  # videos in the list
+    about_list: dict  # its name, number of videos, SHA-256, and what is odd about it
     columns: tuple[int, ...]  # of the classifier, for each class of the label file
     class_order: str  # in words
 
@@ -50,7 +50,7 @@ class _Job:
     test: Test
     facts: dict  # of the result, as `_facts` gives them
     data_root: Path
-    out: str | os.PathLike | None
+    out: Path | None
     partial: PartialScores | None
     use_gpu: bool
     on_error: str
@@ -74,7 +74,7 @@ def plan(
     recipe = checkpoint.recipe_of(stored, recipe, datasets_at(data_root) or None)
     if style:
         recipe = recipes.in_style(recipe, style)
-    videos = load_list(recipe, data_root, "val", missing, val_list)
+    videos = load_list(recipe, data_root, "val", missing, val_list, unlabelled=True)
     columns, class_order = _columns(stored, recipe, videos.class_names, remap_classes)
     return Test(
         stored=stored,
@@ -82,6 +82,7 @@ def plan(
         protocol=get_protocol(protocol or recipe.protocols[0]),
         videos=_subset(videos, subset),
         listed=len(videos) + len(videos.missing),
+        about_list=_about_list(videos, stored),
         columns=columns,
         class_order=class_order,
     )
@@ -103,6 +104,20 @@ def _columns(stored: Checkpoint, recipe: Recipe, listed: tuple[str, ...], remap:
             "remap_classes=True (--remap-classes)"
         )
     return columns, "named in the checkpoint, remapped to the label file's order"
+
+
+def _about_list(videos: VideoList, stored: Checkpoint) -> dict:
+    """What a result says of the list that was tested."""
+    remarks = list(videos.remarks)
+    data = stored.rest.get("data") if stored.layout == "tanet" else None  # of a training here, its lists
+    if data and data["train"]["sha256"] == videos.digest():
+        remarks.append("these are the videos that the checkpoint was trained on")
+    return {
+        "name": videos.file.name,
+        "videos": len(videos) + len(videos.missing),
+        "sha256": sha256(videos.file),
+        "remarks": remarks,
+    }
 
 
 def _subset(videos: VideoList, count: int | None) -> VideoList:
@@ -147,11 +162,13 @@ def run(
 
     Every video is scored once, and its scores do not depend on the number of processes. Under torchrun every process
     calls this function. With `out` the result goes to that file, with every video's scores, and a page for reading goes
-    to the same name ending in .md. A killed test resumes where it was. Raises CheckpointError, DataError, VideoError,
+    to the same name ending in .md. A killed test resumes where it was. A list without labels gives scores and the five
+    best classes of each video, and no accuracy. Raises CheckpointError, DataError, VideoError,
     FileNotFoundError or ValueError, and LaunchError if one of several processes fails.
     """
     if on_error not in SKIPPING:
         raise ValueError(f"on_error must be raise or skip, got {on_error!r}")
+    data_root, out = user_path(data_root), out and user_path(out)
     test = plan(source, data_root, protocol, missing, recipe, style, remap_classes, subset, val_list)
     if gpus:
         require_gpus(1)
@@ -163,7 +180,7 @@ def run(
     job = _Job(
         test=test,
         facts=facts,
-        data_root=Path(data_root),
+        data_root=data_root,
         out=out,
         partial=partial,
         use_gpu=gpus > 0,
@@ -220,6 +237,7 @@ def _summary(test: Test, scores: dict[int, np.ndarray], unreadable: dict[int, st
     ]
     return {
         "tested": len(scores),
+        "list": test.about_list,
         "unreadable": left_out,
         **summarize(scores_in_label_order, scored_videos, data_root),
     }
@@ -229,11 +247,11 @@ def _facts(test: Test, device: str) -> dict:
     """Everything that decides the scores, but for the videos."""
     stored, recipe, protocol = test.stored, test.recipe, test.protocol
     size = recipe.test_size if protocol.crops == 3 else recipe.crop_size
-    preset = recipes.get(recipe.name) if recipe.name in recipes.RECIPES else recipe
-    changes = {
-        field: getattr(recipe, field) for field in TEST_FIELDS if getattr(recipe, field) != getattr(preset, field)
-    }
+    changes = _changes(test)
+    has_full_set = bool(published_results(recipe.name)) and not OTHER_VIDEOS & changes.keys()
+    facts = {"weights": stored.weight_set} if stored.weight_set else {}
     return {
+        **facts,
         "checkpoint": stored.path.name,
         "sha256": sha256(stored.path),
         "layout": stored.layout,
@@ -251,8 +269,18 @@ def _facts(test: Test, device: str) -> dict:
         "precision": "float32",
         "tested": len(test.videos),
         "listed": test.listed,
-        "full_set": FULL_SETS[recipe.dataset] if published_results(recipe.name) and not changes else None,
+        "full_set": FULL_SETS[recipe.dataset] if has_full_set else None,
     }
+
+
+def _changes(test: Test) -> dict:
+    """Field -> value: what differs from the preset in the training, if its recipe is known, and in the test.
+
+    As JSON gives it back, because a resumed test compares it with what was stored.
+    """
+    trained = recipes.changes_of(test.stored.recipe) if test.stored.recipe else {}
+    changes = {**trained, **recipes.changes_of(test.recipe)}
+    return json.loads(json.dumps({name: value for name, value in changes.items() if name not in SPEED_FIELDS}))
 
 
 def _counted(number: int, noun: str) -> str:

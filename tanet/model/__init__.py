@@ -1,19 +1,21 @@
 """TAM and the network around it.
 
 tam            the temporal adaptive module (paper sections 3.1-3.3)
+folding        what every network of clips shares: pixels, frames, scores
 tanet          the network around it: a ResNet with a slot for a temporal module in every bottleneck (section 3.4)
+insertion      TAM or TSM in image networks of torchvision and timm
 recomputation  training with less memory
 weights        weights into a network, with every tensor accounted for
 cost           parameters, multiply-accumulates, memory, and where a step's time goes
 """
 
 from tanet.model.cost import KINDS, kept_for_backward, measure, summary_table, time_by_kind
+from tanet.model.folding import PIXEL_MEAN, PIXEL_STD, ClipNetwork
+from tanet.model.insertion import VideoNetwork, insert_tam
 from tanet.model.tam import TAM
 from tanet.model.tanet import (
     ARCHITECTURES,
     DEPTHS,
-    PIXEL_MEAN,
-    PIXEL_STD,
     TEMPORAL_MODULES,
     Bottleneck,
     TANet,
@@ -29,6 +31,7 @@ from tanet.model.weights import count_classes, count_frames, load_resnet, load_s
 __all__ = [
     "ARCHITECTURES",
     "Bottleneck",
+    "ClipNetwork",
     "DEPTHS",
     "KINDS",
     "PIXEL_MEAN",
@@ -37,9 +40,11 @@ __all__ = [
     "TANet",
     "TEMPORAL_MODULES",
     "TemporalShift",
+    "VideoNetwork",
     "build",
     "count_classes",
     "count_frames",
+    "insert_tam",
     "kept_for_backward",
     "load_resnet",
     "load_state",

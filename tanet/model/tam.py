@@ -113,4 +113,6 @@ def _without_autocast(device_type: str) -> AbstractContextManager:
     """
     if device_type == "meta":  # it computes shapes alone and has no autocast
         return nullcontext()
+    if is_exporting() and not torch.is_autocast_enabled(device_type):  # each context is a program of its own there
+        return nullcontext()
     return torch.autocast(device_type, enabled=False)

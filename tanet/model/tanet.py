@@ -8,19 +8,16 @@ N clips, T frames, C channels, H x W pixels. The ResNet sees N*T separate images
 mean of the frames' scores at the end, connect the frames of a clip.
 """
 
-from functools import partial
-
 import torch
 from torch import nn
 
+from tanet.model.folding import ClipNetwork
 from tanet.model.recomputation import recomputed
 from tanet.model.tam import TAM
 from tanet.model.weights import load_imagenet
 from tanet.ops import fused
 
 TEMPORAL_MODULES = ("tam", "tsm", "none")
-PIXEL_MEAN = (123.675, 116.28, 103.53)  # ImageNet, RGB, 0-255
-PIXEL_STD = (58.395, 57.12, 57.375)
 
 
 class TemporalShift(nn.Module):
@@ -86,7 +83,7 @@ class Bottleneck(nn.Module):
         return any(fused.has_hooks(module) for module in (self.bn1, self.relu, self.temporal))
 
 
-class TANet(nn.Module):
+class TANet(ClipNetwork):
     """Clips in, one score per class out. A clip's scores are the mean of its frames' scores.
 
     depths: number of bottlenecks in each stage. width: channels of the first stage's bottlenecks, 64 in ResNet-50.
@@ -108,10 +105,10 @@ class TANet(nn.Module):
         dropout: float = 0.5,
         width: int = 64,
     ):
-        super().__init__()
+        super().__init__(num_frames)
         if temporal not in TEMPORAL_MODULES:
             raise ValueError(f"temporal must be one of {', '.join(TEMPORAL_MODULES)}; got {temporal!r}")
-        self.num_classes, self.num_frames, self.temporal = num_classes, num_frames, temporal
+        self.num_classes, self.temporal = num_classes, temporal
         self.conv1 = nn.Conv2d(3, width, 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
@@ -121,16 +118,13 @@ class TANet(nn.Module):
             blocks = []
             for block in range(depth):
                 stride = 2 if stage > 0 and block == 0 else 1
-                is_left_out = temporal == "tsm" and len(depths) > 2 and depths[2] >= 23 and block % 2 == 1
-                block_temporal = "none" if is_left_out else temporal
+                block_temporal = temporal if block % temporal_step(temporal, depths) == 0 else "none"
                 blocks.append(Bottleneck(channels, width * 2**stage, stride, block_temporal, num_frames))
                 channels = width * 2**stage * Bottleneck.expansion
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
         self.num_stages = len(depths)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels, num_classes)
-        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
         self._init_weights()
 
     def _init_weights(self):
@@ -145,13 +139,11 @@ class TANet(nn.Module):
         return self.forward_head(self.forward_features(clips))
 
     def forward_features(self, clips: torch.Tensor) -> torch.Tensor:
-        """[N, T, 3, H, W] -> [N*T, C, H/32, W/32], C = 2048 in TANet-50. ValueError for another T or no 3 channels."""
-        if clips.ndim != 5 or clips.shape[1:3] != (self.num_frames, 3):
-            raise ValueError(
-                f"clips must be [N, T, 3, H, W] with T = {self.num_frames}, the number of frames this network "
-                f"was built for; got shape {tuple(clips.shape)}"
-            )
-        x = self.normalize(clips).flatten(0, 1)  # [N*T, 3, H, W]
+        """[N, T, 3, H, W] -> feature maps [N*T, C, H/32, W/32]; C = 2048 in TANet-50, 128 in `tanet_tiny`.
+
+        uint8 RGB or normalised floats. ValueError for another T or no 3 channels. `forward_head` pools them.
+        """
+        x = self.fold(clips)  # [N*T, 3, H, W]
         x = self.relu(self.bn1(self.conv1(x)))  # [N*T, width, H/2, W/2]
         x = self.maxpool(x)  # [N*T, width, H/4, W/4]
         recompute = self.checkpoint_activations and torch.is_grad_enabled()
@@ -160,43 +152,25 @@ class TANet(nn.Module):
             x = recomputed(layer, x) if recompute else layer(x)  # [N*T, 4 * width * 2^s, H/4/2^s, W/4/2^s], s = stage
         return x
 
-    def forward_head(self, features: torch.Tensor) -> torch.Tensor:
-        """[N*T, C, H, W] -> logits [N, num_classes]: pool, dropout, classify each frame, average over frames."""
-        pooled = features.mean((2, 3))  # [N*T, C]
-        scores = self.fc(self.dropout(pooled))  # [N*T, num_classes]
-        return scores.unflatten(0, (-1, self.num_frames)).mean(1)  # [N, num_classes]
+    def forward_head(self, features: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """[N*T, C, H, W] -> logits [N, num_classes]: pool, dropout, classify each frame, average over frames.
 
-    def normalize(self, clips: torch.Tensor) -> torch.Tensor:
-        """uint8 RGB -> floats of zero mean and unit variance per ImageNet channel. Floats are returned unchanged."""
-        if clips.is_floating_point():
-            return clips
-        return (clips - self.pixel_mean) / self.pixel_std
-
-    @torch.no_grad()
-    def temporal_maps(self, clips: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """What each TAM does to these clips: {"layer1.0": (importance map [N, C, T], kernel [N, C, K]), ...}.
-
-        Runs the network in its present mode: call `eval()` first to get the maps that testing uses.
+        With `pre_logits` it stops before the classifier: pooled features [N, T, C] of each frame. Their mean over T
+        describes the clip: in eval mode `fc` of it are the logits.
         """
-        modules = {name: module for name, module in self.named_modules() if isinstance(module, TAM)}
-        importance, kernels, hooks = {}, {}, []
-        for name, module in modules.items():
-            hooks.append(module.local_branch.register_forward_hook(partial(_keep_output, importance, name)))
-            hooks.append(module.global_branch.register_forward_hook(partial(_keep_output, kernels, name)))
-        try:
-            self(clips)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        maps = {}
-        for name, module in modules.items():
-            kernel = kernels[name].unflatten(0, (-1, module.channels))  # [N*C, K] -> [N, C, K]
-            maps[name.removesuffix(".temporal")] = importance[name], kernel
-        return maps
+        pooled = features.mean((2, 3))  # [N*T, C]
+        if pre_logits:
+            return self.unfold(pooled)
+        scores = self.fc(self.dropout(pooled))  # [N*T, num_classes]
+        return self.unfold(scores).mean(1)  # [N, num_classes]
 
 
-def _keep_output(outputs: dict, name: str, module, inputs, output) -> None:
-    outputs[name] = output
+def temporal_step(temporal: str, depths: tuple[int, ...]) -> int:
+    """Every how many-th block of a stage gets the temporal module; `depths`: blocks of each stage.
+
+    Every one, but of TSM every second one in a network as deep as ResNet-101, as in the published code.
+    """
+    return 2 if temporal == "tsm" and len(depths) > 2 and depths[2] >= 23 else 1
 
 
 DEPTHS = {"tanet50": (3, 4, 6, 3), "tanet101": (3, 4, 23, 3), "tanet152": (3, 8, 36, 3), "tanet_tiny": (1, 1, 1, 1)}

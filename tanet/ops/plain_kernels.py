@@ -34,22 +34,30 @@ def mix(z: torch.Tensor, importance: torch.Tensor, kernel: torch.Tensor, affine:
         x = torch.relu(_frame(scale) * centred + _frame(shift))
         return mix(x, importance, kernel).to(z.dtype)
     folded = [b.to(z.dtype)[..., None, None] for b in _folded_taps(importance, kernel)]
-    if is_exporting():  # where the number of clips may be symbolic, and no loop over clips is possible
-        return _mixed(z, folded)
+    if is_exporting():
+        return _mixed_as_expression(z, folded)
     y = torch.empty_like(z)
+    middle = len(folded) // 2
     for clips in _pieces(z):
-        _mixed(z[clips], [b[clips] for b in folded], out=y[clips])
+        torch.mul(z[clips], folded[middle][clips], out=y[clips])
+        for k, b in enumerate(folded):
+            into, source = overlap(z.shape[1], k - middle)
+            if k != middle:
+                y[clips, into].addcmul_(z[clips, source], b[clips])
     return y
 
 
-def _mixed(z: torch.Tensor, folded: list[torch.Tensor], out: torch.Tensor | None = None) -> torch.Tensor:
-    """y[t] = sum_k b_k[t] z[t+k-p], written to `out` if it is given; `folded`: b_k [N, t, C, 1, 1] of each tap."""
-    middle = len(folded) // 2
-    y = torch.mul(z, folded[middle], out=out)
+def _mixed_as_expression(z: torch.Tensor, folded: list[torch.Tensor]) -> torch.Tensor:
+    """y[t] = sum_k b_k[t] z[t+k-p]; `folded`: b_k [N, t, C, 1, 1] of each tap.
+
+    For exported programs: the number of clips may be symbolic, so there is no loop over clips. Nothing is written in
+    place, which other runtimes would do with an index for each frame.
+    """
+    num_frames, y = z.shape[1], 0
     for k, b in enumerate(folded):
-        into, source = overlap(z.shape[1], k - middle)
-        if k != middle:
-            y[:, into].addcmul_(z[:, source], b)
+        into, source = overlap(num_frames, k - len(folded) // 2)
+        before, behind = into.start, num_frames - into.stop
+        y = y + torch.nn.functional.pad(z[:, source] * b, (0, 0, 0, 0, 0, 0, before, behind))  # zeros outside the clip
     return y
 
 
@@ -117,11 +125,11 @@ def with_scale(mean: torch.Tensor, variance: torch.Tensor, weight: torch.Tensor,
 
 @torch.compiler.assume_constant_result
 def is_exporting() -> bool:
-    """Whether torch.export is at work.
+    """Whether torch.export is at work, or a trace for TorchScript.
 
     torch.compile may not look inside: up to torch 2.11 it takes torch.compiler.is_exporting() for True.
     """
-    return torch.compiler.is_exporting()
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 
 def number(dtype: torch.dtype) -> torch.dtype:

@@ -4,7 +4,6 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ import torch
 from tanet.checkpoint import write_safetensors
 from tanet.prediction.predicting import Prediction
 from tanet.prediction.sources import is_stream
-from tanet.runtime import atomic_write
+from tanet.runtime import atomic_write, user_path
 
 FEATURE_FILES = (".npy", ".safetensors")
 
@@ -57,7 +56,7 @@ def _top(prediction: Prediction, count: int, clip: int | None = None) -> list[di
 
 def check_feature_file(path: str | os.PathLike) -> None:
     """ValueError or FileNotFoundError if features cannot be written to `path`."""
-    path = Path(path)
+    path = user_path(path)
     if path.suffix not in FEATURE_FILES:
         raise ValueError(f"{path}: features go to a file whose name ends in {' or '.join(FEATURE_FILES)}")
     if not path.parent.is_dir():
@@ -71,7 +70,8 @@ def write_features(path: str | os.PathLike, features: Mapping[str, np.ndarray]) 
     """
     check_feature_file(path)
     paths, features = list(features), np.stack(list(features.values()))
-    if Path(path).suffix == ".npy":
+    path = user_path(path)
+    if path.suffix == ".npy":
         with atomic_write(path) as file:
             np.save(file, features)
     else:

@@ -33,7 +33,7 @@ from tanet.errors import CheckpointError
 from tanet.evaluate import average_views, compute_groups, groups_of, views_at_once, views_of
 from tanet.prediction.sources import find_videos
 from tanet.recipes import Protocol, Recipe, get_protocol
-from tanet.runtime import CapturedForward, delayed_by_one, process_group, repeatable, track
+from tanet.runtime import CapturedForward, delayed_by_one, process_group, repeatable, track, user_path
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -169,7 +169,7 @@ def _class_names(stored: Checkpoint, recipe: Recipe, labels: str | os.PathLike |
     """Names in the order of the classifier: the checkpoint's own, checked against `labels`, or those of `labels`."""
     if labels is None:
         return stored.class_names
-    index = class_index(Path(labels))
+    index = class_index(user_path(labels))
     listed = tuple(sorted(index, key=index.get))
     if len(listed) != recipe.num_classes:
         raise CheckpointError(

@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from tanet.data import SUFFIXES, is_picture, is_video_file
 from tanet.errors import DataError
+from tanet.runtime import user_path
 
-# Names of files that are taken for videos in a folder, in any case. A file that is named itself may have any name.
-VIDEOS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".wmv", ".3gp")
-VIDEOS += (".ogv", ".y4m")
-FRAME = re.compile(r"\d\.(jpg|jpeg|png)$", re.IGNORECASE)  # a picture whose name ends in a number
+NUMBERED = re.compile(r"\d\.\w+$")  # a picture whose name ends in a number is a frame, a cover is not
 
 
 def is_stream(source: object) -> bool:
@@ -37,7 +36,7 @@ def find_videos(sources: Iterable[str | os.PathLike]) -> list[Path]:
 
 
 def _meant_by(source: str | os.PathLike) -> list[Path]:
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_file():
         return [path]
     if path.is_dir():
@@ -47,7 +46,7 @@ def _meant_by(source: str | os.PathLike) -> list[Path]:
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)))
     if not matches:
         raise FileNotFoundError(f"{source}: no file or folder matches this pattern")
-    videos = [match for match in matches if match.is_file() and match.suffix.lower() in VIDEOS]
+    videos = [match for match in matches if match.is_file() and is_video_file(match.name)]
     videos += [video for match in matches if match.is_dir() for video in _videos_below(match)]
     if not videos:
         raise DataError(f"{source}: matches no video, but {len(matches)} other(s), such as {matches[0].name}")
@@ -59,7 +58,7 @@ def _in_folder(folder: Path) -> list[Path]:
     if not videos:
         others = [name for _, _, names in os.walk(folder) for name in names]
         there = f"{len(others)} other file(s), such as {min(others)}" if others else "nothing"
-        raise DataError(f"{folder}: no video in this folder (its names end in {', '.join(VIDEOS)}); it holds {there}")
+        raise DataError(f"{folder}: no video in this folder (its names end in {', '.join(SUFFIXES)}); it holds {there}")
     return videos
 
 
@@ -72,9 +71,8 @@ def _videos_below(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        names = [name for name in names if not name.startswith(".")]  # ._*: left in archives by macOS
-        videos = [Path(place, name) for name in names if name.lower().endswith(VIDEOS)]
-        if not videos and any(map(FRAME.search, names)):
+        videos = [Path(place, name) for name in names if is_video_file(name)]
+        if not videos and any(is_picture(name) and NUMBERED.search(name) for name in names):
             videos = [Path(place)]
         yield from videos
 

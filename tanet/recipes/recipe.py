@@ -1,9 +1,9 @@
 """Recipe: every setting that decides what a training computes, as data with checks.
 
-`recipes.get("k400_8f")` returns one. `dataclasses.replace(recipe, epochs=10)` or `recipe.with_changes({"epochs": 10})`
-makes a changed copy, and `recipes.get("k400_8f", "official")` gives it in another style. A recipe is stored in the
-run's folder and in every checkpoint. The limits of a field stand beside it; `recipes.source_table(name)` says where the
-values of a preset come from.
+`recipes.get("k400_8f")` returns one. `recipe.with_changes({"epochs": 10})` makes a changed copy, in which the steps of
+the learning rate follow; `dataclasses.replace` changes the named fields alone. `recipes.get("k400_8f", "official")`
+gives it in another style. A recipe is stored in the run's folder and in every checkpoint, and read as it was stored.
+The limits of a field stand beside it; `recipes.source_table(name)` says where the values of a preset come from.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from tanet.recipes.protocols import ProtocolName
+from tanet.recipes.protocols import PROTOCOLS, ProtocolName
 
 WINDOW = 64  # frames spanned by a dense clip: T frames, 64 // T apart
 
@@ -25,6 +25,7 @@ Style = Literal["mmaction2", "official"]
 STYLES = typing.get_args(Style)
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 CropScale = Annotated[float, Field(gt=0, le=1)]
+SPEED_FIELDS = ("workers", "cuda_graphs")  # they change the speed and no number
 # JSON has lists only, so a list passes as a tuple. No other type is converted, but for ints that pass as floats.
 _FROM_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
@@ -61,6 +62,7 @@ class Recipe:
     init: str = "imagenet"  # "imagenet", "none", or the path of a checkpoint to start from
     # frames and pixels
     sampling: Literal["dense", "uniform"] = "dense"
+    keep_tail: bool = False  # uniform training draws from all frames; published code never draws the last n mod T
     style: Style = "mmaction2"  # the code base to follow in sampling, resize, crops, averaging; see recipes.in_style
     short_side: PositiveInt = 256  # pixels; frames are resized to it before cropping
     crop_size: PositiveInt = 224  # pixels, training and validation
@@ -112,7 +114,9 @@ class Recipe:
     def with_changes(self, changes: dict) -> "Recipe":
         """A copy with these fields changed. ValueError if a field is unknown or its value is not allowed.
 
-        ValueError, too, for another `style`, which would be half a change: `recipes.in_style` changes it as a whole.
+        Fields that `changes` does not name follow: `protocols` a change of `sampling`; `lr_steps`, and with them
+        `warmup_epochs`, a change of `epochs`. ValueError, too, for another `style`, which would be half a change:
+        `recipes.in_style` changes it as a whole.
         """
         style = changes.get("style", self.style)
         if style != self.style and style in STYLES:
@@ -121,11 +125,45 @@ class Recipe:
                 f"style as a whole: --style {style} on a command line, -p style {style} of a notebook, in Python "
                 f"recipes.in_style(recipe, {style!r})"
             )
-        return from_dict({**dataclasses.asdict(self), **changes})
+        changed = from_dict({**dataclasses.asdict(self), **changes})
+        return dataclasses.replace(changed, **_following(self, changed, changes))
+
+    def check_schedule(self) -> None:
+        """ValueError if the rate would never fall at one of `lr_steps`, or would fall while it still rises.
+
+        It is for trainings that begin. A recipe that was stored earlier may fail it, and is read and resumed as it is.
+        """
+        outside = [step for step in self.lr_steps if not 0 < step < self.epochs]
+        if outside:
+            raise ValueError(
+                f"recipe field lr_steps: {outside[0]} does not lie within a training of {self.epochs} epochs, so the "
+                f"rate would not fall there; give epochs from 1 to {self.epochs - 1}, or give epochs alone (--set "
+                "epochs=..., with_changes): the steps follow at the same fractions"
+            )
+        end = self.lr_steps[0] if self.lr_steps else self.epochs
+        if self.warmup_epochs > end:
+            raise ValueError(
+                f"recipe field warmup_epochs: the rate would still rise, over {self.warmup_epochs:g} epochs, when it "
+                f"has to fall or the training ends, after {end}; warm up for at most {end} epochs"
+            )
 
     def to_json(self) -> str:
         """All fields as an indented JSON object; `from_json` reads it."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+
+def _following(before: Recipe, after: Recipe, changes: dict) -> dict:
+    """Field -> value, for the fields that follow `changes`, which made `after` of `before`, and are not among them."""
+    fields = {}
+    if after.sampling != before.sampling:
+        fields["protocols"] = tuple(name for name, test in PROTOCOLS.items() if test.sampling == after.sampling)
+    if after.epochs != before.epochs and "lr_steps" not in changes:
+        share = after.epochs / before.epochs
+        # The nearest whole epochs within the training; steps that fall together become one.
+        steps = {min(max(round(step * share), 1), after.epochs - 1) for step in before.lr_steps}
+        fields["lr_steps"] = tuple(sorted(steps - {0}))
+        fields["warmup_epochs"] = before.warmup_epochs * min(share, 1.0)  # longer trainings need no longer warm-up
+    return {name: value for name, value in fields.items() if name not in changes}
 
 
 def from_dict(values: dict) -> Recipe:

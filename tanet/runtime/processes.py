@@ -26,7 +26,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from tanet.errors import LaunchError, Stopped
-from tanet.runtime.files import write_text
+from tanet.runtime.files import read_json, write_text
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ def _one_line(error: BaseException) -> str:
 def _cause(folder: Path, error: BaseException) -> BaseException:
     """The exception for `launch` to raise: the first failure in `folder`, or torch's own `error` if there is none."""
     failures = sorted(folder.glob("[0-9]*"))
-    failure = json.loads(failures[0].read_text()) if failures else None
+    failure = read_json(failures[0]) if failures else None
     if failure and failure["stopped"] is not None:
         return Stopped(failure["stopped"])
     if not isinstance(error, ChildFailedError):

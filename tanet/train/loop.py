@@ -28,12 +28,12 @@ from tanet.data import (
 )
 from tanet.evaluate import validate
 from tanet.recipes import Recipe
-from tanet.runtime import Process, deterministic, process_group, track
+from tanet.runtime import Process, deterministic, process_group, track, user_path
 from tanet.runtime import launch as launch_processes
 from tanet.train import live, run_folder, state
 from tanet.train.graphs import compute_gradients
 from tanet.train.interrupts import Interrupts, interrupts
-from tanet.train.messages import announce, empty_batch, stopped
+from tanet.train.messages import announce, announce_kept, empty_batch, stopped
 from tanet.train.monitor import FiniteCheck, StepTimer, peak_memory_mib
 from tanet.train.optim import learning_rate
 from tanet.train.run_folder import read_metrics
@@ -59,6 +59,7 @@ def launch(
     is called on each of them, and they meet at `rendezvous`, "HOST:PORT" of one of them. Returns the run's metrics, one
     dict an epoch.
     """
+    run_dir = user_path(run_dir)
     with live.view(run_dir, recipe) as is_shown:
         options.setdefault("quiet", is_shown)
         function = partial(fit, use_gpu=gpus > 0, **options)
@@ -78,13 +79,15 @@ def fit(
     Everything that can be checked is checked before the first step: the recipe, lists, files, GPUs, and that `run_dir`
     holds no other run.
     """
-    run_dir, options = Path(run_dir), Options(**options)
+    run_dir, options = user_path(run_dir), Options(**options)
     with process_group(use_gpu, recipe.workers) as process, deterministic(recipe.deterministic):
+        asked, recipe = recipe, run_folder.check(run_dir, recipe, options.resume)
+        if recipe != asked and process.is_main:
+            announce_kept(run_dir, recipe, asked)
         train_videos = load_list(recipe, data_root, "train", options.missing, options.train_list)
         val_videos = load_list(recipe, data_root, "val", options.missing, options.val_list)
         if train_videos.class_names != val_videos.class_names:
             raise ValueError(f"{data_root}: train and val lists disagree on the classes")
-        run_folder.check(run_dir, recipe, options.resume)
         # A function of its own: when it returns, the distributed network is freed. The process group must outlive the
         # network, or its destruction can deadlock.
         return _run(recipe, train_videos, val_videos, run_dir, process, options)
@@ -114,7 +117,7 @@ def _run(
             for tracker in options.trackers:
                 made = TRACKERS[tracker](run) if isinstance(tracker, str) else tracker(run)
                 training.trackers.append(contexts.enter_context(closing(made)))
-            announce(training, stored, warning, train_videos.samples + val_videos.samples)
+            announce(training, stored, warning, train_videos, val_videos)
         process.gather(None)  # no process goes on before the folder is prepared
         training.skips.begin()
         with interrupts(process, 60 * options.save_minutes) as stop:

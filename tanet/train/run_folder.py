@@ -5,13 +5,13 @@ position: `epoch`, counted from 1, and `clips`, the clips of that epoch that wer
 too. A resumed run drops the lines that were written after its checkpoint, also in skipped.jsonl (tanet.train.skips).
 """
 
+import dataclasses
 import json
 import os
 import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,8 +20,8 @@ from tanet import checkpoint
 from tanet.checkpoint import Checkpoint
 from tanet.data import VideoList
 from tanet.errors import CheckpointError, RunInUse
-from tanet.recipes import Recipe, from_json
-from tanet.runtime import write_text
+from tanet.recipes import RECIPES, SPEED_FIELDS, Recipe, from_json, get
+from tanet.runtime import read_text, user_path, write_text
 
 LAST = Path("checkpoints", "last.pth")
 PREVIOUS = Path("checkpoints", "previous.pth")
@@ -37,7 +37,7 @@ def read_metrics(run_dir: str | os.PathLike, steps: bool | None = False) -> list
 
     `steps`: False gives the rows of epochs, True the rows of steps, None both.
     """
-    rows = read_lines(Path(run_dir) / METRICS)
+    rows = read_lines(user_path(run_dir) / METRICS)
     return [row for row in rows if steps is None or ("step" in row) == steps]
 
 
@@ -45,7 +45,7 @@ def read_lines(path: Path) -> list[dict]:
     """The rows of a file of JSON lines, except a last line that a kill cut short; an empty list if there is no file."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [json.loads(line) for line in read_text(path).splitlines(keepends=True) if line.endswith("\n")]
 
 
 def append_metrics(run_dir: Path, row: dict) -> None:
@@ -65,7 +65,7 @@ def locked(run_dir: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.2)
     except Timeout:
-        holder = owner.read_text() if owner.exists() else "unknown"
+        holder = read_text(owner) if owner.exists() else "unknown"
         raise RunInUse(
             f"{run_dir}: another training is running in it ({holder}); stop that one, or wait until it ends"
         ) from None
@@ -78,25 +78,46 @@ def locked(run_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def check(run_dir: Path, recipe: Recipe, resume: str) -> None:
-    """ValueError if the folder holds a run of another recipe, or, with resume="never", if it holds a run at all."""
+def check(run_dir: Path, recipe: Recipe, resume: str) -> Recipe:
+    """The recipe to train by: `recipe`, or that of the run in the folder, where the two may differ.
+
+    ValueError if the folder holds a run of another recipe, or, with resume="never", if it holds a run at all, or if a
+    new run has a contradictory schedule.
+    """
     recipe_path = run_dir / "recipe.json"
     if not recipe_path.exists():
-        return
+        recipe.check_schedule()
+        return recipe
     if resume == "never":
         raise ValueError(f"{run_dir} holds a run already, and resume is never; choose another run_dir")
     try:
-        stored_recipe = from_json(recipe_path.read_text())  # a field that an older version did not store: its default
+        stored = from_json(read_text(recipe_path))  # a field that an older version did not store: its default
     except ValueError as error:
         raise ValueError(f"{recipe_path}: {error}; choose another run_dir") from error
-    stored, wanted = json.loads(stored_recipe.to_json()), json.loads(recipe.to_json())
-    for field in ("workers", "cuda_graphs"):  # a resumed run may use others: they change the speed only
-        stored[field] = wanted[field]
-    different = [f"{key}: {stored[key]!r} there, {wanted[key]!r} here" for key in wanted if stored[key] != wanted[key]]
+    kept = {name: getattr(stored, name) for name in _did_not_follow(stored, recipe)}
+    recipe = dataclasses.replace(recipe, **kept)
+    there, here = json.loads(stored.to_json()), json.loads(recipe.to_json())
+    for field in SPEED_FIELDS:  # a resumed run may use others
+        there[field] = here[field]
+    different = [f"{key}: {there[key]!r} there, {here[key]!r} here" for key in here if there[key] != here[key]]
     if different:
         raise ValueError(
             f"{run_dir} holds a run of another recipe ({'; '.join(sorted(different))}); choose another run_dir"
         )
+    return recipe
+
+
+def _did_not_follow(stored: Recipe, recipe: Recipe) -> list[str]:
+    """Fields that follow a change today and did not when an older version made `stored` by the same changes."""
+    if recipe.name not in RECIPES:
+        return []
+    preset = get(recipe.name, recipe.style)
+    followed = preset.with_changes({"epochs": recipe.epochs, "sampling": recipe.sampling})
+    return [
+        name
+        for name in ("lr_steps", "warmup_epochs", "protocols")
+        if getattr(recipe, name) == getattr(followed, name) and getattr(stored, name) == getattr(preset, name)
+    ]
 
 
 def newest(run_dir: Path) -> tuple[Checkpoint | None, str]:
@@ -126,12 +147,7 @@ def describe_lists(train: VideoList, val: VideoList) -> dict:
 
 
 def _describe_list(videos: VideoList) -> dict:
-    names = [[sample.path.name, sample.label] for sample in videos.samples]
-    return {
-        "videos": len(videos),
-        "sha256": sha256(json.dumps(names).encode()).hexdigest(),
-        "classes": list(videos.class_names),
-    }
+    return {"videos": len(videos), "sha256": videos.digest(), "classes": list(videos.class_names)}
 
 
 _DIFFERENCES = {"videos": "numbers of videos", "sha256": "videos or labels", "classes": "classes"}

@@ -336,6 +336,30 @@ def test_a_mean_among_the_weights_takes_precedence(tmp_path):
     assert checkpoint.read(tmp_path / "a.pth").pixel_mean == (123.675, 116.28, 103.5)
 
 
+STDS = {  # of the pixels, that MMEngine's preprocessor divides by -> what the error names
+    "BGR": [57.375, 57.12, 58.395],
+    "none": [1.0, 1.0, 1.0],
+    "one for all": [127.5, 127.5, 127.5],
+}
+
+
+@pytest.mark.parametrize("std", STDS)
+@pytest.mark.parametrize("place", ["weights", "wrapped weights", "configuration"])
+def test_a_network_of_other_pixels_is_refused(tmp_path, std, place):
+    weights, meta = layouts.from_ours(network().state_dict(), "mmaction2"), {}
+    if place == "configuration":
+        meta["cfg"] = f"data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std={STDS[std]})"
+    else:
+        prefix = "module." if place == "wrapped weights" else ""
+        weights[f"{prefix}data_preprocessor.mean"] = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
+        weights[f"{prefix}data_preprocessor.std"] = torch.tensor(STDS[std]).view(3, 1, 1)
+    torch.save({"state_dict": weights, "meta": meta}, tmp_path / "a.pth")
+    with pytest.raises(
+        CheckpointError, match=rf"a.pth: its network divides pixels by {STDS[std][0]:g}, .*58.395, 57.12"
+    ):
+        checkpoint.read(tmp_path / "a.pth")
+
+
 @pytest.mark.parametrize("temporal", ["tsm", "none"])
 def test_mmaction2_1x_has_its_own_mean_for_tanet_only(temporal):
     """Its configurations of TSM and TSN have 103.53."""

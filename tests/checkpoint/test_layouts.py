@@ -1,6 +1,10 @@
+import re
+
 import pytest
 import torch
 from support.published_weights import gold
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from tanet import tanet50, tanet_tiny
 from tanet.checkpoint import layouts
@@ -29,6 +33,39 @@ def test_the_prefix_of_data_parallel_training_is_optional(layout, own_keys):
     for keys in (bare, wrapped):
         assert layouts.recognise(keys) == layout
         assert layouts.to_ours(keys, layout) == own_keys
+
+
+WRAPPED = {
+    "compiled": lambda key: f"_orig_mod.{key}",
+    "compiled, then parallel": lambda key: f"module._orig_mod.{key}",
+    "parallel, then compiled": lambda key: f"_orig_mod.module.{key}",
+    "wrapped twice": lambda key: f"module.module._orig_mod._orig_mod.{key}",
+    "a compiled stage": lambda key: key.replace("layer1.", "layer1._orig_mod."),
+    "compiled blocks": lambda key: re.sub(r"(layer\d\.\d+)\.", r"\1._orig_mod.", key),
+    "sharded": lambda key: f"_fsdp_wrapped_module.{key.replace('layer1.0.', 'layer1.0._fsdp_wrapped_module.')}",
+    "blocks that compute twice": lambda key: re.sub(r"(layer\d\.\d+)\.", r"\1._checkpoint_wrapped_module.", key),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED)
+@pytest.mark.parametrize("layout", THEIRS)
+def test_the_names_of_wrappers_are_dropped_wherever_they_stand(layout, wrap, own_keys):
+    bare = {key.removeprefix("module."): shape for key, (shape, _) in gold(layout)["keys"].items()}
+    wrapped = {WRAPPED[wrap](key): shape for key, shape in bare.items()}
+    assert layouts.unwrapped(wrapped) == bare
+    assert layouts.recognise(wrapped) == layout
+    assert layouts.to_ours(wrapped, layout) == own_keys
+
+
+def test_the_names_that_torch_itself_gives_are_known():
+    """What a compiled network, one with a compiled stage, and an averaged one store."""
+    own = tanet_tiny(3).state_dict().keys()
+    compiled, stage, averaged = torch.compile(tanet_tiny(3)), tanet_tiny(3), AveragedModel(tanet_tiny(3))
+    stage.layer1 = torch.compile(stage.layer1)
+    for model in (compiled, stage, averaged, torch.compile(nn.DataParallel(tanet_tiny(3)))):
+        names = model.state_dict()
+        assert names.keys() != own and layouts.unwrapped(names).keys() == own
+        assert layouts.recognise(names) == "tanet"
 
 
 def test_our_layout_and_torchvisions_are_recognised():

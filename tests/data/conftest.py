@@ -3,15 +3,9 @@
 import json
 
 import pytest
-from PIL import Image
+from support.footage import write_jpegs
 
 from tanet import recipes
-
-
-def write_jpegs(folder, count=4, size=(64, 56)):
-    folder.mkdir(parents=True)
-    for i in range(count):
-        Image.new("RGB", size, (40 * i, 10, 99)).save(folder / f"{i + 1:05d}.jpg")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tanet.data import load_list
+from tanet.data import LABEL_FILES, load_list
 from tanet.errors import DataError
 
 
@@ -180,3 +180,42 @@ def test_demo_lists_agree_with_a_csv_reader(kinetics_root, kinetics_recipe):
         rows = list(csv.DictReader(file))
     assert [videos.class_names[s.label] for s in videos.samples] == [row["label"] for row in rows]
     assert [s.path.name[:11] for s in videos.samples] == [row["youtube_id"] for row in rows]
+
+
+# How programs of Windows save a text: Notepad and Excel with a mark and CRLF, PowerShell in UTF-16.
+SAVED_AS = {
+    "UTF-8 with a mark, CRLF": lambda text: ("\ufeff" + text.replace("\n", "\r\n")).encode(),
+    "UTF-16": lambda text: text.replace("\n", "\r\n").encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("saved_as", SAVED_AS)
+@pytest.mark.parametrize("fixture", ["kinetics", "sth1", "sth2"])
+def test_annotations_and_labels_may_have_been_saved_by_other_programs(request, fixture, saved_as):
+    root, recipe, listed = request.getfixturevalue(fixture)
+    before = load_list(recipe, root, "train")
+    for path in (listed, root / LABEL_FILES[recipe.dataset]):
+        path.write_bytes(SAVED_AS[saved_as](path.read_text()))
+    assert load_list(recipe, root, "train") == before
+
+
+@pytest.mark.parametrize("fixture, line", [("kinetics", 3), ("sth1", 2), ("sth2", 1)])
+def test_annotations_in_another_encoding_are_refused_by_file_and_line(request, fixture, line):
+    root, recipe, listed = request.getfixturevalue(fixture)
+    text = listed.read_text().replace("abseiling", "crêpe").replace("Dropping", "Drôpping")
+    listed.write_bytes(text.encode("cp1252"))
+    refused(root, recipe, DataError, f"{listed}, line {line}: not text in UTF-8")
+
+
+@pytest.mark.parametrize("content", ["[]", '"x"', "3"])
+def test_json_of_another_shape_is_refused(sth2, content):
+    root, recipe, listed = sth2
+    labels = root / LABEL_FILES["something_v2"]
+    before = labels.read_text()
+    labels.write_text(content)
+    refused(root, recipe, DataError, labels, "expected a JSON dict")
+    labels.write_text(before)
+    listed.write_text(content.replace("[]", "{}"))
+    refused(root, recipe, DataError, listed, "expected a JSON list")
+    listed.write_text('["78687"]')
+    refused(root, recipe, DataError, listed, "entry 1", "id and template")

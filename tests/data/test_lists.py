@@ -1,11 +1,12 @@
 """List files in the formats of other code bases, and the stored probes of a data root."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from data_scripts.steps.probing import write_lists
-from tanet.data import Probe, Row, load_list, read_probes, read_rows, write_list, write_probes
+from tanet.data import Probe, Row, Sample, load_list, read_probes, read_rows, shared, write_list, write_probes
 from tanet.errors import DataError, VideoError
 
 ODD = 'a b/it\'s "ö", 3.mp4'
@@ -20,8 +21,31 @@ ODD = 'a b/it\'s "ö", 3.mp4'
         ("with space 24 3\n", [Row("with space", 24, 3)]),
         ("id, 300, 399\nother,250,0\n", [Row("id", 300, 399), Row("other", 250, 0)]),
         ("a, b, 300, 1\n", [Row("a, b", 300, 1)]),
+        ("a/b.mp4,3\nc d.mp4 , 0\n", [Row("a/b.mp4", None, 3), Row("c d.mp4", None, 0)]),
+        ("a.mp4\t3\nb.mp4\t\t0\n", [Row("a.mp4", None, 3), Row("b.mp4", None, 0)]),
+        ('"a, ""b"".mp4",3\nc.mp4,0\n', [Row('a, "b".mp4', None, 3), Row("c.mp4", None, 0)]),
+        ('"with space.mp4" 3\n', [Row("with space.mp4", None, 3)]),
+        ("D:\\data\\a b.mp4 3\nclass\\c.mp4 0\n", [Row("D:/data/a b.mp4", None, 3), Row("class/c.mp4", None, 0)]),
+        ("a.mp4 -1\nb, 2.mp4 -1\n", [Row("a.mp4", None, None), Row("b, 2.mp4", None, None)]),
+        ("folder/1 24 -1\n", [Row("folder/1", 24, None)]),
+        ("a b.mp4\n12\n", [Row("a b.mp4", None, None), Row("12", None, None)]),
     ],
-    ids=["mmaction2", "odd names", "folders", "spaces", "official", "commas"],
+    ids=[
+        "mmaction2",
+        "odd names",
+        "folders",
+        "spaces",
+        "official",
+        "commas",
+        "path and label with a comma",
+        "tabs",
+        "quoted by a spreadsheet",
+        "quoted by pandas, with blanks",
+        "Windows",
+        "unknown labels",
+        "unknown labels of folders",
+        "no labels",
+    ],
 )
 def test_each_format_is_read(tmp_path, text, rows):
     (tmp_path / "list.txt").write_text(text, encoding="utf-8")
@@ -31,11 +55,15 @@ def test_each_format_is_read(tmp_path, text, rows):
 @pytest.mark.parametrize(
     "text, line, words",
     [
-        ("a.mp4 1\nb.mp4\n", "line 2", "expected name label"),
-        ("a 8 1\nb 1\n", "line 2", "expected name num_frames label"),
-        ("a, 8, 1\n\nb 8 1\n", "line 3", "expected name num_frames label"),
-        ("a.mp4 -1\n", "line 1", "expected name label"),
-        ("a.mp4 x\n", "line 1", "'a.mp4 x'"),
+        ("a.mp4 1\nb.mp4\n", "line 2", "expected path label, the form of 1 of the 2 lines; got 'b.mp4'"),
+        ("a 8 1\nb 1\n", "line 2", "expected path num_frames label"),
+        ("a, 8, 1\n\nb, 1\n", "line 3", "expected path num_frames label"),
+        ("a 1\nb 16 0\nc 16 1\n", "line 1", "expected path num_frames label, the form of 2 of the 3 lines; got 'a 1'"),
+        ("/data/a.mp4\nb 16 0\nc 16 1\n", "line 1", "expected path num_frames label"),
+        ("path,label\na.mp4,1\nb.mp4,0\n", "line 1", "a list has no header"),
+        ("label,youtube_id,time_start,time_end,split\nx,y,1,11,test\n", "line 1", "expected path num_frames label, or"),
+        ("a.mp4 1\nb.mp4 -1\n", "line 2", "the label is unknown (-1), as in 1 of the 2 lines"),
+        ("a.mp4 -2\n", "line 1", "label -2"),
         ("\n\n", "", "lists no videos"),
     ],
 )
@@ -48,13 +76,23 @@ def test_a_line_of_another_format_is_named(tmp_path, text, line, words):
     assert message.startswith(f"{path}") and line in message and words in message
 
 
-@pytest.mark.parametrize("rows", [[Row(ODD, None, 3), Row("b", None, 0)], [Row("a b", 7, 3), Row("ü", 8, 0)]])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [Row(ODD, None, 3), Row("b", None, 0)],
+        [Row("a b", 7, 3), Row("ü", 8, 0)],
+        [Row("a b", None, None)],
+        [Row("a", 7, None)],
+    ],
+)
 def test_rows_are_read_as_they_were_written(tmp_path, rows):
     write_list(tmp_path / "lists" / "train.txt", rows)
     assert read_rows(tmp_path / "lists" / "train.txt") == rows
 
 
-@pytest.mark.parametrize("name", ["two\nlines", " begins with space"])
+@pytest.mark.parametrize(
+    "name", ["two\nlines", "two\rlines", " begins with space", "back\\slash", '"quoted"', "ends with 12", "", "a,"]
+)
 def test_names_that_no_list_can_hold_are_refused(tmp_path, name):
     with pytest.raises(DataError, match="no list can hold"):
         write_list(tmp_path / "train.txt", [(name, None, 0)])
@@ -113,14 +151,14 @@ def test_opening_a_folder_with_fewer_frames_than_its_list_tells_is_an_error(tmp_
 @pytest.mark.slow
 def test_stored_probes_are_used_for_files_of_the_probed_size_only(linked, kinetics_root, kinetics_recipe, capsys):
     root = linked(kinetics_root)
-    rows = [(path.relative_to(root).as_posix(), None, label) for path, label in annotated_videos(kinetics_recipe, root)]
+    rows = [(path.relative_to(root).as_posix(), label) for path, label in annotated_videos(kinetics_recipe, root)]
     write_lists(root, {"train": rows}, 1)
     output = capsys.readouterr().out
     assert "32 videos: " in output and "read by decord" in output
     probes = read_probes(root)
-    assert sorted(probes) == sorted(name for name, _, _ in rows)
+    assert sorted(probes) == sorted(name for name, _ in rows)
     samples = load_list(kinetics_recipe, root, "train", file=root / "lists/train.txt").samples
-    for sample, (name, _, label) in zip(samples, rows, strict=True):
+    for sample, (name, label) in zip(samples, rows, strict=True):
         assert (sample.path, sample.label, sample.probe) == (root / name, label, probes[name][1])
         with sample.open() as video:
             assert len(video) == sample.probe.frames and video.reader_name == sample.probe.reader
@@ -138,12 +176,12 @@ def test_files_that_cannot_be_probed_stay_listed_and_are_named(tmp_path, kinetic
     (tmp_path / "train").mkdir()
     (tmp_path / "train/good.mp4").symlink_to(good)
     (tmp_path / "train/bad.mp4").write_bytes(b"no video")
-    rows = [("train/good.mp4", None, 0), ("train/bad.mp4", None, 1)]
+    rows = [("train/good.mp4", 0), ("train/bad.mp4", 1)]
     for _ in range(2):  # the second time, the probe of the good one is stored
         write_lists(tmp_path, {"train": rows}, 1)
         output = capsys.readouterr().out
         assert output.startswith("1 videos: ") and "; 1 more cannot be opened (lists/unreadable.txt)" in output
-        assert read_rows(tmp_path / "lists/train.txt") == [Row(*row) for row in rows]
+        assert read_rows(tmp_path / "lists/train.txt") == [Row(name, None, label) for name, label in rows]
         assert (tmp_path / "lists/unreadable.txt").read_text().startswith("train/bad.mp4: cannot be opened as a video")
         assert list(read_probes(tmp_path)) == ["train/good.mp4"]
 
@@ -153,9 +191,15 @@ def test_a_list_with_a_byte_order_mark_windows_line_ends_and_a_line_separator_in
     assert read_rows(tmp_path / "list.txt") == [Row("a\u2028b.mp4", None, 1), Row("c.mp4", None, 0)]
 
 
+def test_a_list_that_powershell_has_written_is_read(tmp_path):
+    """The > of Windows PowerShell writes UTF-16, and its folders have backslashes."""
+    (tmp_path / "list.txt").write_text("D:\\data\\é.mp4 1\r\nD:\\data\\b.mp4 0\r\n", encoding="utf-16")
+    assert read_rows(tmp_path / "list.txt") == [Row("D:/data/é.mp4", None, 1), Row("D:/data/b.mp4", None, 0)]
+
+
 def test_a_list_in_another_encoding_is_refused_by_name(tmp_path):
     (tmp_path / "list.txt").write_bytes("é.mp4 1\n".encode("latin-1"))
-    with pytest.raises(DataError, match=f"{tmp_path}/list.txt: not text in UTF-8"):
+    with pytest.raises(DataError, match=f"{tmp_path}/list.txt, line 1: not text in UTF-8"):
         read_rows(tmp_path / "list.txt")
 
 
@@ -204,3 +248,85 @@ def test_stored_probes_are_used_below_the_root_only_however_the_root_is_written(
     for spelling in (root, f"{root}/", "."):
         inside, outside = load_list(kinetics_recipe, spelling, "train", file=tmp_path / "list.txt").samples
         assert inside.probe.frames == 9 and outside.probe is None
+
+
+def test_a_list_without_labels_is_for_tests_only(tmp_path, something_root, something_recipe):
+    file = tmp_path / "list.txt"
+    for text in ("1 -1\n2 -1\n", "1\n2\n"):
+        file.write_text(text)
+        with pytest.raises(DataError, match=f"{file}: a list without labels, which can be tested only"):
+            load_list(something_recipe, something_root, "train", file=file)
+        samples = load_list(something_recipe, something_root, "train", file=file, unlabelled=True).samples
+        assert [(sample.path.name, sample.label) for sample in samples] == [("1", None), ("2", None)]
+
+
+def test_windows_and_home_folders_in_names_are_found(monkeypatch, tmp_path, something_root, something_recipe):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data").symlink_to(something_root)
+    folder = "20bn-something-something-v1"
+    (tmp_path / "list.txt").write_text(f"{folder}\\1,0\n~/data/{folder}/2, 1\nD:\\other machine\\{folder}\\3,2\n")
+    samples = load_list(something_recipe, "~/data", "train", file="~/list.txt").samples
+    assert [sample.path for sample in samples] == [tmp_path / "data" / folder / name for name in "123"]
+
+
+def test_for_video_files_the_listed_number_of_frames_is_advice_and_the_list_says_so(
+    linked, kinetics_root, kinetics_recipe
+):
+    """OpenCV and the headers of files count frames that are not shown."""
+    root = linked(kinetics_root)
+    (path, label), (other, other_label) = annotated_videos(kinetics_recipe, root)[:2]
+    rows = [(path.relative_to(root).as_posix(), 10_000, label), (other.relative_to(root).as_posix(), 1, other_label)]
+    write_list(root / "list.txt", rows)
+    videos = load_list(kinetics_recipe, root, "train", file=root / "list.txt")
+    assert videos.remarks == ("numbers of frames listed of video files: 2; those in the files count",)
+    with videos.samples[0].open() as video:
+        assert 0 < len(video) < 10_000
+        probe = Probe("h264", 96, 80, len(video), 0, "pyav", "")
+    write_probes(root, {name: ((root / name).stat().st_size, probe) for name, *_ in rows})
+    (remark,) = load_list(kinetics_recipe, root, "train", file=root / "list.txt").remarks
+    assert remark.endswith("those in the files count, and 1 of the probed files have fewer than listed")
+
+
+def test_folders_of_frames_are_checked_and_not_remarked(tmp_path, something_root, something_recipe):
+    (tmp_path / "list.txt").write_text("1 10000 0\n2 1 1\n")
+    videos = load_list(something_recipe, something_root, "train", file=tmp_path / "list.txt")
+    assert videos.remarks == () and [sample.num_frames for sample in videos.samples] == [10_000, 1]
+
+
+def listed(tmp_path, root, recipe, text):
+    (tmp_path / "list.txt").write_text(text)
+    return load_list(recipe, root, "train", file=tmp_path / "list.txt")
+
+
+def test_videos_listed_twice_are_counted_and_so_are_their_contradictions(tmp_path, something_root, something_recipe):
+    folder = something_root / "20bn-something-something-v1"
+    data = tmp_path, something_root, something_recipe
+    assert listed(*data, "1 0\n2 0\n3 1\n").remarks == ()
+    twice = listed(*data, f"1 0\n2 0\n{folder}/1 0\n3 1\nx/2 0\n1 0\n")  # three ways to name a video
+    assert twice.remarks == (f"videos listed more than once: 2 ({folder}/1, ...)",)
+    assert listed(*data, "1 0\n2 0\n1 1\n").remarks == (
+        f"videos listed more than once: 1 ({folder}/1)",
+        f"videos listed with several labels: 1 ({folder}/1)",
+    )
+
+
+def test_videos_in_both_lists_are_counted_and_identical_lists_are_called_so(tmp_path, something_root, something_recipe):
+    folder = something_root / "20bn-something-something-v1"
+    data = tmp_path, something_root, something_recipe
+    train = listed(*data, "1 0\n2 0\n3 1\n").samples
+    assert shared(train, listed(*data, "4 0\n5 1\n").samples) == []
+    both = "videos both in the list for training and in that for validation: 2"
+    assert shared(train, listed(*data, "4 0\n3 1\n2 1\n").samples) == [f"{both} ({folder}/3, ...)"]
+    same = "the lists for training and validation hold the same videos: 3"
+    assert shared(train, listed(*data, "3 1\n2 0\n1 0\n").samples) == [f"{same} ({folder}/3, ...)"]
+
+
+def test_a_clip_of_kinetics_is_known_by_its_name_and_other_files_by_their_path():
+    def samples(*paths):
+        return [Sample(Path(path), 0) for path in paths]
+
+    clip = "-4wsuPCjDBc_000005_000015"
+    assert shared(samples(f"train/squash/{clip}.mp4"), samples(f"val/{clip}.mkv", "val/b.mp4"))[0].endswith(
+        f"1 ({clip})"
+    )
+    assert shared(samples("train/walk/001.mp4"), samples("val/walk/001.mp4")) == []

@@ -7,6 +7,7 @@ import pytest
 from support.paths import GOLD
 
 from tanet.data import sampling
+from tanet.recipes import STYLES
 
 TABLES = {int(n): table for n, table in json.loads((GOLD / "indices.json").read_text()).items()}
 SAMPLERS = {
@@ -30,6 +31,7 @@ TRAIN_SAMPLERS = {
     "dense": sampling.dense_train,
     "uniform": sampling.uniform_train,
     "uniform official": lambda n, t, rng: sampling.uniform_train(n, t, rng, "official"),
+    "uniform to the last frame": lambda n, t, rng: sampling.uniform_train(n, t, rng, keep_tail=True),
 }
 
 
@@ -111,6 +113,50 @@ def test_uniform_training_spreads_too_few_frames_as_mmaction2_does(n, expected):
 @pytest.mark.parametrize("n", [1, 4, 7])
 def test_uniform_training_repeats_the_first_frame_as_the_official_code_does(n):
     assert (draws("uniform official", n, times=5) == 0).all()
+
+
+@pytest.mark.parametrize("n, num_frames", [(8, 8), (9, 8), (12, 8), (15, 8), (20, 8), (27, 8), (43, 16), (1000, 128)])
+def test_with_keep_tail_each_frame_belongs_to_one_segment_and_is_drawn(n, num_frames):
+    """Segment i: the frames from i n // T up to the one before (i + 1) n // T."""
+    clips = draws("uniform to the last frame", n, num_frames, times=400)
+    bounds = [i * n // num_frames for i in range(num_frames + 1)]
+    assert bounds[0] == 0 and bounds[-1] == n
+    for segment, (first, end) in enumerate(zip(bounds, bounds[1:])):
+        assert set(clips[:, segment].tolist()) == set(range(first, end))
+    assert (np.diff(clips, axis=1) > 0).all()
+
+
+@pytest.mark.parametrize("n, expected", [(1, [0] * 8), (3, [0, 0, 0, 1, 1, 1, 2, 2]), (7, [0, 0, 1, 2, 3, 4, 5, 6])])
+def test_with_keep_tail_too_few_frames_are_all_taken_in_order(n, expected):
+    assert (draws("uniform to the last frame", n, times=5) == expected).all()
+
+
+def test_keep_tail_ignores_the_style():
+    for n in (3, 12, 40):
+        clips = [sampling.uniform_train(n, 8, np.random.default_rng(0), style, keep_tail=True) for style in STYLES]
+        assert np.array_equal(*clips)
+
+
+@pytest.mark.parametrize("num_frames", [1, 7, 8, 16])
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 100])
+def test_keep_tail_changes_nothing_where_the_segments_are_equal(num_frames, length):
+    """Neither the frames nor the generator's state, from which the crops are drawn next."""
+    for seed in range(50):
+        generators = [np.random.default_rng(seed) for _ in range(2)]
+        clips = [
+            sampling.uniform_train(num_frames * length, num_frames, rng, keep_tail=keep_tail)
+            for rng, keep_tail in zip(generators, (False, True))
+        ]
+        assert np.array_equal(*clips)
+        assert generators[0].bit_generator.state == generators[1].bit_generator.state
+
+
+@pytest.mark.parametrize("n", range(9, 16))
+def test_validation_and_test_look_at_the_last_frame_of_short_videos_which_only_keep_tail_draws(n):
+    for style in STYLES:
+        assert sampling.uniform_center(n, 8, style).max() == sampling.uniform_frames(n, 8, style=style).max() == n - 1
+    assert draws("uniform", n, times=100).max() == draws("uniform official", n, times=100).max() == 7
+    assert draws("uniform to the last frame", n, times=100).max() == n - 1
 
 
 @pytest.mark.parametrize("sampler", TRAIN_SAMPLERS)

@@ -9,6 +9,7 @@ from support.paths import GOLD
 
 from tanet import recipes
 from tanet.data import (
+    directed_classes,
     mirrored_classes,
     multi_scale_crop,
     open_video,
@@ -287,8 +288,31 @@ def test_mirrored_classes_of_something_something_v1():
         (["turning left"], [0]),  # no class "turning right"
         (["leftovers", "rightovers", "upright", "brightly"], [0, 1, 2, 3]),
         (["TURN LEFT", "TURN RIGHT"], [1, 0]),
+        (["swipe_left", "wave", "swipe_right"], [2, 1, 0]),
+        (["swipe-left", "swipe-right"], [1, 0]),
+        (["SwipeLeft", "SwipeRight"], [1, 0]),
+        (["turnLeft", "turnRIGHT"], [1, 0]),
+        (["RGBLeft", "RGBRight"], [1, 0]),
+        (["LEFT_HOOK", "right hook"], [1, 0]),
+        (["Left2Right", "Right2Left"], [1, 0]),
+        (["walking leftward", "walking rightward"], [1, 0]),
+        (["leftwards", "rightwards", "leftmost", "rightmost"], [1, 0, 3, 2]),
+        (["left-handed serve", "RightHanded serve"], [1, 0]),
+        (["camera 1 left", "camera 2 left", "camera 1 right", "camera 2 right"], [2, 3, 0, 1]),
+        (["Turning Hand Clockwise", "Turning Hand Counterclockwise"], [1, 0]),
+        (["turn_anti-clockwise", "turn_clockwise"], [1, 0]),
+        (["spin counter clockwise", "spin clockwise"], [1, 0]),
+        (["left turn", "Left-Turn", "right turn"], [0, 1, 2]),  # two partners are none
+        (["waving the left and the right hand"], [0]),
         ([], []),
     ],
 )
-def test_mirrored_classes_follow_from_the_words_left_and_right(names, expected):
+def test_mirrored_classes_follow_from_the_directions_in_the_names(names, expected):
     assert mirrored_classes(names) == expected
+
+
+def test_classes_with_a_direction_are_listed_all_or_those_without_a_partner():
+    names = ["swipe_left", "swipe_right", "wave", "SlideRight", "brightly", "turn clockwise"]
+    assert directed_classes(names) == ["swipe_left", "swipe_right", "SlideRight", "turn clockwise"]
+    assert directed_classes(names, without_partner=True) == ["SlideRight", "turn clockwise"]
+    assert directed_classes((GOLD / "sthv1_labels.txt").read_text().splitlines(), without_partner=True) == []

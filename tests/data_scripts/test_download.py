@@ -12,7 +12,7 @@ from data_scripts.steps import download as module
 from data_scripts.steps import fetch as fetching
 from data_scripts.steps.common import read_table
 from data_scripts.steps.download import RECORDS, download, human
-from data_scripts.steps.fetch import CHUNK, DownloadError, Patience, fetch, part_of, read_text, remote_size
+from data_scripts.steps.fetch import CHUNK, DownloadError, Patience, fetch, part_of, read_url, remote_size
 
 QUICK = Patience(timeout=60.0, retries=2, wait=0.01)
 STALLED = Patience(
@@ -172,7 +172,7 @@ def test_no_server_and_no_address_are_named(tmp_path):
 def test_texts_and_sizes(tmp_path):
     pages = {"a.txt": Page("é\n".encode(), cuts=[1]), "b": Page(CONTENT, says_length=False)}
     with serve(pages) as (address, _):
-        assert read_text(f"{address}/a.txt", QUICK) == "é\n"
+        assert read_url(f"{address}/a.txt", QUICK) == "é\n"
         assert remote_size(f"{address}/a.txt", QUICK) == 3 and remote_size(f"{address}/b", QUICK) is None
 
 

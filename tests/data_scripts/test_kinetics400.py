@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.fileserver import Page, serve
+from support.footage import write_footage
 from support.moments import PATIENCE, hold, kill, kill_at, start_process, wait_for, with_forked_workers
 
 from data_scripts import kinetics400
@@ -248,6 +249,17 @@ def test_a_replacement_of_a_video_that_no_archive_had_comes_to_its_split(extract
 
 
 @pytest.mark.slow
+def test_the_replacement_is_found_where_the_cvdfs_script_puts_it(downloaded, originals, capsys):
+    archives = downloaded / "archives"
+    (archives / "replacement").mkdir()
+    (archives / REPLACEMENT).rename(archives / "replacement" / REPLACEMENT)
+    archives.rename(downloaded / "k400_targz")
+    printed = run(capsys, "extract", "--root", downloaded, "--archives", downloaded / "k400_targz", "--processes", 1)
+    assert "not replaced" not in printed
+    assert (downloaded.joinpath(*CORRUPTED)).read_bytes() == originals["train", CORRUPTED[2]]
+
+
+@pytest.mark.slow
 def test_extracting_again_does_nothing(extracted, capsys):
     times = {path: path.stat().st_mtime_ns for path in extracted.rglob("*.*4")}
     assert "3 archives, 3 of them extracted" in run(capsys, "extract", "--root", extracted)
@@ -304,6 +316,31 @@ def test_no_archives_are_an_error(tmp_path, capsys):
 @pytest.mark.slow
 def test_the_originals_are_not_resized_in_their_own_folder(extracted, capsys):
     assert "choose another folder" in fails(capsys, "resize", "--root", extracted, "--out", extracted)
+
+
+@pytest.mark.slow
+def test_every_command_means_the_same_videos(extracted, tmp_path, tmp_path_factory, originals, capsys):
+    """A folder on another disk, a video in another container, a corrupted one with its replacement beside the rest."""
+    moved = tmp_path_factory.mktemp("disk") / "part_0"
+    (extracted / "train/part_0").rename(moved)
+    (extracted / "train/part_0").symlink_to(moved)
+    corrupted = extracted.joinpath(*CORRUPTED)
+    (extracted / "replacement").mkdir()
+    (extracted / "replacement" / corrupted.name).write_bytes(corrupted.read_bytes())
+    corrupted.write_bytes(b"corrupted")
+    other = next(path for path in sorted((extracted / "train").glob("part_*/*.mp4")) if path != corrupted)
+    other.rename(other.with_suffix(".mp4.mkv"))
+    (extracted / "val").rename(extracted / "videos_val")
+    (extracted / "videos_val/part_0" / name_of(*BROKEN[2:])).unlink()
+    run(capsys, "lists", "--root", extracted, "--processes", 1)
+    run(capsys, "verify", "--root", extracted, "--processes", 1)
+    assert {row["verdict"] for row in read_table(extracted / "verify.csv")} == {"ok"}
+    listed = {line.split()[0] for line in (extracted / "lists/train.txt").read_text().splitlines()}
+    assert {f"replacement/{corrupted.name}", f"train/{other.parent.name}/{other.stem}.mp4.mkv"} < listed
+    assert {row["path"] for row in read_table(extracted / "verify.csv")} > listed and len(read_probes(extracted)) == 5
+    run(capsys, "resize", "--root", extracted, "--out", tmp_path / "small", "--processes", 1)
+    small = {path for path in content(tmp_path / "small") if path.endswith((".mp4", ".mkv"))}
+    assert small >= {name.removesuffix(".mkv") for name in listed} and len(small) == 5
 
 
 @pytest.mark.slow
@@ -486,8 +523,8 @@ def test_extracting_that_is_killed_resumes_and_ends_with_the_same_bytes(tmp_path
 RESIZE_ONE = resize._resize_one
 
 
-def resize_one_and_hold(held_video, marker, source, target, short_side, crf, video):
-    if video == held_video:
+def resize_one_and_hold(held_video, marker, source, target, short_side, crf, names):
+    if names[0] == held_video:
         frames, next_time = [], resize._next_time
 
         def next_time_or_hold(*arguments):
@@ -497,7 +534,7 @@ def resize_one_and_hold(held_video, marker, source, target, short_side, crf, vid
             return next_time(*arguments)
 
         resize._next_time = next_time_or_hold
-    return RESIZE_ONE(source, target, short_side, crf, video)
+    return RESIZE_ONE(source, target, short_side, crf, names)
 
 
 def resize_and_hold(arguments, held_video, marker):
@@ -521,3 +558,34 @@ def test_resizing_that_is_killed_resumes_and_ends_with_the_same_bytes(tmp_path, 
         assert len(names) == number + 1 and f".{Path(videos[number]).name}.partial" in names
     run(capsys, *commands["killed"])
     assert content(tmp_path / "killed") == content(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_tables_and_lists_of_archives_may_have_been_saved_by_other_programs(tmp_path, encoding):
+    path = tmp_path / "k400_train_path.txt"
+    path.write_text(f"{BASE_URL}/train/part_0.tar.gz\r\n", encoding=encoding)
+    assert addresses("train", str(path)) == {"train/part_0.tar.gz": f"{BASE_URL}/train/part_0.tar.gz"}
+    path.write_text("label,youtube_id\r\ncrêpe,x\r\n", encoding=encoding)
+    assert read_table(path, ("label",)) == [{"label": "crêpe", "youtube_id": "x"}]
+    path.write_bytes("label,youtube_id\ncrêpe,x\n".encode("cp1252"))
+    with pytest.raises(DataError, match=f"{path}, line 2: not text in UTF-8"):
+        read_table(path, ("label",))
+
+
+@pytest.mark.slow
+def test_lists_says_which_videos_are_annotated_twice_and_for_both_splits(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "k/annotations").mkdir(parents=True)
+    rows = {"train": [("a", "aaaaaaaaaa1"), ("a", "aaaaaaaaaa2"), ("a", "aaaaaaaaaa2")], "val": [("a", "aaaaaaaaaa1")]}
+    for split, clips in rows.items():
+        listed = [HEADER, *((label, name, 5, 15, split) for label, name in clips)]
+        (tmp_path / f"k/annotations/{split}.csv").write_bytes("\ufeff".encode() + table(listed))
+        (tmp_path / "k" / split).mkdir()
+        for _, name in clips:
+            write_footage(tmp_path / "k" / split / name_of(name, 5), frames=12)
+    kinetics400.main(["lists", "--root", "~/k", "--processes", "1"])
+    output = capsys.readouterr().out
+    assert "train: videos listed more than once: 1 (aaaaaaaaaa2_000005_000015)" in output
+    both = "videos both in the list for training and in that for validation: 1"
+    assert f"{both} (aaaaaaaaaa1_000005_000015)" in output
+    assert (tmp_path / "k/labels.txt").read_text() == "a\n"

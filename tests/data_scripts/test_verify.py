@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 from PIL import Image
+from support.footage import write_footage
 from support.moments import PATIENCE, hold, kill_at, start_process, wait_for, with_forked_workers
 
 from data_scripts import something
@@ -33,7 +34,7 @@ def root(tmp_path):
     """Five folders of frames: one has lost its last frame since it was listed, one has a frame that is cut short."""
     for name in ALL:
         frames(tmp_path / name, 9)
-    write_lists(tmp_path, {"train": [(name, 9, 0) for name in ALL]}, 1)
+    write_lists(tmp_path, {"train": [(name, 0) for name in ALL]}, 1)
     (tmp_path / "3/00009.jpg").unlink()
     broken = tmp_path / "4/00005.jpg"
     broken.write_bytes(broken.read_bytes()[:200])
@@ -203,3 +204,17 @@ def test_ctrl_c_says_how_to_resume(something_root, linked, tmp_path):
     process.join(PATIENCE)
     assert process.exitcode == 130
     assert "the same command resumes" in errors.read_text() and "Traceback" not in errors.read_text()
+
+
+def test_the_listed_number_of_frames_is_a_check_of_folders_and_not_of_files(tmp_path):
+    frames(tmp_path / "folder", 3)
+    write_footage(tmp_path / "file.mp4", frames=30)
+    assert check_video(first, (tmp_path / "file.mp4", 31)) == ("", 30, "h264")
+    assert check_video(first, (tmp_path / "folder", 4))[0] == "3 frames in it, 4 by the list; some are missing"
+
+
+def test_verdicts_that_a_spreadsheet_has_saved_are_read(root):
+    verdicts = verify(root, paths(root), every, 1)
+    table = root / "verify.csv"
+    table.write_text(table.read_text(), encoding="utf-8-sig", newline="\r\n")
+    assert verify(root, paths(root), first, 1) == verdicts  # none is verified again: 4 would pass now

@@ -259,13 +259,14 @@ def test_a_part_of_another_test_is_refused_with_the_difference(tmp_path, weights
         with pytest.raises(KeyboardInterrupt):
             evaluate.run(weights, something_root, "sth-efficient", out)
     kept = sorted((tmp_path / "result.json.partial").iterdir())
+    trained = "'epochs': 2, 'lr_steps': [1]"  # the fixture's changes of the preset
     for change, words in (
         ({"protocol": "sth-accurate"}, "protocol: 'sth-efficient' there, 'sth-accurate' now"),
         ({"style": "official"}, "style: 'mmaction2' there, 'official' now"),
         ({"subset": 5}, "tested: 16 there, 5 now"),
         (
             {"recipe": recipes.get("demo_something").with_changes({"short_side": 60})},
-            "recipe_changes: {} there, {'short_side': 60} now",
+            f"recipe_changes: {{{trained}}} there, {{{trained}, 'short_side': 60}} now",
         ),
     ):
         words = re.escape(words)

@@ -73,6 +73,18 @@ def test_logits_are_the_mean_over_frames_and_independent_between_clips(tiny):
     torch.testing.assert_close(by_frame.view(2, 4, 5).mean(1), logits)
 
 
+@torch.no_grad()
+def test_features_are_what_the_classifier_sees(tiny):
+    maps = tiny.forward_features(clips())
+    assert maps.shape == (2 * 4, 128 * 4, 2, 2)  # [N*T, C, H/32, W/32], rounded up
+    features = tiny.forward_head(maps, pre_logits=True)
+    assert features.shape == (2, 4, 128 * 4)  # [N, T, C]
+    torch.testing.assert_close(features[1, 2], maps[4 + 2].mean((1, 2)))
+    torch.testing.assert_close(tiny.fc(features.mean(1)), tiny(clips()))
+    assert not torch.equal(tiny.train().forward_head(maps), tiny.forward_head(maps))  # dropout stands behind them
+    assert torch.equal(tiny.forward_head(maps, pre_logits=True), features)
+
+
 @pytest.mark.parametrize("shape", [(1, 8, 3, 48, 48), (1, 4, 1, 48, 48), (4, 3, 48, 48), (1, 3, 4, 48, 48)])
 def test_clips_of_another_shape_are_refused_naming_the_number_of_frames(tiny, shape):
     with pytest.raises(ValueError, match=re.escape("T = 4") + ".*" + re.escape(str(shape))):

@@ -22,6 +22,7 @@ FLOORS = (
     "demo",
     "share",
     "prediction",
+    "exporting",
     "train",
     "evaluate",
     "checkpoint",

@@ -1,8 +1,16 @@
+import ast
+import logging
+
 import nbformat
 import papermill
 import pytest
+from support.paths import ROOT
 
 from tanet.notebook import check_parameters, versions
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+LOADS_VALIDATION = ("02", "04", "05", "06", "07")
 
 
 def namespace(injected="", **values):
@@ -101,3 +109,77 @@ def test_papermill_fails_on_a_mistyped_parameter(notebook):
 def test_papermill_fails_on_a_parameter_passed_as_text(notebook):
     with pytest.raises(papermill.PapermillExecutionError, match="gpus must be int, got '1'"):
         execute(notebook, gpus="1")
+
+
+def test_paths_below_the_home_folder_are_written_out(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    names = namespace('data_root = "~/data"', data_root="~/data", out=None, recipe="a~/b", gpus=1)
+    check_parameters(names, data_root=str | None, out=str | None, recipe=str, gpus=int)
+    assert (names["data_root"], names["out"], names["recipe"]) == ("/home/someone/data", None, "a~/b")
+
+
+def parameters_cell(path) -> str:
+    cells = nbformat.read(path, 4).cells
+    return next(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
+
+
+def seen_by_papermill(path, caplog) -> dict[str, dict]:
+    """{name: its default and its comment} as `papermill --help-notebook` shows them. papermill logs what it misses."""
+    with caplog.at_level(logging.WARNING, logger="papermill"):
+        return papermill.inspect_notebook(path)
+
+
+@by_name
+def test_papermill_sees_every_parameter_with_its_default_and_its_comment(path, caplog):
+    source = parameters_cell(path)
+    expected = {
+        statement.targets[0].id: (ast.literal_eval(statement.value), source.splitlines()[statement.lineno - 1])
+        for statement in ast.parse(source).body
+    }
+    seen = seen_by_papermill(path, caplog)
+    assert not caplog.records
+    assert list(seen) == list(expected)
+    for name, (value, line) in expected.items():
+        assert ast.literal_eval(seen[name]["default"]) == value
+        assert line.partition("  # ")[2] == seen[name]["help"]
+
+
+@pytest.mark.parametrize(
+    "source, lost",
+    [
+        ("gpus = 0  # as with gpus = 1\nprocesses = 1", "gpus"),
+        ("gpus = 0; processes = 1", "gpus"),
+        ("name = 'a=b'\ngpus = 0", "name"),
+    ],
+)
+def test_what_papermill_cannot_read_is_known(source, lost, tmp_path, caplog):
+    """Two = signs in a line: papermill warns and hides the parameter. So the test above can fail."""
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+    metadata = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=metadata), tmp_path / "small.ipynb")
+    assert lost not in seen_by_papermill(tmp_path / "small.ipynb", caplog)
+    assert "Unable to parse line 1" in caplog.text
+
+
+@by_name
+def test_a_notebook_declares_the_parameters_that_it_has(path):
+    """`check_parameters` refuses what is not declared, and the cell's comment is all that people read of the others."""
+    calls = [node for node in ast.walk(ast.parse(code_of(path))) if isinstance(node, ast.Call)]
+    (check,) = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "check_parameters"]
+    assigned = [statement.targets[0].id for statement in ast.parse(parameters_cell(path)).body]
+    assert sorted(keyword.arg for keyword in check.keywords) == sorted(assigned)
+
+
+def code_of(path) -> str:
+    cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    return "\n".join(cell.replace("%matplotlib inline", "") for cell in cells)
+
+
+@by_name
+def test_a_notebook_that_reads_data_takes_lists_and_leaves_out_what_is_missing_or_broken(path):
+    code, names = code_of(path), {statement.targets[0].id for statement in ast.parse(parameters_cell(path)).body}
+    if "load_list" not in code and "evaluate.plan" not in code:
+        return
+    assert "missing" in names and any(name.endswith("_list") for name in names)
+    if path.name.startswith(LOADS_VALIDATION):
+        assert {"val_list", "on_error"} <= names

@@ -38,6 +38,7 @@ BEGINNINGS = (
     "tanet train --recipe k400_8f --data-root DATA --run-dir RUN",
     "tanet evaluate CHECKPOINT --data-root DATA",
     "tanet predict FILE --weights W",
+    "tanet export FILE TARGET --to onnx",
     "tanet checkpoint convert FILE TARGET",
     "tanet checkpoint pack RUN FOLDER",
     "tanet checkpoint push FOLDER USER/NAME",

@@ -13,6 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from PIL import Image
 
 BITS = 10
 COLUMNS, ROWS = 4, 3  # of the barcode: ten bits of the number, their parity, the parity's complement
@@ -153,3 +154,10 @@ def write_sound(path: Path) -> Path:
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+def write_jpegs(folder: Path, count: int = 4, size: tuple[int, int] = (64, 56)) -> None:
+    """Writes a folder of flat pictures, 00001.jpg and so on."""
+    folder.mkdir(parents=True)
+    for i in range(count):
+        Image.new("RGB", size, (40 * i, 10, 99)).save(folder / f"{i + 1:05d}.jpg")
