@@ -37,12 +37,12 @@ def programs(model: TANet, size: int, threads: int) -> dict[str, Callable]:
     runs = {}
     with tempfile.TemporaryDirectory() as folder:
         for target in TARGETS:
-            print(export(model, Path(folder) / target, target, size), flush=True)
-        program = torch.export.load(Path(folder) / "torch").module()
-        runs["onnxruntime"] = session(Path(folder) / "onnx", threads)
+            print(export(model, Path(folder) / f"{target}.pt2", target, size), flush=True)
+        program = torch.export.load(Path(folder) / "torch.pt2").module()
+        runs["onnxruntime"] = session(Path(folder) / "onnx.pt2", threads)
         runs["torch.export"] = program
         runs["torch.export, compiled"] = torch.compile(program, dynamic=False)
-        runs["torchscript"] = torch.jit.load(Path(folder) / "torchscript")
+        runs["torchscript"] = torch.jit.load(Path(folder) / "torchscript.pt2")
     return runs
 
 

@@ -69,7 +69,7 @@ def export(
     """Writes a network as a program that runs without this package.
 
     source: a checkpoint in any layout that `load_model` reads, or a network: a TANet or what `insert_tam` returns, on
-    any device and in any mode; it stays as it is. to: "onnx", "torch" (a program of torch.export) or "torchscript".
+    any device and in any mode; it stays as it is. to: "onnx", "torch" (of torch.export: *.pt2) or "torchscript".
     size: pixels, side of the frames; by default that of the recipe's three crops (`test_size`), or 224 for a network.
     recipe: as for `load_model`.
 
@@ -85,6 +85,8 @@ def export(
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent}: no such folder")
+    if to == "torch" and path.suffix != ".pt2":
+        raise ValueError(f"{path}: a program of torch.export needs a name that ends in .pt2 to be loaded again")
     if to == "onnx":
         _require("onnx", "onnxscript")
     network, class_names, test_size = _network_of(source, path, recipe)

@@ -1,6 +1,7 @@
 """From folders of videos to lists that train, in workers that survive broken files.
 
-own_videos      what `tanet data` does: lists, checks and smaller copies of videos of one's own
+commands        the command `tanet data`
+own_videos      what it does: lists, checks and smaller copies of videos of one's own
 list_writing    writes list files and probes.csv
 verifying       reads every video where training and testing would, and writes verify.csv
 resizing        encodes videos anew for training: smaller, with a key frame every 12 frames
@@ -10,6 +11,7 @@ ignore_sigint   what the workers' server imports first
 common          one command at a time in a folder, errors as messages, small tables, folders written whole
 """
 
+from tanet.prepare.commands import add_data_command
 from tanet.prepare.common import (
     add_processes_option,
     exit_with_message,
@@ -27,6 +29,7 @@ from tanet.prepare.verifying import verify
 from tanet.prepare.workers import Failure, run_in_workers
 
 __all__ = [
+    "add_data_command",
     "Failure",
     "JPEG_QUALITY",
     "add_processes_option",
