@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from tanet.checkpoint import Checkpoint, load_model, read
+from tanet.checkpoint import Checkpoint, load_model
 from tanet.errors import ExportError
 from tanet.model import ClipNetwork
 from tanet.recipes import Recipe
@@ -60,7 +60,7 @@ class _Probabilities(nn.Module):
 
 
 def export(
-    source: ClipNetwork | str | os.PathLike,
+    source: ClipNetwork | str | os.PathLike | Checkpoint,
     path: str | os.PathLike,
     to: str = "onnx",
     size: int | None = None,
@@ -116,9 +116,9 @@ def _network_of(source, path: Path, recipe: Recipe | None) -> tuple[ClipNetwork,
             f"{type(source).__name__} is no network of clips; export a TANet, what tanet.insert_tam returns, or "
             "tanet.model.VideoNetwork(network, num_frames)"
         )
-    if path.exists() and not isinstance(source, Checkpoint) and path.samefile(source):
+    if path.exists() and path.samefile(source.path if isinstance(source, Checkpoint) else source):
         raise ValueError(f"{path}: this is the checkpoint; give the program another name")
-    network, recipe, class_names = load_model(source if isinstance(source, Checkpoint) else read(source), recipe)
+    network, recipe, class_names = load_model(source, recipe)
     return network, class_names, recipe.test_size
 
 

@@ -68,8 +68,6 @@ def videos_to_resize(dataset: str, source: Path, splits: Sequence[str]) -> dict[
     for path in sorted({path for split in splits for path in all_videos(dataset, source, split)}):
         name = path.relative_to(source)
         target = (name.with_name(f"{video_name(name)}.mp4") if is_video_file(name.name) else name).as_posix()
-        if target in videos:
-            raise DataError(f"{path}: would become {target}, as {videos[target]} would; rename or remove one")
         videos[target] = name.as_posix()
     if not videos:
         folders = dict.fromkeys(folder.name for split in splits for folder in folders_of(dataset, source, split))

@@ -15,7 +15,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -44,6 +44,8 @@ def run_in_workers(
     """
     if processes < 1:
         raise ValueError(f"--processes {processes}: at least one is needed")
+    if "forkserver" not in get_all_start_methods():
+        raise ValueError("the data scripts need Linux or macOS; on Windows run them in WSL")
     if seconds is not None and not seconds > 0:
         raise ValueError(f"--seconds {seconds:g}: must be above 0")
     waiting, workers = deque(items), []

@@ -12,6 +12,8 @@ sampling     which frames of a video make a clip
 transforms   resizes, crops and flips
 short_clips  short videos, whose frames training does not all draw
 clips        clips for training, validation and testing
+workers      starts workers, and what stop signals do to them
+sharing      from a worker to the main process, also where shared memory is short
 loader       batches from workers, and what happens to unreadable videos
 """
 

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from tanet.data.frame_names import is_picture
 from tanet.errors import DataError
+from tanet.runtime import exists, user_path
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")  # of video files, in any case
 REPLACEMENT = "replacement"  # how folders begin that hold replacements of corrupted videos
@@ -97,12 +98,11 @@ def all_videos(dataset: str, root: Path, split: str) -> list[Path]:
 
 def explain_missing(name: str, dataset: str, root: Path, split: str) -> str:
     """Where a video was looked for that is not there, and what similar thing is there, in one or two sentences."""
-    if (root / name).is_symlink():
-        return f"It is a link to {os.readlink(root / name)}, which is not there."
-    if os.path.isabs(name):
-        return (
-            "An absolute path means that file alone; paths relative to the root are looked for in other folders, too."
-        )
+    listed = user_path(name)
+    if (root / listed).is_symlink():
+        return f"It is a link to {os.readlink(root / listed)}, which is not there."
+    if listed.is_absolute():
+        return "An absolute path means that file alone; relative ones are looked for in other folders, too."
     indices = {folder: _index(folder, dataset) for folder in folders_of(dataset, root, split)}
     if not any(indices.values()):
         looked_in = ", ".join(f"{folder.name}/" for folder in indices)
@@ -114,7 +114,7 @@ def explain_missing(name: str, dataset: str, root: Path, split: str) -> str:
     similar = _similar(
         video_name(name), {video: paths[0] for index in indices.values() for video, paths in index.items()}
     )
-    return f"No video {video_name(name)} is in {looked_in} either" + (f"; {similar} is there." if similar else ".")
+    return f"Nor is it in {looked_in}, with any suffix" + (f"; similar: {similar}." if similar else ".")
 
 
 def _similar(name: str, videos: dict[str, Path]) -> Path | None:
@@ -138,7 +138,7 @@ def _walk(top: Path, is_video: Callable[[str], bool]) -> Iterator[tuple[str, str
     are known by the pictures in them. Each folder is read once, also if links lead to it again, or around in a circle.
     """
     seen = set()
-    for directory, folders, files in os.walk(top, followlinks=True, onerror=_refuse) if top.is_dir() else ():
+    for directory, folders, files in os.walk(top, followlinks=True, onerror=_refuse) if exists(top) else ():
         status = os.stat(directory)
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()

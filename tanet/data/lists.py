@@ -21,11 +21,11 @@ from tanet.data import remarks
 from tanet.data.annotations import LABEL_FILES, annotation_file, class_index, read_annotations
 from tanet.data.finding import explain_missing, search
 from tanet.data.list_files import Row, read_rows
-from tanet.data.probing import READERS, Probe
+from tanet.data.probing import READERS, Probe, load_decord
 from tanet.data.video import DecordFile, FrameFolder, PyAVFile, open_video
 from tanet.errors import DataError, VideoError
 from tanet.recipes import Recipe
-from tanet.runtime import read_text, user_path, write_text
+from tanet.runtime import file_status, read_text, user_path, write_text
 
 SPLITS = ("train", "val")
 SKIPPING = ("raise", "skip")
@@ -123,7 +123,7 @@ def load_list(
     absent = [row.name for row, size in zip(rows, sizes) if size is None]
     if absent and (missing == "raise" or len(absent) == len(rows)):
         explanation = explain_missing(absent[0], recipe.dataset, root, split)
-        raise _missing_videos(root / absent[0], len(absent), len(rows), explanation)
+        raise _missing_videos(root / user_path(absent[0]), len(absent), len(rows), explanation)
     listed = [(path, row.label, row.num_frames) for path, row in zip(paths, rows)]
     samples = _join(listed, sizes, root)
     numbers = [row.num_frames for row, size in zip(rows, sizes) if size is not None]
@@ -152,7 +152,8 @@ def _find_videos(
 
 
 def file_sizes(paths: list[Path]) -> list[int | None]:
-    """Sizes in bytes, FOLDER for folders, None for what does not exist.
+    """Sizes in bytes, FOLDER for folders, None for what does not exist. Raises other errors of the disk, which are no
+    answer: see tanet.runtime.file_status.
 
     Threads ask for many at a time: a network disk answers slowly.
     """
@@ -164,11 +165,11 @@ def file_sizes(paths: list[Path]) -> list[int | None]:
 def _sizes(paths: list[Path]) -> list[int | None]:
     sizes = []
     for path in paths:
-        try:
-            found = os.stat(path)
-            sizes.append(FOLDER if stat.S_ISDIR(found.st_mode) else found.st_size)
-        except OSError:
+        found = file_status(path)
+        if found is None:
             sizes.append(None)
+        else:
+            sizes.append(FOLDER if stat.S_ISDIR(found.st_mode) else found.st_size)
     return sizes
 
 
@@ -202,7 +203,10 @@ def describe_readers(probes: Iterable[Probe | None]) -> str:
     probes = list(probes)
     unprobed = probes.count(None)
     reasons = Counter(probe.why for probe in probes if probe and probe.reader == "pyav")
-    parts = [f"{len(probes) - unprobed - reasons.total()} read by decord"]
+    by_decord = len(probes) - unprobed - reasons.total()
+    if by_decord and not load_decord():
+        reasons["decord is not installed"], by_decord = by_decord, 0
+    parts = [f"{by_decord} read by decord"]
     if reasons:
         named = reasons.most_common(NAMED_REASONS)
         others = reasons.total() - sum(count for _, count in named)

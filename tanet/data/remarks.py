@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tanet.data.finding import video_name
 from tanet.data.probing import Probe
 
 KINETICS_CLIP = re.compile(r"[\w-]{11}_\d{6}_\d{6}")  # ID_START_END, which names a clip wherever it lies
@@ -55,7 +56,8 @@ def frame_counts(files: Iterable[tuple[int, Probe | None]]) -> list[str]:
 
 def _identity(path: Path) -> str:
     """What two samples of the same video have in common."""
-    return path.stem if KINETICS_CLIP.fullmatch(path.stem) else str(path)
+    name = video_name(path)
+    return name if KINETICS_CLIP.fullmatch(name) else str(path)
 
 
 def _count(videos: list[str]) -> str:

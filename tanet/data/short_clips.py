@@ -36,7 +36,8 @@ def undrawn_frames(samples: tuple[Sample, ...], recipe: Recipe) -> str:
         counted = [samples[index] for index in drawn]
     with ThreadPoolExecutor(STAT_THREADS) as pool:
         lengths = Counter(pool.map(_length, counted))
-    lengths.pop(None, None)
+    for unknown in (None, 0):  # 0: frames that `lists` of data_scripts could not count
+        lengths.pop(unknown, None)
     explain = _explain_dense if recipe.sampling == "dense" else _explain_uniform
     text = explain(lengths, recipe)
     if text and counted is not samples:

@@ -9,8 +9,8 @@ import numpy as np
 from tanet.data import Sample, VideoList
 from tanet.evaluate.metrics import compute_metrics
 from tanet.evaluate.partial import exact
-from tanet.recipes import published_results
-from tanet.runtime import write_text
+from tanet.recipes import Published, get_protocol, published_results
+from tanet.runtime import check_writable, write_text
 
 
 def summarize(scores: np.ndarray, videos: VideoList, data_root: Path) -> dict:
@@ -64,6 +64,17 @@ def _video_row(sample: Sample, data_root: Path, predicted_class: int | None, sco
     }
 
 
+def check_target(out: str | os.PathLike) -> None:
+    """Raises ValueError or OSError if `write_result` could not write to `out`. Makes its folder."""
+    page = Path(out).with_suffix(".md")
+    if page == Path(out):
+        raise ValueError(
+            f"{out}: the page for reading gets this name; name the result {page.with_suffix('.json').name}"
+        )
+    check_writable(out)
+    check_writable(page)
+
+
 def write_result(result: dict, out: str | os.PathLike) -> None:
     """Writes the result to `out` as JSON, and its page to the same name ending in .md."""
     out = Path(out)
@@ -92,15 +103,13 @@ def _result_json(result: dict) -> str:
 
 def result_page(result: dict) -> str:
     """A result of `tanet.evaluate.run` as Markdown."""
-    published = []
-    if "top1" in result and not result["recipe_changes"]:
-        published = published_results(result["recipe"], result["protocol"], result["style"])
+    published = _comparable(result) if "top1" in result else []
     table = _accuracy_table(result, published) if "top1" in result else _class_table(result["per_video"])
     remarks = [f"- {remark}" for remark in _remarks(result, published)]
     return "\n".join([f"## {result['recipe']}, {result['protocol']}", "", *table, "", *remarks])
 
 
-def _accuracy_table(result: dict, published: tuple) -> list[str]:
+def _accuracy_table(result: dict, published: list[Published]) -> list[str]:
     lines = [
         "| | top-1 | top-5 | mean class accuracy | videos |",
         "|---|---|---|---|---|",
@@ -125,6 +134,30 @@ def _class_table(rows: list[dict]) -> list[str]:
     return lines
 
 
+# Fields that, changed, leave the published figures comparable: chance, rounding, how a batch is shared, default tests.
+NEUTRAL = {
+    "seed",
+    "deterministic",
+    "memory_format",
+    "compile",
+    "checkpoint_activations",
+    "clips_per_process",
+    "accumulation",
+    "protocols",
+}
+
+
+def _decisive(changes: dict) -> dict:
+    return {name: value for name, value in changes.items() if name not in NEUTRAL}
+
+
+def _comparable(result: dict) -> list[Published]:
+    """The published results to compare with: all of the recipe, or those trained with these very changes of it."""
+    changes = _decisive(result["recipe_changes"])
+    rows = published_results(result["recipe"], result["protocol"], result["style"])
+    return [row for row in rows if not changes or _decisive(row.changes) == changes]
+
+
 def videos_tested(result: dict) -> str:
     """ "240 of 240", with ", a subset" where not all videos were tested."""
     whole = max(result["listed"], result["full_set"] or 0)
@@ -147,7 +180,7 @@ def _measured(result: dict, figure: str) -> str:
     return f"{result[figure]:.2f} ({low:.2f} to {high:.2f})"
 
 
-def _remarks(result: dict, published: tuple) -> list[str]:
+def _remarks(result: dict, published: list[Published]) -> list[str]:
     """What a reader must know to judge the figures, a sentence or two each."""
     origin = f"; from {result['source']}" if result["source"] else ""
     remarks = [
@@ -164,9 +197,13 @@ def _remarks(result: dict, published: tuple) -> list[str]:
         remarks.append(_unreadable_remark(result["unreadable"]))
     if result["recipe_changes"]:
         changes = ", ".join(f"{name} {value}" for name, value in result["recipe_changes"].items())
-        remarks.append(
-            f"CHANGED from the recipe {result['recipe']}: {changes}. Published figures of the recipe do not apply."
-        )
+        remark = f"CHANGED from the recipe {result['recipe']}: {changes}."
+        if _decisive(result["recipe_changes"]) and not published:
+            remark += " Published figures of the recipe do not apply."
+        remarks.append(remark)
+    sampling, tested_by = result["recipe_changes"].get("sampling"), get_protocol(result["protocol"]).sampling
+    if sampling not in (None, tested_by):
+        remarks.append(f"MIXED: trained on clips of {sampling} sampling, tested on clips of {tested_by} sampling.")
     if "top1" not in result:
         return [*remarks, f"The list has no labels, so no accuracy is known; {videos_tested(result)} videos."]
     remarks.append("In brackets: 95% confidence interval of the accuracy on these many videos (Wilson).")
@@ -180,7 +217,7 @@ def _remarks(result: dict, published: tuple) -> list[str]:
             f"A subset: {result['tested']} of the {result['full_set']} videos behind the published figures. Compare "
             "the interval, not the number."
         )
-    if not published and not result["recipe_changes"]:
+    if not published and not _decisive(result["recipe_changes"]):
         remarks.append(_unpublished_remark(result["recipe"], result["protocol"]))
     return remarks + _interval_remarks(published, *result["top1_interval"])
 
@@ -202,7 +239,7 @@ def _unreadable_remark(unreadable: list[dict]) -> str:
     return f"LEFT OUT: {count} that cannot be read: {names}."
 
 
-def _interval_remarks(published: tuple, low: float, high: float) -> list[str]:
+def _interval_remarks(published: list[Published], low: float, high: float) -> list[str]:
     """Which published top-1 figures lie inside, above and below the interval that was measured here."""
     positions = {"inside": [], "above": [], "below": []}
     for row in published:

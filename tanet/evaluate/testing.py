@@ -19,13 +19,12 @@ from tanet.checkpoint import Checkpoint, classifier_names
 from tanet.data import SKIPPING, VideoList, datasets_at, load_list
 from tanet.errors import CheckpointError, VideoError
 from tanet.evaluate.partial import PartialScores
-from tanet.evaluate.report import path_below, summarize, write_result
+from tanet.evaluate.report import check_target, path_below, summarize, write_result
 from tanet.evaluate.scoring import score_videos
-from tanet.recipes import FULL_SETS, Protocol, Recipe, get_protocol, published_results
+from tanet.recipes import FULL_SETS, SPEED_FIELDS, Protocol, Recipe, get_protocol, published_results
 from tanet.runtime import launch, process_group, repeatable, require_gpus, sha256, user_path
 
-# Fields of a recipe that decide what a test computes.
-TEST_FIELDS = ("dataset", "num_classes", "arch", "temporal", "num_frames", "short_side", "crop_size", "test_size")
+OTHER_VIDEOS = {"dataset", "num_classes"}  # fields that, changed, mean other videos than the published set
 
 
 @dataclass(frozen=True)
@@ -171,6 +170,8 @@ def run(
         raise ValueError(f"on_error must be raise or skip, got {on_error!r}")
     data_root, out = user_path(data_root), out and user_path(out)
     test = plan(source, data_root, protocol, missing, recipe, style, remap_classes, subset, val_list)
+    if out is not None:
+        check_target(out)
     if gpus:
         require_gpus(1)
     facts = _facts(test, torch.cuda.get_device_name() if gpus else "cpu")
@@ -248,10 +249,8 @@ def _facts(test: Test, device: str) -> dict:
     """Everything that decides the scores, but for the videos."""
     stored, recipe, protocol = test.stored, test.recipe, test.protocol
     size = recipe.test_size if protocol.crops == 3 else recipe.crop_size
-    preset = recipes.get(recipe.name) if recipe.name in recipes.RECIPES else recipe
-    changes = {
-        field: getattr(recipe, field) for field in TEST_FIELDS if getattr(recipe, field) != getattr(preset, field)
-    }
+    changes = _changes(test)
+    has_full_set = bool(published_results(recipe.name)) and not OTHER_VIDEOS & changes.keys()
     facts = {"weights": stored.weight_set} if stored.weight_set else {}
     return {
         **facts,
@@ -272,8 +271,18 @@ def _facts(test: Test, device: str) -> dict:
         "precision": "float32",
         "tested": len(test.videos),
         "listed": test.listed,
-        "full_set": FULL_SETS[recipe.dataset] if published_results(recipe.name) and not changes else None,
+        "full_set": FULL_SETS[recipe.dataset] if has_full_set else None,
     }
+
+
+def _changes(test: Test) -> dict:
+    """Field -> value: what differs from the preset in the training, if its recipe is known, and in the test.
+
+    As JSON gives it back, because a resumed test compares it with what was stored.
+    """
+    trained = recipes.changes_of(test.stored.recipe) if test.stored.recipe else {}
+    changes = {**trained, **recipes.changes_of(test.recipe)}
+    return json.loads(json.dumps({name: value for name, value in changes.items() if name not in SPEED_FIELDS}))
 
 
 def _counted(number: int, noun: str) -> str:

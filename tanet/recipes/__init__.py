@@ -11,6 +11,7 @@ page        docs/recipes.md, which is made of the three above
 from tanet.recipes.page import recipes_page
 from tanet.recipes.presets import (
     RECIPES,
+    changes_of,
     demo_kinetics,
     demo_something,
     get,
@@ -25,7 +26,7 @@ from tanet.recipes.presets import (
 from tanet.recipes.protocols import PROTOCOLS, Protocol, ProtocolName, get_protocol
 from tanet.recipes.provenance import ORIGINS, source_table, sources
 from tanet.recipes.published import FULL_SETS, Published, published_results, published_table, settings_of
-from tanet.recipes.recipe import STYLES, WINDOW, Arch, Recipe, Style, Temporal, from_dict, from_json
+from tanet.recipes.recipe import SPEED_FIELDS, STYLES, WINDOW, Arch, Recipe, Style, Temporal, from_dict, from_json
 
 __all__ = [
     "Arch",
@@ -37,10 +38,12 @@ __all__ = [
     "Published",
     "RECIPES",
     "Recipe",
+    "SPEED_FIELDS",
     "STYLES",
     "Style",
     "Temporal",
     "WINDOW",
+    "changes_of",
     "demo_kinetics",
     "demo_something",
     "from_dict",

@@ -17,6 +17,19 @@ as the other one runs it, as a whole: parameter groups, flips, tests, the batch 
 `style` frames, resize, crops and averaging of the views. `--set` refuses to change it alone. In Python:
 `recipes.get(name, style)`.
 
+**Changes.** `--set FIELD=VALUE` and `Recipe.with_changes` change a field, and what must follow follows, unless it is
+changed, too. With other `epochs` the rate falls at the same fractions of the training: `--set epochs=50` makes 25, 38
+and 45 of the `lr_steps` 50, 75 and 90. Steps are whole epochs within the training, and a training of one epoch has
+none. A shorter training warms up for the same fraction, a longer one for as long as before. With another `sampling` the
+tests are those of that sampling. A new training whose steps lie outside its epochs, or whose warm-up ends after the
+first step, is refused. A stored recipe never changes: an older run goes on with its own steps and says so. The page of
+a test lists every change, and compares with published figures only where the changed settings are theirs.
+
+**Flips.** With `flip` "swap" a mirrored clip gets the label of the mirrored class: the one whose name has left and
+right, or clockwise and counterclockwise, exchanged. `swipe_left`, `Swipe-Left`, `SwipeLeft` and "leftward" are
+understood. A training says which classes have a direction and no partner, and, with "plain", which ones a flip
+mislabels.
+
 **Precision.** Both code bases train in float32, and so do the presets. `--set precision=bfloat16` asks for mixed
 precision, `--set precision=auto` for the faster of the two on the device at hand. What float32 means on a GPU is
 decided by torch: from version 1.7 on it computes float32 convolutions in TF32, with 10 bits of mantissa, on GPUs that

@@ -171,3 +171,11 @@ def get(name: str, style: str | None = None) -> Recipe:
         raise ValueError(f"no recipe {name!r}; there are: {', '.join(RECIPES)}")
     recipe = RECIPES[name]()
     return in_style(recipe, style) if style else recipe
+
+
+def changes_of(recipe: Recipe) -> dict:
+    """Field -> value, for the fields that differ from the preset of the recipe's name in its style; {} without one."""
+    if recipe.name not in RECIPES:
+        return {}
+    preset = dataclasses.asdict(get(recipe.name, recipe.style))
+    return {name: value for name, value in dataclasses.asdict(recipe).items() if value != preset[name]}

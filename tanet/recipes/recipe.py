@@ -25,6 +25,7 @@ Style = Literal["mmaction2", "official"]
 STYLES = typing.get_args(Style)
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 CropScale = Annotated[float, Field(gt=0, le=1)]
+SPEED_FIELDS = ("workers", "cuda_graphs")  # they change the speed and no number
 # JSON has lists only, so a list passes as a tuple. No other type is converted, but for ints that pass as floats.
 _FROM_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
@@ -113,9 +114,9 @@ class Recipe:
     def with_changes(self, changes: dict) -> "Recipe":
         """A copy with these fields changed. ValueError if a field is unknown or its value is not allowed.
 
-        Fields that `changes` does not name follow: `lr_steps` and `warmup_epochs` a change of `epochs`, and `protocols`
-        a change of `sampling`. ValueError, too, for another `style`, which would be half a change: `recipes.in_style`
-        changes it as a whole.
+        Fields that `changes` does not name follow: `protocols` a change of `sampling`; `lr_steps`, and with them
+        `warmup_epochs`, a change of `epochs`. ValueError, too, for another `style`, which would be half a change:
+        `recipes.in_style` changes it as a whole.
         """
         style = changes.get("style", self.style)
         if style != self.style and style in STYLES:
@@ -125,8 +126,7 @@ class Recipe:
                 f"recipes.in_style(recipe, {style!r})"
             )
         changed = from_dict({**dataclasses.asdict(self), **changes})
-        following = {name: value for name, value in _following(self, changed).items() if name not in changes}
-        return dataclasses.replace(changed, **following)
+        return dataclasses.replace(changed, **_following(self, changed, changes))
 
     def check_schedule(self) -> None:
         """ValueError if the rate would never fall at one of `lr_steps`, or would fall while it still rises.
@@ -152,18 +152,18 @@ class Recipe:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
-def _following(before: Recipe, after: Recipe) -> dict:
-    """Field -> value, for the fields that follow what has changed between two recipes."""
+def _following(before: Recipe, after: Recipe, changes: dict) -> dict:
+    """Field -> value, for the fields that follow `changes`, which made `after` of `before`, and are not among them."""
     fields = {}
-    if after.epochs != before.epochs:
+    if after.sampling != before.sampling:
+        fields["protocols"] = tuple(name for name, test in PROTOCOLS.items() if test.sampling == after.sampling)
+    if after.epochs != before.epochs and "lr_steps" not in changes:
         share = after.epochs / before.epochs
         # The nearest whole epochs within the training; steps that fall together become one.
         steps = {min(max(round(step * share), 1), after.epochs - 1) for step in before.lr_steps}
         fields["lr_steps"] = tuple(sorted(steps - {0}))
         fields["warmup_epochs"] = before.warmup_epochs * min(share, 1.0)  # longer trainings need no longer warm-up
-    if after.sampling != before.sampling:
-        fields["protocols"] = tuple(name for name, test in PROTOCOLS.items() if test.sampling == after.sampling)
-    return fields
+    return {name: value for name, value in fields.items() if name not in changes}
 
 
 def from_dict(values: dict) -> Recipe:

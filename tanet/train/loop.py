@@ -28,7 +28,7 @@ from tanet.data import (
 )
 from tanet.evaluate import validate
 from tanet.recipes import Recipe
-from tanet.runtime import Process, deterministic, process_group, track, user_path
+from tanet.runtime import Process, deterministic, exists, process_group, track, user_path
 from tanet.runtime import launch as launch_processes
 from tanet.train import live, run_folder, state
 from tanet.train.graphs import compute_gradients
@@ -82,6 +82,7 @@ def fit(
     if options.tensorboard:
         require_tensorboard()
     with process_group(use_gpu, recipe.workers) as process, deterministic(recipe.deterministic):
+        state.check_device(recipe, process)
         asked, recipe = recipe, run_folder.check(run_dir, recipe, options.resume)
         if recipe != asked and process.is_main:
             announce_kept(run_dir, recipe, asked)
@@ -99,7 +100,7 @@ def _run(
 ) -> list[dict]:
     with ExitStack() as contexts:  # the lock of the folder and the writer for TensorBoard
         # Nothing is written before everything is checked. So a new folder is made and locked later.
-        is_new = not run_dir.exists()
+        is_new = not exists(run_dir)
         if process.is_main and not is_new:
             contexts.enter_context(run_folder.locked(run_dir))
         process.gather(None)  # no process reads the folder before it is locked

@@ -199,6 +199,12 @@ def _restored_sums(stored: list[torch.Tensor], process: Process) -> torch.Tensor
     return torch.stack(stored).sum(0) if process.is_main else torch.zeros_like(stored[0])
 
 
+def check_device(recipe: Recipe, process: Process) -> None:
+    """ValueError if the recipe has what the process's device cannot compute."""
+    if recipe.sync_batchnorm and process.world_size > 1 and process.device.type == "cpu":
+        raise ValueError("sync_batchnorm: torch computes it on GPUs only; set it to false, or train on GPUs")
+
+
 def _initial_model(recipe: Recipe, class_names: tuple[str, ...], process: Process) -> TANet:
     if recipe.init == "none":
         return build(recipe)

@@ -150,7 +150,11 @@ def test_two_classes_may_both_have_a_video_of_one_name(plain):
     lines = ["right/001.mp4 1", "left/001.mp4 0", "other/left/001.mp4 0"]
     assert found(root, recipe, lines) == [f"train/{line.split()[0]}" for line in lines]
     message = not_found(root, recipe, ["up/001.mp4 1", *lines])
-    assert f"{root}/up/001.mp4: listed, but not there; 1 of 4" in message and "001.mp4 is there" in message
+    assert (
+        f"{root}/up/001.mp4: listed, but not there; 1 of 4" in message
+        and f"similar: {root}/train/" in message
+        and "/001.mp4." in message
+    )
 
 
 def test_a_folder_of_frames_may_be_named_like_a_file(plain):
@@ -178,12 +182,12 @@ def test_what_is_not_there_is_named_with_what_is(plain):
     root, recipe = plain
     video = root / f"train/{ABSEILING}.mp4"
     video.rename(root / f"train/{ABSEILING[:11]}.mp4")
-    assert f"No video {ABSEILING} is in train/ either; {root}/train/{ABSEILING[:11]}.mp4 is there" in not_found(
+    assert f"Nor is it in train/, with any suffix; similar: {root}/train/{ABSEILING[:11]}.mp4." in not_found(
         root, recipe
     )
     (root / "val").mkdir()
     (root / f"train/{ABSEILING[:11]}.mp4").rename(root / f"val/{ABSEILING}.mp4")
-    assert f"{root}/val/{ABSEILING}.mp4 is there" in not_found(root, recipe)
+    assert f"similar: {root}/val/{ABSEILING}.mp4." in not_found(root, recipe)
     video.symlink_to("/unmounted/a.mp4")
     assert "It is a link to /unmounted/a.mp4, which is not there" in not_found(root, recipe)
     (root / "train").rename(root / "compress")
@@ -191,4 +195,4 @@ def test_what_is_not_there_is_named_with_what_is(plain):
     message = not_found(root, recipe)
     assert "none of the 2 listed videos is there" in message
     assert "train/, videos_train/" in message and "compress/, compressed/" in message
-    assert "relative to the root" in not_found(root, recipe, [f"/home/someone/{SQUASH}.mp4 1"])
+    assert "An absolute path means that file alone" in not_found(root, recipe, [f"/home/someone/{SQUASH}.mp4 1"])

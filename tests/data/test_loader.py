@@ -88,7 +88,7 @@ class OpenCVThreads(Dataset):
 def test_opencv_computes_in_one_thread_of_each_worker(machine, something_root, something_recipe):
     machine(4)
     videos = load_list(something_recipe, something_root, "train")
-    assert list(make_loader(OpenCVThreads(), videos, 2, batches=False)) == [1]
+    assert list(make_loader(OpenCVThreads(), videos, 2, batches=False, batch_size=None)) == [1]
 
 
 @pytest.mark.parametrize("make", [training_loader, validation_loader])

@@ -249,6 +249,17 @@ def test_a_replacement_of_a_video_that_no_archive_had_comes_to_its_split(extract
 
 
 @pytest.mark.slow
+def test_the_replacement_is_found_where_the_cvdfs_script_puts_it(downloaded, originals, capsys):
+    archives = downloaded / "archives"
+    (archives / "replacement").mkdir()
+    (archives / REPLACEMENT).rename(archives / "replacement" / REPLACEMENT)
+    archives.rename(downloaded / "k400_targz")
+    printed = run(capsys, "extract", "--root", downloaded, "--archives", downloaded / "k400_targz", "--processes", 1)
+    assert "not replaced" not in printed
+    assert (downloaded.joinpath(*CORRUPTED)).read_bytes() == originals["train", CORRUPTED[2]]
+
+
+@pytest.mark.slow
 def test_extracting_again_does_nothing(extracted, capsys):
     times = {path: path.stat().st_mtime_ns for path in extracted.rglob("*.*4")}
     assert "3 archives, 3 of them extracted" in run(capsys, "extract", "--root", extracted)
@@ -305,6 +316,31 @@ def test_no_archives_are_an_error(tmp_path, capsys):
 @pytest.mark.slow
 def test_the_originals_are_not_resized_in_their_own_folder(extracted, capsys):
     assert "choose another folder" in fails(capsys, "resize", "--root", extracted, "--out", extracted)
+
+
+@pytest.mark.slow
+def test_every_command_means_the_same_videos(extracted, tmp_path, tmp_path_factory, originals, capsys):
+    """A folder on another disk, a video in another container, a corrupted one with its replacement beside the rest."""
+    moved = tmp_path_factory.mktemp("disk") / "part_0"
+    (extracted / "train/part_0").rename(moved)
+    (extracted / "train/part_0").symlink_to(moved)
+    corrupted = extracted.joinpath(*CORRUPTED)
+    (extracted / "replacement").mkdir()
+    (extracted / "replacement" / corrupted.name).write_bytes(corrupted.read_bytes())
+    corrupted.write_bytes(b"corrupted")
+    other = next(path for path in sorted((extracted / "train").glob("part_*/*.mp4")) if path != corrupted)
+    other.rename(other.with_suffix(".mp4.mkv"))
+    (extracted / "val").rename(extracted / "videos_val")
+    (extracted / "videos_val/part_0" / name_of(*BROKEN[2:])).unlink()
+    run(capsys, "lists", "--root", extracted, "--processes", 1)
+    run(capsys, "verify", "--root", extracted, "--processes", 1)
+    assert {row["verdict"] for row in read_table(extracted / "verify.csv")} == {"ok"}
+    listed = {line.split()[0] for line in (extracted / "lists/train.txt").read_text().splitlines()}
+    assert {f"replacement/{corrupted.name}", f"train/{other.parent.name}/{other.stem}.mp4.mkv"} < listed
+    assert {row["path"] for row in read_table(extracted / "verify.csv")} > listed and len(read_probes(extracted)) == 5
+    run(capsys, "resize", "--root", extracted, "--out", tmp_path / "small", "--processes", 1)
+    small = {path for path in content(tmp_path / "small") if path.endswith((".mp4", ".mkv"))}
+    assert small >= {name.removesuffix(".mkv") for name in listed} and len(small) == 5
 
 
 @pytest.mark.slow

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 from av.video.reformatter import ColorRange
+from PIL import Image
 from support.footage import read_numbers, write_footage, write_sound
 
 from data_scripts.steps import resize as module
 from data_scripts.steps.resize import FAILURES, KEY_FRAMES, resize, resize_video, scaled_size, videos_to_resize
+from data_scripts.steps.resize_frames import resize_frames
 from tanet.data import open_video, probe
 from tanet.demo.footage import write_video
-from tanet.errors import VideoError
+from tanet.errors import DataError, VideoError
 
 FRAMES = 40
 KINDS = ["h264-closed", "h264-open", "hevc", "vp9", "av1", "variable-rate", "rotated"]
@@ -277,3 +279,25 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path, source):
 def test_nothing_to_resize_is_an_error(tmp_path, source):
     with pytest.raises(FileNotFoundError, match="no videos below replacement/, test/, videos_test/"):
         run(source, tmp_path / "target", splits=["test"])
+
+
+def test_two_videos_that_would_become_one_are_an_error_that_names_both(tmp_path, source):
+    (source / "val/part").mkdir()
+    (source / "val/part/c.mkv").touch()
+    (source / "val/part/c.mp4").touch()
+    assert videos_to_resize("kinetics", source, ["val"])["val/part/c.mp4"] == "val/part/c.mp4"  # the publisher's suffix
+    (source / "val/part/c.mp4").rename(source / "val/part/c.MOV")
+    with pytest.raises(DataError, match="part/c.* may be the video 'part/c', and so may .*part/c"):
+        videos_to_resize("kinetics", source, ["val"])
+
+
+def test_folders_of_frames_keep_their_names_and_kind(tmp_path):
+    for number in range(3):
+        Image.new("RGB", (40 + number // 2, 30), (80 * number, 0, 0)).save(tmp_path / f"img_{number}.png")
+        (tmp_path / f"flow_x_{number}.png").touch()
+    assert resize_frames(tmp_path, tmp_path / "out/1", 320) == 1
+    assert sorted(path.name for path in (tmp_path / "out/1").iterdir()) == ["img_0.png", "img_1.png", "img_2.png"]
+    with open_video(tmp_path / "out/1") as video:
+        assert video.frames([0, 1, 2])[:, 0].float().mean((1, 2)).tolist() == [0, 80, 160]
+    assert resize_frames(tmp_path, tmp_path / "out/2", 15) == 3
+    assert all_frames(tmp_path / "out/2").shape == (3, 3, 16, 20)

@@ -19,7 +19,7 @@ from data_scripts import something
 from data_scripts.steps import archives
 from data_scripts.steps.something_parts import extract
 from tanet import recipes
-from tanet.data import load_list, read_rows
+from tanet.data import load_list, read_rows, undrawn_frames
 
 BASE = "20bn-something-something"
 
@@ -92,6 +92,13 @@ def test_both_distributions_of_v2_give_the_same_files(tmp_path, webms, distribut
                 archive.write(part, part.name)
             part.unlink()
     extract("v2", parts, tmp_path / "root")
+    assert content(tmp_path / "root" / webms.name) == content(webms)
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tgz", ".tar", ""])
+def test_an_archive_whose_parts_were_joined_by_hand_is_taken(tmp_path, webms, suffix):
+    (tmp_path / f"{BASE}-v2{suffix}").write_bytes(packed(webms, webms.name, compressed=suffix != ".tar"))
+    extract("v2", tmp_path, tmp_path / "root")
     assert content(tmp_path / "root" / webms.name) == content(webms)
 
 
@@ -246,6 +253,96 @@ def test_frames_of_v2_are_its_videos_frames_and_a_broken_video_is_named(capsys, 
     (leftover / "00017.jpg").write_bytes(b"of the longer video")
     something.make_frames(v2_root, 1)
     assert content(v2_root / something.FRAMES) == before
+
+
+@pytest.mark.slow
+def test_lists_count_the_frames_that_training_reads(linked, something_root, something_recipe, capsys):
+    """Frames renamed to img_00000.jpg, with optical flow beside them, and one folder that cannot be counted."""
+    root = linked(something_root)
+    folder = root / f"{BASE}-v1"
+    folder.unlink()
+    shutil.copytree(something_root / folder.name, folder)
+    counts = {}
+    for video in folder.iterdir():
+        frames = sorted(video.iterdir())
+        counts[f"{folder.name}/{video.name}"] = len(frames)
+        for number, path in enumerate(frames):
+            (video / f"flow_x_{number:05d}.jpg").write_bytes(b"")
+            path.rename(video / f"img_{number:05d}.jpg")
+    mixed = folder / "1"
+    shutil.copyfile(mixed / "img_00000.jpg", mixed / "frame1.jpg")
+    counts[f"{folder.name}/1"] = 0
+    something.lists("v1", root, 1)
+    rows = read_rows(root / "lists/train.txt") + read_rows(root / "lists/val.txt")
+    assert {row.name: row.num_frames for row in rows} == counts
+    assert "frames are named img_00000.jpg" in capsys.readouterr().out
+    assert "two kinds, frame1.jpg and img_00000.jpg" in (root / "lists/unreadable.txt").read_text()
+    something.verify("v1", root, 1)
+    assert f"{len(counts) - 1} of {len(counts)} videos are good; 1 bad" in capsys.readouterr().out
+    for sample in load_list(something_recipe, root, "val", file=root / "lists/val.txt").samples:
+        with sample.open() as video:
+            assert len(video) == sample.num_frames
+    training = load_list(something_recipe, root, "train", file=root / "lists/train.txt").samples
+    assert "of 31 training videos" in undrawn_frames(training, something_recipe.with_changes({"keep_tail": False}))
+
+
+@pytest.mark.slow
+def test_v2_encoded_as_mp4_is_listed_and_written_as_frames(v2_root):
+    for path in list((v2_root / f"{BASE}-v2").iterdir()):
+        path.rename(path.with_suffix(".mp4"))
+    assert something.make_frames(v2_root, 1) == {}
+    for frames, names in (
+        (False, [f"{BASE}-v2/{i}.mp4" for i in (4, 5, 6)]),
+        (True, [f"{something.FRAMES}/{i}" for i in (4, 5, 6)]),
+    ):
+        something.lists("v2", v2_root, 1, frames)
+        assert [row.name for row in read_rows(v2_root / "lists/val.txt")] == names
+
+
+def resized(capsys, version, root, out):
+    something.main(
+        [version, "resize", "--root", str(root), "--out", str(out), "--short-side", "256", "--processes", "1"]
+    )
+    return capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_resizing_gives_the_frames_of_a_clip_one_size(tmp_path, linked, something_root, something_recipe, capsys):
+    root = linked(something_root)
+    folder = root / f"{BASE}-v1"
+    folder.unlink()
+    shutil.copytree(something_root / folder.name, folder)
+    odd = Image.open(folder / "2/00003.jpg").resize((60, 90))
+    odd.save(folder / "2/00003.jpg")
+    for path in (folder / "3").iterdir():
+        Image.open(path).resize((700, 512)).save(path)
+    (folder / "4/00002.jpg").write_bytes(b"no picture")
+    (folder / "5/._00001.jpg").write_bytes(b"junk")
+    printed = resized(capsys, "v1", root, tmp_path / "small")
+    assert "1 of 48 videos are broken and left out" in printed
+    assert f"{folder}/4/00002.jpg: cannot be read as a picture" in (tmp_path / "small/resize-failures.csv").read_text()
+    small = tmp_path / "small" / folder.name
+    before, after = content(something_root / folder.name), content(small)
+    assert after.keys() == {name for name in before if not name.startswith("4/")}
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"2/00003.jpg"} | {name for name in before if name.startswith("3/")}
+    assert Image.open(small / "3/00001.jpg").size == (350, 256)
+    videos = load_list(something_recipe, tmp_path / "small", "train", missing="skip")
+    assert videos.missing == ("4",)
+    for sample in videos.samples:
+        with sample.open() as video:
+            video.frames(range(len(video)))
+    assert "48 videos, 47 of them there" in resized(capsys, "v1", root, tmp_path / "small")
+
+
+@pytest.mark.slow
+def test_resizing_v2_encodes_its_files(tmp_path, v2_root, capsys):
+    resized(capsys, "v2", v2_root, tmp_path / "small")
+    recipe = recipes.get("sthv2_8f").with_changes({"num_classes": 2})
+    videos = load_list(recipe, tmp_path / "small", "val")
+    assert [sample.path.name for sample in videos.samples] == ["4.mp4", "5.mp4", "6.mp4"]
+    with videos.samples[0].open() as video:
+        assert len(video) == 14
 
 
 def test_labels_in_both_orders_name_their_mirror_images(tmp_path):

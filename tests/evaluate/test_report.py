@@ -86,6 +86,44 @@ def test_a_changed_recipe_does_not_stand_beside_the_published_figures():
     assert "76.28" not in text and "Nothing is published" not in text
 
 
+def published_figures(text):
+    return [line.split(" | ")[1] for line in text.splitlines() if line.startswith("| published")]
+
+
+def test_a_change_of_the_training_is_listed_and_no_published_figure_stands_beside_it():
+    text = page(recipe_changes={"epochs": 50, "lr_steps": [25, 38, 45], "lr": 0.02})
+    assert "CHANGED from the recipe k400_8f: epochs 50, lr_steps [25, 38, 45], lr 0.02. Published figures" in text
+    assert not published_figures(text) and "19796 of 19796" in text
+
+
+def test_the_settings_of_one_published_training_are_compared_with_that_one():
+    text = page(recipe_changes={"batchnorm_statistics": "mean", "clips_per_process": 16})
+    assert "CHANGED from the recipe k400_8f: batchnorm_statistics mean, clips_per_process 16." in text
+    assert published_figures(text) == ["76.25"] and "do not apply" not in text
+    v1 = {"recipe": "sthv1_16f", "protocol": "sth-efficient"}
+    old = {"lr": 0.005, "lr_batch": 32, "clips_per_process": 4, "batchnorm_statistics": "first"}
+    assert published_figures(page(recipe_changes=old, **v1)) == ["49.05"]
+    assert published_figures(page(recipe_changes={**old, "lr": 0.01}, **v1)) == []
+
+
+def test_a_change_that_decides_no_figure_is_listed_beside_the_published_ones():
+    text = page(recipe_changes={"seed": 3, "compile": "on"})
+    assert "CHANGED from the recipe k400_8f: seed 3, compile on.\n" in text
+    assert published_figures(text) == ["76.28", "76.22", "76.25"]
+
+
+def test_a_test_of_another_sampling_than_the_training_is_marked():
+    """A run that was begun before its protocols followed its sampling is still tested by the old ones."""
+    text = page(recipe_changes={"sampling": "uniform"})
+    assert "MIXED: trained on clips of uniform sampling, tested on clips of dense sampling." in text
+    assert "MIXED" not in page(recipe_changes={"sampling": "uniform"}, protocol="sth-efficient")
+
+
+def test_the_page_names_the_set_of_weights_that_was_tested():
+    text = page(weights="the second set, of ema_state_dict")
+    assert "- Of two sets of weights in the file this tests the second set, of ema_state_dict." in text
+
+
 def test_unreadable_videos_are_counted_and_the_first_five_named():
     rows = [{"path": f"{index}.mp4", "reason": "cut short"} for index in range(7)]
     assert "LEFT OUT: 1 video that cannot be read: 0.mp4." in page(unreadable=rows[:1])

@@ -259,13 +259,14 @@ def test_a_part_of_another_test_is_refused_with_the_difference(tmp_path, weights
         with pytest.raises(KeyboardInterrupt):
             evaluate.run(weights, something_root, "sth-efficient", out)
     kept = sorted((tmp_path / "result.json.partial").iterdir())
+    trained = "'epochs': 2, 'lr_steps': [1]"  # the fixture's changes of the preset
     for change, words in (
         ({"protocol": "sth-accurate"}, "protocol: 'sth-efficient' there, 'sth-accurate' now"),
         ({"style": "official"}, "style: 'mmaction2' there, 'official' now"),
         ({"subset": 5}, "tested: 16 there, 5 now"),
         (
             {"recipe": recipes.get("demo_something").with_changes({"short_side": 60})},
-            "recipe_changes: {} there, {'short_side': 60} now",
+            f"recipe_changes: {{{trained}}} there, {{{trained}, 'short_side': 60}} now",
         ),
     ):
         words = re.escape(words)
@@ -354,6 +355,26 @@ def test_the_command_line_says_what_is_wrong_in_a_line(capsys, weights, somethin
         cli.main(["evaluate", *(places.get(argument, argument) for argument in arguments)])
     message = capsys.readouterr().err
     assert failure.value.code == 1 and words in message and message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "out, words", [("", "name a file"), ("file/result.json", "'.*/file'"), ("page.md", "name the result page.json")]
+)
+def test_a_result_that_cannot_be_written_is_refused_before_anything_is_computed(
+    tmp_path, monkeypatch, weights, something_root, out, words
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(testing, "score_videos", lambda *_: pytest.fail("computes"))
+    with pytest.raises((OSError, ValueError), match=words):
+        evaluate.run(weights, something_root, "sth-efficient", tmp_path / out)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_page_that_cannot_be_written_is_refused_too(tmp_path, monkeypatch, weights, something_root):
+    (tmp_path / "result.md").mkdir()
+    monkeypatch.setattr(testing, "score_videos", lambda *_: pytest.fail("computes"))
+    with pytest.raises(IsADirectoryError, match="result.md"):
+        evaluate.run(weights, something_root, "sth-efficient", tmp_path / "result.json")
 
 
 def test_a_wrong_folder_is_named_before_a_recipe_is_asked_for(tmp_path, weights):

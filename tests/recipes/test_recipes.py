@@ -135,6 +135,93 @@ def test_a_recipe_is_frozen(recipe):
         recipe.epochs = 3
 
 
+@pytest.mark.parametrize(
+    "name, epochs, lr_steps",
+    [
+        ("k400_8f", 50, (25, 38, 45)),
+        ("k400_8f", 200, (100, 150, 180)),
+        ("k400_8f", 10, (5, 8, 9)),
+        ("k400_8f", 4, (2, 3)),  # steps that fall together are one
+        ("k400_8f", 2, (1,)),
+        ("k400_8f", 1, ()),  # no whole epoch lies within
+        ("sthv1_8f", 100, (60, 80, 90)),
+        ("demo_kinetics", 3, (2,)),
+    ],
+)
+def test_the_steps_of_the_rate_follow_the_epochs_at_the_same_fractions(name, epochs, lr_steps):
+    changed = recipes.get(name).with_changes({"epochs": epochs})
+    assert changed.lr_steps == lr_steps
+    assert dataclasses.replace(changed, epochs=1, lr_steps=(), warmup_epochs=0.0) == dataclasses.replace(
+        recipes.get(name), epochs=1, lr_steps=(), warmup_epochs=0.0
+    )
+    changed.check_schedule()
+
+
+def test_every_change_of_the_epochs_gives_a_schedule_that_holds():
+    for name in recipes.RECIPES:
+        for epochs in range(1, 130):
+            changed = recipes.get(name).with_changes({"epochs": epochs})
+            changed.check_schedule()
+            assert epochs == 1 or changed.lr_steps  # the rate falls
+
+
+def test_a_shorter_training_warms_up_for_the_same_fraction_and_a_longer_one_no_longer():
+    recipe = recipes.get("k400_8f").with_changes({"warmup_epochs": 4.0})
+    assert recipe.with_changes({"epochs": 25}).warmup_epochs == 1.0
+    assert recipe.with_changes({"epochs": 300}).warmup_epochs == 4.0
+    assert recipe.with_changes({"epochs": 25, "lr_steps": [20]}).warmup_epochs == 4.0  # a schedule that is given stays
+
+
+def test_what_is_given_does_not_follow():
+    recipe = recipes.get("k400_8f")
+    given = {
+        "epochs": 50,
+        "lr_steps": [20, 40],
+        "warmup_epochs": 2.0,
+        "sampling": "uniform",
+        "protocols": ["k400-dense"],
+    }
+    changed = dataclasses.asdict(recipe.with_changes(given))
+    assert all(changed[name] == (tuple(value) if isinstance(value, list) else value) for name, value in given.items())
+    assert recipe.with_changes({"epochs": 100, "sampling": "dense"}) == recipe
+
+
+def test_the_protocols_follow_the_sampling():
+    assert recipes.get("k400_8f").with_changes({"sampling": "uniform"}).protocols == ("sth-efficient", "sth-accurate")
+    assert recipes.get("sthv1_8f").with_changes({"sampling": "dense"}).protocols == ("k400-dense",)
+
+
+def test_a_stored_recipe_is_read_as_it_was_stored():
+    """Older versions left the steps and the protocols behind."""
+    changes = {"epochs": 50, "sampling": "uniform"}
+    stored = from_dict(dataclasses.asdict(recipes.get("k400_8f")) | changes)
+    assert (stored.lr_steps, stored.protocols) == ((50, 75, 90), ("k400-dense",))
+    assert from_json(stored.to_json()) == stored
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"epochs": 50, "lr_steps": [50, 75, 90]}, "lr_steps: 50 does not lie within a training of 50 epochs"),
+        ({"lr_steps": [50, 100]}, "lr_steps: 100 does not lie within.*epochs from 1 to 99"),
+        ({"lr_steps": [0, 50]}, "lr_steps: 0 does not lie within"),
+        ({"warmup_epochs": 51.0}, "warmup_epochs: .*over 51 epochs.*at most 50"),
+        ({"epochs": 5, "warmup_epochs": 4.0}, "warmup_epochs: .*over 4 epochs.*at most 2"),
+        ({"lr_steps": [], "warmup_epochs": 101.0}, "warmup_epochs: .*at most 100"),
+    ],
+)
+def test_a_schedule_that_contradicts_itself_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        recipes.get("k400_8f").with_changes(changes).check_schedule()
+
+
+def test_changes_of_a_preset_are_listed_in_any_style():
+    for style in recipes.STYLES:
+        changes = {"lr": 0.5, "lr_steps": (3,)}
+        assert recipes.changes_of(recipes.get("sthv1_8f", style).with_changes(changes)) == changes
+    assert recipes.changes_of(dataclasses.replace(recipes.get("k400_8f"), name="mine", lr=0.5)) == {}
+
+
 def test_with_changes_changes_those_fields_alone(recipe):
     changed = recipe.with_changes({"epochs": 3, "lr_steps": [1, 2], "lr": 1})
     assert (changed.epochs, changed.lr_steps, changed.lr) == (3, (1, 2), 1.0)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import re
@@ -7,14 +8,14 @@ import pytest
 import torch
 from support.signals import stop_after
 
-from tanet import checkpoint, cli, tanet_tiny, train
+from tanet import checkpoint, cli, recipes, tanet_tiny, train
 from tanet.checkpoint import from_ours
 from tanet.data import load_list, validation_loader
 from tanet.errors import CheckpointError, Stopped
 from tanet.evaluate import validate
 from tanet.ops import use
 from tanet.runtime import Process
-from tanet.train import learning_rate, loop, parameter_groups, run_folder, state
+from tanet.train import learning_rate, loop, messages, parameter_groups, run_folder, state
 
 ALONE = Process(0, 1, torch.device("cpu"))
 SPEED = {"clips_per_second", "data_wait", "peak_memory_mib"}  # what differs from run to run
@@ -211,6 +212,77 @@ def test_a_field_that_an_older_version_did_not_store_has_its_default(tmp_path, s
     changed = something_recipe.with_changes({"batchnorm_statistics": "mean"})
     with pytest.raises(ValueError, match="batchnorm_statistics: 'first' there, 'mean' here.*choose another run_dir"):
         run_folder.check(tmp_path, changed, "auto")
+
+
+OLD = {  # changes of k400_8f -> what an older version made of the fields that follow them today
+    "epochs": ({"epochs": 50}, {"lr_steps": (50, 75, 90)}),
+    "epochs and warm-up": ({"epochs": 50, "warmup_epochs": 1.0}, {"lr_steps": (50, 75, 90)}),
+    "sampling": ({"sampling": "uniform"}, {"protocols": ("k400-dense",)}),
+    "both": ({"epochs": 50, "sampling": "uniform"}, {"lr_steps": (50, 75, 90), "protocols": ("k400-dense",)}),
+}
+
+
+@pytest.mark.parametrize("case", OLD)
+def test_a_run_of_an_older_version_goes_on_as_it_was_begun(tmp_path, case):
+    changes, left_behind = OLD[case]
+    recipe = recipes.get("k400_8f").with_changes(changes)
+    stored = dataclasses.replace(recipe, **left_behind)
+    (tmp_path / "recipe.json").write_text(stored.to_json())
+    assert stored != recipe and run_folder.check(tmp_path, recipe, "auto") == stored
+    assert run_folder.check(tmp_path, stored, "auto") == stored  # asked for by name
+    with pytest.raises(ValueError, match="lr: 0.01 there, 0.02 here"):
+        run_folder.check(tmp_path, dataclasses.replace(recipe, lr=0.02), "auto")
+
+
+def test_other_steps_than_the_stored_ones_are_refused(tmp_path):
+    stored = dataclasses.replace(recipes.get("k400_8f"), epochs=50)
+    (tmp_path / "recipe.json").write_text(stored.to_json())
+    with pytest.raises(ValueError, match=r"lr_steps: \[50, 75, 90\] there, \[20, 40\] here"):
+        run_folder.check(tmp_path, dataclasses.replace(stored, lr_steps=(20, 40)), "auto")
+
+
+@pytest.mark.slow
+def test_a_run_that_was_begun_without_its_steps_is_resumed_and_says_so(
+    tmp_path, something_root, something_recipe, capsys
+):
+    """By the same changes as before it goes on with its own steps."""
+    preset = recipes.get("demo_something")
+    changes = {"epochs": 1, "workers": 0, "clips_per_process": 4}
+    stored = dataclasses.replace(preset.with_changes(changes), lr_steps=preset.lr_steps)
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / "recipe.json").write_text(stored.to_json())
+    train.fit(preset.with_changes(changes), something_root, run_dir)
+    assert "run run: goes on with its own lr_steps (7,)" in capsys.readouterr().out
+    assert (run_dir / "recipe.json").read_text() == stored.to_json()
+    assert checkpoint.read(run_dir / "checkpoints/last.pth").recipe == stored
+
+
+def test_a_contradictory_schedule_is_refused_before_anything_is_written(tmp_path, something_root, something_recipe):
+    for changes in ({"lr_steps": [2]}, {"lr_steps": [1], "warmup_epochs": 1.5}):
+        with pytest.raises(ValueError, match="recipe field (lr_steps|warmup_epochs): "):
+            train.fit(something_recipe.with_changes(changes), something_root, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+SIDES = {
+    "swap": (["Left", "Right"], ""),
+    "plain": (
+        ["Left", "Right", "Up"],
+        "2 of 3 class names say left.*flip=plain keeps.*flip=swap swaps it: Left, R",
+    ),
+    "none": (["Left", "Up"], ""),
+}
+
+
+@pytest.mark.parametrize("flip", SIDES)
+def test_what_flips_do_to_directions_is_said(flip):
+    names, words = SIDES[flip]
+    said = messages._flips(flip, tuple(names))
+    assert re.search(words, said) if words else said == ""
+    if flip == "swap":
+        assert "1 of 3 class names" in messages._flips(flip, ("Left", "Right", "swipe_left"))
+        assert messages._flips(flip, ("Left", "Right", "swipe_left")).endswith("keep the label: swipe_left")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"name": "x"}'])
