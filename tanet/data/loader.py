@@ -177,9 +177,9 @@ def readable_items(clips: Dataset, keys: Iterable, on_error: str = "raise") -> I
     for key in keys:
         try:
             yield clips[key]
-        except VideoError:
+        except VideoError as error:
             if on_error == "raise":
-                raise
+                raise VideoError(f'{error}; on_error="skip" leaves such videos out') from error
 
 
 class EpochBatches(Sampler):
