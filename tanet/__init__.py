@@ -8,6 +8,7 @@ The wings of the package, top floor first; each uses only what stands below it:
     cli         the command `tanet`
     demo        makes the demo videos, trains and tests the demo networks
     share       packs a run into a folder to share
+    prediction  the classes of one's own videos
     exporting   writes a network as a program that runs without this package
     train       trains a recipe into a run folder
     evaluate    tests a checkpoint by a published protocol
@@ -25,15 +26,21 @@ from tanet.checkpoint import load_model, load_weights
 from tanet.exporting import export
 from tanet.model import TAM, TANet, insert_tam, tanet50, tanet101, tanet152, tanet_tiny
 from tanet.ops import aggregate
+from tanet.prediction import Predictor, predict
+from tanet.share import from_pretrained, push_to_hub
 
 __all__ = [
+    "Predictor",
     "TAM",
     "TANet",
     "aggregate",
     "export",
     "insert_tam",
+    "from_pretrained",
     "load_model",
     "load_weights",
+    "predict",
+    "push_to_hub",
     "sampling",
     "tanet50",
     "tanet101",

@@ -8,6 +8,7 @@ remarks      what is odd about lists: videos listed twice, in training and valid
 probing      what a video file holds, and which decoder reads it
 frame_names  how a folder names and numbers its frames
 video        frames of video files and of folders of pictures
+times        when the frames of a video are shown
 sampling     which frames of a video make a clip
 transforms   resizes, crops and flips
 short_clips  short videos, whose frames training does not all draw
@@ -18,10 +19,17 @@ loader       batches from workers, and what happens to unreadable videos
 """
 
 from tanet.data import sampling, transforms
-from tanet.data.annotations import LABEL_FILES, annotation_file
-from tanet.data.clips import TrainingClips, ValidationClips, test_views
-from tanet.data.finding import all_videos, folders_of, is_video_file, video_name
-from tanet.data.frame_names import FrameNames, describe_frames, read_frame_names
+from tanet.data.annotations import LABEL_FILES, annotation_file, class_index
+from tanet.data.clips import (
+    TrainingClips,
+    ValidationClips,
+    center_clip,
+    center_view,
+    test_views,
+    views_of_video,
+)
+from tanet.data.finding import SUFFIXES, all_videos, folders_of, is_video_file, video_name
+from tanet.data.frame_names import FrameNames, describe_frames, is_picture, read_frame_names
 from tanet.data.list_files import Row, read_rows, write_list
 from tanet.data.lists import (
     PROBES,
@@ -51,6 +59,7 @@ from tanet.data.probing import FASTER, Probe, probe
 from tanet.data.remarks import shared
 from tanet.data.sampling import dense_center, dense_clips, dense_train, uniform_center, uniform_frames, uniform_train
 from tanet.data.short_clips import undrawn_frames
+from tanet.data.times import frame_seconds
 from tanet.data.transforms import (
     center_crop,
     directed_classes,
@@ -74,6 +83,7 @@ __all__ = [
     "Row",
     "SKIPPING",
     "SPLITS",
+    "SUFFIXES",
     "STAT_THREADS",
     "Sample",
     "TrainingClips",
@@ -82,7 +92,10 @@ __all__ = [
     "VideoList",
     "all_videos",
     "annotation_file",
+    "center_clip",
     "center_crop",
+    "center_view",
+    "class_index",
     "class_names_at",
     "datasets_at",
     "dense_center",
@@ -93,7 +106,9 @@ __all__ = [
     "directed_classes",
     "explain_worker_failure",
     "folders_of",
+    "is_picture",
     "is_video_file",
+    "frame_seconds",
     "load_list",
     "make_loader",
     "mirrored_classes",
@@ -119,6 +134,7 @@ __all__ = [
     "uniform_train",
     "validation_loader",
     "video_name",
+    "views_of_video",
     "write_list",
     "write_probes",
 ]

@@ -21,7 +21,8 @@ from tanet.data.frame_names import is_picture
 from tanet.errors import DataError
 from tanet.runtime import exists, user_path
 
-SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")  # of video files, in any case
+# Of video files, in any case.
+SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
 REPLACEMENT = "replacement"  # how folders begin that hold replacements of corrupted videos
 # Where the videos lie: first the publisher's folder, then MMAction2's and others'. {split} is "train" or "val".
 FOLDERS = {

@@ -8,7 +8,7 @@ From top to bottom: `fit` checks everything, `_run` goes through the epochs, `_r
 """
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -34,10 +34,11 @@ from tanet.train import live, run_folder, state
 from tanet.train.graphs import compute_gradients
 from tanet.train.interrupts import Interrupts, interrupts
 from tanet.train.messages import announce, announce_kept, empty_batch, stopped
-from tanet.train.monitor import FiniteCheck, ScalarWriter, StepTimer, peak_memory_mib, require_tensorboard
+from tanet.train.monitor import FiniteCheck, StepTimer, peak_memory_mib
 from tanet.train.optim import learning_rate
 from tanet.train.run_folder import read_metrics
 from tanet.train.state import Options, Training
+from tanet.train.trackers import TRACKERS, TrackedRun
 
 LOG_STEPS = 20  # optimiser steps between two lines of metrics.jsonl
 
@@ -79,8 +80,6 @@ def fit(
     holds no other run.
     """
     run_dir, options = user_path(run_dir), Options(**options)
-    if options.tensorboard:
-        require_tensorboard()
     with process_group(use_gpu, recipe.workers) as process, deterministic(recipe.deterministic):
         state.check_device(recipe, process)
         asked, recipe = recipe, run_folder.check(run_dir, recipe, options.resume)
@@ -98,7 +97,7 @@ def fit(
 def _run(
     recipe: Recipe, train_videos: VideoList, val_videos: VideoList, run_dir: Path, process: Process, options: Options
 ) -> list[dict]:
-    with ExitStack() as contexts:  # the lock of the folder and the writer for TensorBoard
+    with ExitStack() as contexts:  # the lock of the folder, and the trackers
         # Nothing is written before everything is checked. So a new folder is made and locked later.
         is_new = not exists(run_dir)
         if process.is_main and not is_new:
@@ -115,9 +114,10 @@ def _run(
                 run_dir.mkdir(parents=True)  # an error if another training has made it since the check
                 contexts.enter_context(run_folder.locked(run_dir))
             run_folder.prepare(run_dir, recipe, train_videos.missing + val_videos.missing, stored)
-            if options.tensorboard:
-                rows = read_metrics(run_dir, steps=None)
-                training.writer = contexts.enter_context(ScalarWriter(run_dir, len(train_videos), rows))
+            run = TrackedRun(run_dir, recipe, len(train_videos), read_metrics(run_dir, steps=None))
+            for tracker in options.trackers:
+                made = TRACKERS[tracker](run) if isinstance(tracker, str) else tracker(run)
+                training.trackers.append(contexts.enter_context(closing(made)))
             announce(training, stored, warning, train_videos, val_videos)
         process.gather(None)  # no process goes on before the folder is prepared
         training.skips.begin()

@@ -17,9 +17,9 @@ from tanet.runtime import FORMATS, Process
 from tanet.train import run_folder
 from tanet.train.autotune import choose, choose_graphs
 from tanet.train.graphs import StepGraphs
-from tanet.train.monitor import ScalarWriter
 from tanet.train.optim import parameter_groups
 from tanet.train.skips import Skips
+from tanet.train.trackers import Tracker, check_trackers
 
 # The sums over the clips of an epoch, and over the clips since the last line of metrics.jsonl.
 SUMS = ("loss", "correct", "clips", "grad_norm", "steps")
@@ -36,7 +36,7 @@ class Options:
     skip_limit: float = 0.01  # largest share of a list's videos that may be skipped in an epoch
     resume: str = "auto"  # a run that the folder holds already: "auto" resumes it, "never" is an error
     save_minutes: float = 10.0  # between checkpoints within an epoch
-    tensorboard: bool = False  # write the metrics for TensorBoard, too
+    trackers: tuple = ()  # who gets the metrics, too: names in tanet.train.TRACKERS, or classes like those
     quiet: bool = False  # print no progress bar and no lines of epochs; readers of metrics.jsonl use this
 
     def __post_init__(self):
@@ -47,6 +47,7 @@ class Options:
             raise ValueError(f"skip_limit must be a share of at least 0 and under 1, got {self.skip_limit}")
         if self.save_minutes < 0:
             raise ValueError(f"save_minutes must not be negative, got {self.save_minutes}")
+        check_trackers(self.trackers)
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Training:
     epoch: int = 0  # current epoch, counted from 0
     clips: int = 0  # clips of this epoch that all processes together have done
     history: list[dict] = field(default_factory=list)  # one row for each finished epoch
-    writer: ScalarWriter | None = None  # writes TensorBoard's files
+    trackers: list[Tracker] = field(default_factory=list)  # of the main process
 
     @property
     def prints(self) -> bool:
@@ -78,10 +79,10 @@ class Training:
         return self.process.is_main and not self.options.quiet
 
     def record(self, row: dict) -> None:
-        """Adds a row to metrics.jsonl, and to TensorBoard's files; only the main process calls it."""
+        """Adds a row to metrics.jsonl, and hands it to the trackers; only the main process calls it."""
         run_folder.append_metrics(self.run_dir, row)
-        if self.writer is not None:
-            self.writer.add(row)
+        for tracker in self.trackers:
+            tracker.on_row(row)
 
     @property
     def tested(self) -> TANet:

@@ -21,6 +21,7 @@ FLOORS = (
     "cli",
     "demo",
     "share",
+    "prediction",
     "exporting",
     "train",
     "evaluate",

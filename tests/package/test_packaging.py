@@ -17,6 +17,7 @@ from packaging.version import Version
 
 import tanet
 from tanet import recipes
+from tanet.checkpoint import published_files_table
 from tanet.model import summary_table
 from tanet.recipes import published_table
 
@@ -98,7 +99,7 @@ def test_conda_installs_the_project_itself_under_the_same_pins():
     assert words[words.index("--constraint") + 1] == "constraints.txt"
     target = words[words.index("--editable") + 1]
     assert target.startswith(".[")
-    assert set(target[2:-1].split(",")) == set(PROJECT["optional-dependencies"])
+    assert set(target[2:-1].split(",")) == {"notebooks", "test"} <= set(PROJECT["optional-dependencies"])
     assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python.removeprefix("python="))
     assert len(words) == 4  # no second list of packages beside pyproject.toml
 
@@ -237,6 +238,11 @@ def test_pages_name_only_files_that_exist(page):
 
 def test_readme_holds_the_table_of_published_results():
     assert published_table() in README.read_text(), "paste tanet.recipes.published_table()"
+
+
+def test_docs_hold_the_table_of_published_files():
+    page = (ROOT / "docs/predict.md").read_text()
+    assert published_files_table() in page, "paste tanet.checkpoint.published_files_table()"
 
 
 def test_docs_hold_every_field_of_every_recipe_with_its_source():
