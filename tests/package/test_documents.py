@@ -47,6 +47,7 @@ PARSED = {
     "python -m data_scripts.kinetics400 extract": "needs the archives; tests/data_scripts runs it on small ones",
     "python -m data_scripts.kinetics400 resize": "encodes videos; tests/data_scripts runs it",
     "python -m data_scripts.something v1 extract": "needs the archives; tests/data_scripts runs it on small ones",
+    "python -m data_scripts.something v1 resize": "writes a data set; tests/data_scripts runs it",
     "python benchmarks/": "measures for minutes",
     "torchrun -": "tests/train and tests/evaluate start processes by torchrun",
     "papermill notebooks/": "trains; test_papermill.py runs it",
