@@ -55,6 +55,7 @@ PARSED = {
     "python -m data_scripts.something v1 extract": "needs the archives; tests/data_scripts runs it on small ones",
     "tanet data ": "needs a folder of videos; test_own_videos.py runs the page that shows it",
     "tanet export ": "compiles for a minute; test_exporting.py runs it",
+    "python -m data_scripts.something v1 resize": "writes a data set; tests/data_scripts runs it",
     "python benchmarks/": "measures for minutes",
     "torchrun -": "tests/train and tests/evaluate start processes by torchrun",
     "papermill notebooks/": "trains; test_papermill.py runs it",
