@@ -8,10 +8,12 @@ The wings of the package, top floor first; each uses only what stands below it:
     cli         the command `tanet`
     demo        makes the demo videos, trains and tests the demo networks
     share       packs a run into a folder to share
+    prediction  the classes of one's own videos
     exporting   writes a network as a program that runs without this package
     train       trains a recipe into a run folder
     evaluate    tests a checkpoint by a published protocol
     checkpoint  reads and writes weights, ours and those of others
+    prepare     from folders of videos to lists that train
     data        from lists of videos to batches of clips
     model       TAM and the network around it
     ops         the temporal aggregation and its kernels
@@ -21,19 +23,26 @@ The wings of the package, top floor first; each uses only what stands below it:
 """
 
 from tanet import sampling
-from tanet.checkpoint import load_model, load_weights
+from tanet.checkpoint import layouts, load_model, load_weights
 from tanet.exporting import export
 from tanet.model import TAM, TANet, insert_tam, tanet50, tanet101, tanet152, tanet_tiny
 from tanet.ops import aggregate
+from tanet.prediction import Predictor, predict
+from tanet.share import from_pretrained, push_to_hub
 
 __all__ = [
+    "Predictor",
     "TAM",
     "TANet",
     "aggregate",
     "export",
     "insert_tam",
+    "from_pretrained",
+    "layouts",
     "load_model",
     "load_weights",
+    "predict",
+    "push_to_hub",
     "sampling",
     "tanet50",
     "tanet101",

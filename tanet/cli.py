@@ -1,10 +1,12 @@
-"""The command `tanet`: train, evaluate, export, summary, checkpoint.
+"""The command `tanet`: train, evaluate, predict, export, summary, checkpoint.
 
     tanet train --recipe k400_8f --data-root DATA --run-dir RUN --gpus 8
     tanet evaluate RUN/checkpoints/last.pth --data-root DATA
+    tanet predict clip.mp4 --weights RUN/checkpoints/last.pth
     tanet export --to onnx RUN/checkpoints/last.pth network.onnx
     tanet summary
-    tanet checkpoint inspect|convert|pack ...
+    tanet checkpoint inspect|convert|pack|push ...
+    tanet data lists|verify|resize ROOT
 
 Each command checks its words, calls one function of the package, and prints what that returns. An error that a user can
 cause is one line on stderr and exit code 1.
@@ -17,7 +19,7 @@ import os
 
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from tanet import checkpoint, evaluate, exporting, recipes, share, train
+from tanet import checkpoint, evaluate, exporting, prediction, prepare, recipes, share, train
 from tanet.data import SKIPPING, class_names_at, datasets_at
 from tanet.errors import USER_ERRORS, Stopped
 from tanet.model import summary_table
@@ -57,9 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
     _add_evaluate(commands)
+    _add_predict(commands)
     _add_export(commands)
     _add_summary(commands)
     _add_checkpoint(commands)
+    prepare.add_data_command(commands)
     return parser
 
 
@@ -100,7 +104,10 @@ def _add_train(commands) -> None:
     command.add_argument("--skip-limit", type=float, help="share of videos that may be skipped; default: 0.01")
     command.add_argument("--resume", choices=("auto", "never"), help="a run that is there already; default: auto")
     command.add_argument("--save-minutes", type=float, help="between checkpoints within an epoch; default: 10")
-    command.add_argument("--tensorboard", action="store_true", help="write metrics for TensorBoard, too")
+    trackers = "who gets the metrics, too; may be given several times"
+    command.add_argument(
+        "--track", dest="trackers", action="append", choices=tuple(train.TRACKERS), default=[], help=trackers
+    )
     command.add_argument("--seed", type=int, help="the recipe's field, as --set seed=...")
     command.add_argument("--deterministic", action="store_true", help="bit-identical results on every run")
 
@@ -164,6 +171,44 @@ def _evaluate(chosen: argparse.Namespace) -> None:
         print(evaluate.result_page(result))
 
 
+def _add_predict(commands) -> None:
+    command = _add_command(commands, "predict", _predict, "The classes of your own videos, with probabilities.")
+    what = "a video, a folder of frames or of videos, a pattern; or one camera:0 or address, see --window"
+    command.add_argument("sources", nargs="+", metavar="FILE", help=what)
+    names = ", ".join(checkpoint.PUBLISHED_FILES)
+    command.add_argument("--weights", required=True, help=f"a checkpoint, or the name of a published one: {names}")
+    protocols = tuple(recipes.PROTOCOLS)
+    command.add_argument("--protocol", choices=protocols, help="default: the first of the checkpoint's recipe")
+    command.add_argument("--recipe", choices=tuple(recipes.RECIPES), help="where the checkpoint fits several")
+    _add_set(command)
+    _add_ema(command)
+    style = "the code base to follow, in everything; default: the checkpoint's"
+    command.add_argument("--style", choices=recipes.STYLES, help=style)
+    command.add_argument("--labels", help="label file, a class a line, for weights that do not name their classes")
+    command.add_argument("--top", type=int, default=5, help="how many classes; default: 5")
+    command.add_argument("--clips", action="store_true", help="the likeliest class of each clip, too")
+    command.add_argument("--json", action="store_true", help="a line of JSON a video, with its clips")
+    command.add_argument("--features", metavar="OUT", help="write a row a video to OUT.npy or OUT.safetensors, too")
+    command.add_argument("--on-error", choices=SKIPPING, default="raise", help="videos that cannot be read")
+    command.add_argument("--gpu", action="store_true", help="compute on a GPU")
+    command.add_argument("--window", type=int, help="frames of a stream for one prediction; default: 64")
+
+
+def _predict(chosen: argparse.Namespace) -> None:
+    if chosen.top < 1:
+        raise ValueError(f"--top must be at least 1, got {chosen.top}")
+    prediction.check_sources(chosen.sources, chosen.protocol, chosen.features, chosen.window)
+    recipe = _given_recipe(chosen)
+    predictor = prediction.Predictor(
+        checkpoint.read(chosen.weights, chosen.ema), chosen.protocol, recipe, chosen.style, chosen.labels, chosen.gpu
+    )
+    for found in prediction.run(predictor, chosen.sources, chosen.features, chosen.on_error, chosen.window):
+        if chosen.json:
+            print(prediction.as_json(found, chosen.top), flush=True)
+        else:
+            print(prediction.as_text(found, chosen.top, chosen.clips), flush=True)
+
+
 def _add_export(commands) -> None:
     text = "Write a network as a program that runs without this package: uint8 clips in, probabilities out."
     command = _add_command(commands, "export", _export, text)
@@ -188,12 +233,12 @@ def _add_summary(commands) -> None:
 
 
 def _summary(chosen: argparse.Namespace) -> None:
-    published = [name for name, preset in recipes.RECIPES.items() if preset().init == "imagenet"]
+    published = [name for name in recipes.RECIPES if recipes.published_results(name)]
     print(summary_table([recipes.get(name) for name in chosen.recipe or published], chosen.size))
 
 
 def _add_checkpoint(commands) -> None:
-    text = "Look into a checkpoint, convert it, or pack a run to share."
+    text = "Look into a checkpoint, convert it, or pack a run and share it."
     command = commands.add_parser("checkpoint", help=text, description=text)
     actions = command.add_subparsers(required=True, metavar="ACTION")
     inspect = _add_command(actions, "inspect", _inspect, "Say what a checkpoint holds and how it is tested.")
@@ -210,6 +255,10 @@ def _add_checkpoint(commands) -> None:
     pack.add_argument("run_dir", help="folder of the run")
     pack.add_argument("folder", help="the folder to make")
     pack.add_argument("--which", choices=("last", "best"), default="last", help="which checkpoint; default: last")
+    push = _add_command(actions, "push", _push, "Put a packed folder on the Hugging Face Hub.")
+    push.add_argument("folder", help="what pack made")
+    push.add_argument("model", help="its name there, USER/NAME")
+    push.add_argument("--public", action="store_true", help="for everybody to see; default: private, if it is new")
 
 
 def _inspect(chosen: argparse.Namespace) -> None:
@@ -227,3 +276,7 @@ def _convert(chosen: argparse.Namespace) -> None:
 
 def _pack(chosen: argparse.Namespace) -> None:
     print("\n".join(share.pack(chosen.run_dir, chosen.folder, chosen.which)))
+
+
+def _push(chosen: argparse.Namespace) -> None:
+    print(share.push_to_hub(chosen.folder, chosen.model, private=not chosen.public))

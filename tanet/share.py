@@ -1,20 +1,27 @@
 """A run as one folder to share: weights, recipe, metrics, result pages, and a model card with what was measured.
 
-The command is `tanet checkpoint pack RUN_DIR FOLDER [--which best]`.
+`tanet checkpoint pack RUN_DIR FOLDER [--which best]` makes the folder, `tanet checkpoint push FOLDER USER/NAME` puts it
+on the Hugging Face Hub. `from_pretrained` reads either.
 """
 
 import dataclasses
 import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from tanet import checkpoint, recipes
 from tanet.checkpoint import Checkpoint, convert
+from tanet.errors import DownloadError
 from tanet.evaluate import list_tested, result_page
+from tanet.model import TANet
 from tanet.recipes import Recipe
 from tanet.runtime import read_json, sha256, user_path, write_text
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, CARD = "model.safetensors", "README.md"
 
 
 def pack(run_dir: str | os.PathLike, folder: str | os.PathLike, which: str = "last") -> list[str]:
@@ -40,7 +47,7 @@ def pack(run_dir: str | os.PathLike, folder: str | os.PathLike, which: str = "la
         shutil.copyfile(run_dir / "metrics.jsonl", partial / "metrics.jsonl")
         for path, result in results.items():
             write_text(partial / f"{path.stem}.md", result_page(result) + "\n")
-        write_text(partial / "README.md", model_card(stored, list(results.values()), sha256(partial / WEIGHTS)))
+        write_text(partial / CARD, model_card(stored, list(results.values()), sha256(partial / WEIGHTS)))
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -49,6 +56,60 @@ def pack(run_dir: str | os.PathLike, folder: str | os.PathLike, which: str = "la
         report += "; the card says that it was not tested"
     left_out = [f"{path}: left out, it tested another checkpoint than {stored.path.name}" for path in other_results]
     return [report, *left_out]
+
+
+def push_to_hub(folder: str | os.PathLike, repo_id: str, private: bool = True, **options) -> str:
+    """Puts a folder that `pack` made on the Hugging Face Hub, as the model "USER/NAME"; returns its address.
+
+    A new model is `private` until you make it public there. `options`: as for `upload_folder` of huggingface_hub, such
+    as `revision`. You must be logged in (`hf auth login`). Raises FileNotFoundError or CheckpointError if the folder is
+    no packed one, ModuleNotFoundError without huggingface_hub, and DownloadError if the Hub refuses.
+    """
+    folder = user_path(folder)
+    for name in (WEIGHTS, CARD):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name}: no such file; make the folder by tanet checkpoint pack")
+    checkpoint.load_model(folder / WEIGHTS)  # what cannot be read is not shared
+    with _hub(repo_id) as hub:
+        api = hub.HfApi()
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repo_id, folder_path=folder, **options)
+    return f"https://huggingface.co/{repo_id}"
+
+
+def from_pretrained(
+    source: str | os.PathLike, revision: str | None = None, **options
+) -> tuple[TANet, Recipe, tuple[str, ...] | None]:
+    """The network of a packed folder, or of a model "USER/NAME" on the Hugging Face Hub, as `tanet.load_model`.
+
+    `options`: as for `hf_hub_download` of huggingface_hub, such as `cache_dir` and `local_files_only`. Raises
+    FileNotFoundError, CheckpointError, DownloadError, or ModuleNotFoundError without huggingface_hub.
+    """
+    if user_path(source).is_dir():
+        return checkpoint.load_model(user_path(source) / WEIGHTS)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)):
+        raise FileNotFoundError(f"{source}: no such folder, nor a model USER/NAME on the Hugging Face Hub")
+    with _hub(str(source)) as hub:
+        path = hub.hf_hub_download(str(source), WEIGHTS, revision=revision, **options)
+    return checkpoint.load_model(path)
+
+
+@contextmanager
+def _hub(repo_id: str) -> Iterator[ModuleType]:
+    """huggingface_hub, whose errors become one line that names the model."""
+    try:
+        import huggingface_hub  # here: only who uses the Hub needs it
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{repo_id}: the Hugging Face Hub needs a package that is not installed: pip install huggingface-hub"
+        ) from error
+    try:
+        yield huggingface_hub
+    except TypeError:  # an option that there is not
+        raise
+    except Exception as error:  # its HTTP library's are of no common kind
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise DownloadError(f"{repo_id} on the Hugging Face Hub: {reason}") from error
 
 
 def _results(run_dir: Path, digest: str) -> tuple[dict[Path, dict], list[Path]]:

@@ -15,6 +15,7 @@ import torch
 from tanet import recipes
 from tanet.checkpoint import layouts, weight_sets
 from tanet.checkpoint.formats import read_file
+from tanet.checkpoint.published import fetch, published_file
 from tanet.errors import CheckpointError
 from tanet.model import DEPTHS, PIXEL_MEAN, TANet, build, count_classes, count_frames, load_state
 from tanet.recipes import Recipe
@@ -78,8 +79,12 @@ class Checkpoint:
 def read(path: str | os.PathLike, ema: bool = False) -> Checkpoint:
     """Any file in one of the layouts, on the CPU; `ema` asks for its second set of weights, see weight_sets.
 
-    Raises FileNotFoundError or CheckpointError; runs no code from the file.
+    `path`: a path, or a name in tanet.checkpoint.published; such a file is downloaded if it is not there. Raises
+    FileNotFoundError, CheckpointError or DownloadError; runs no code from the file.
     """
+    published = published_file(path)
+    if published is not None:
+        return replace(read(fetch(published), ema), recipe=recipes.get(published.recipe))
     content, metadata = read_file(path)
     path = user_path(path)
     is_ours = FORMAT in (content.get("format"), metadata.get("format"))
@@ -240,7 +245,7 @@ def recipe_of(stored: Checkpoint, given: Recipe | None = None, datasets: tuple[s
     )
 
 
-def write(path: str | os.PathLike, state: dict) -> None:
+def save(path: str | os.PathLike, state: dict) -> None:
     """Writes a training's `state` (tensors and plain values) to `path`, whole or not at all."""
     with atomic_write(path) as file:
         torch.save({"format": FORMAT, **state}, file)

@@ -72,6 +72,10 @@ def _refuse_other_files(path: Path, start: bytes) -> None:
         raise CheckpointError(f"{path}: empty; get the file again")
     if start.startswith(b"version https://git-lfs"):
         raise CheckpointError(f"{path}: a git-lfs pointer, not the file it stands for; fetch that with `git lfs pull`")
+    if start.startswith(b"\x89HDF"):
+        raise CheckpointError(f"{path}: an HDF5 file, as Keras writes them; its weights are not read here")
+    if start[4:8] == b"ftyp" or start.startswith((b"\x1aE\xdf\xa3", b"RIFF")):
+        raise CheckpointError(f"{path}: a video, not weights; give the checkpoint")
     if re.match(rb"\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42\x72]", start):  # its version, then another field
         raise CheckpointError(f"{path}: a program in ONNX, not weights; give the checkpoint that it was made from")
     if _is_program(path):

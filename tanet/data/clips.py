@@ -13,12 +13,16 @@ from tanet import recipes
 from tanet.data import sampling
 from tanet.data.lists import Sample, VideoList
 from tanet.data.transforms import center_crop, mirrored_classes, resize_short_side, three_crops, training_clip
-from tanet.data.video import open_video
+from tanet.data.video import DecordFile, FrameFolder, PyAVFile, open_video
 from tanet.recipes import Protocol, Recipe, get_protocol
+
+Video = DecordFile | PyAVFile | FrameFolder
 
 
 class TrainingClips(Dataset):
     """Random clips for training. Item (epoch, index) -> (clip uint8 [T, 3, S, S], label, index).
+
+    The key of a video's second clip in an epoch is (epoch, index, 1), and so on.
 
     With `recipe.flip == "swap"` a mirrored clip has the label of the mirrored class, see `mirrored_classes`. Reading an
     item raises VideoError if its video cannot be read.
@@ -31,10 +35,10 @@ class TrainingClips(Dataset):
     def __len__(self) -> int:
         return len(self.videos)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, int, int]:
-        epoch, index = key
+    def __getitem__(self, key: tuple[int, ...]) -> tuple[torch.Tensor, int, int]:
+        index = key[1]
         recipe, sample = self.recipe, self.videos.samples[index]
-        rng = np.random.default_rng((recipe.seed, epoch, index))
+        rng = np.random.default_rng((recipe.seed, *key))
         with sample.open() as video:
             if recipe.sampling == "dense":
                 indices = sampling.dense_train(len(video), recipe.num_frames, rng)
@@ -61,15 +65,23 @@ class ValidationClips(Dataset):
         return len(self.videos)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
-        recipe, sample = self.recipe, self.videos.samples[index]
+        sample = self.videos.samples[index]
         with sample.open() as video:
-            if recipe.sampling == "dense":
-                indices = sampling.dense_center(len(video), recipe.num_frames)
-            else:
-                indices = sampling.uniform_center(len(video), recipe.num_frames, recipe.style)
-            frames = video.frames(indices[0])
-        frames = resize_short_side(frames, recipe.short_side, recipe.style)
-        return center_crop(frames, recipe.crop_size, recipe.style).contiguous(), sample.label, index
+            frames = video.frames(center_clip(len(video), self.recipe))
+        return center_view(frames, self.recipe), sample.label, index
+
+
+def center_clip(total_frames: int, recipe: Recipe) -> np.ndarray:
+    """The frames of the clip in the middle of a video, int64 [T]."""
+    if recipe.sampling == "dense":
+        return sampling.dense_center(total_frames, recipe.num_frames)[0]
+    return sampling.uniform_center(total_frames, recipe.num_frames, recipe.style)[0]
+
+
+def center_view(frames: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    """A clip's frames uint8 [T, 3, H, W], resized -> their centre crop, uint8 [T, 3, S, S]."""
+    frames = resize_short_side(frames, recipe.short_side, recipe.style)
+    return center_crop(frames, recipe.crop_size, recipe.style).contiguous()
 
 
 def test_views(source: str | os.PathLike | Sample, protocol: str, recipe: Recipe | None = None) -> torch.Tensor:
@@ -79,20 +91,24 @@ def test_views(source: str | os.PathLike | Sample, protocol: str, recipe: Recipe
     "k400-dense". `recipe` gives T, sizes and style; the default is the published recipe of the protocol. Each frame is
     decoded, resized and cropped once, however many views share it. Raises VideoError if the video cannot be read.
     """
-    chosen = get_protocol(protocol)
-    recipe = recipe or recipes.get(chosen.recipe)
+    recipe = recipe or recipes.get(get_protocol(protocol).recipe)
     opened = source.open() if isinstance(source, Sample) else open_video(source)
     with opened as video:
-        indices = _test_indices(chosen, recipe, len(video))  # [clips, T]
-        unique, inverse = np.unique(indices, return_inverse=True)
-        frames = video.frames(unique)  # [U, 3, H, W]
-    frames = resize_short_side(frames, recipe.short_side, recipe.style)
+        return views_of_video(video, protocol, recipe)[0]
+
+
+def views_of_video(video: Video, protocol: str, recipe: Recipe) -> tuple[torch.Tensor, np.ndarray]:
+    """The views of an opened video, as `test_views` gives them, and the frames of each clip, int64 [clips, T]."""
+    chosen = get_protocol(protocol)
+    indices = _test_indices(chosen, recipe, len(video))  # [clips, T]
+    unique, inverse = np.unique(indices, return_inverse=True)
+    frames = resize_short_side(video.frames(unique), recipe.short_side, recipe.style)  # [U, 3, H, W]
     if chosen.crops == 3:
         crops = three_crops(frames, recipe.test_size, recipe.style)  # [3, U, 3, S, S]
     else:
         crops = center_crop(frames, recipe.crop_size, recipe.style)[None]  # [1, U, 3, S, S]
     frame_of_view = torch.from_numpy(inverse.reshape(indices.shape))  # [clips, T], indices into U
-    return crops[:, frame_of_view].flatten(0, 1)
+    return crops[:, frame_of_view].flatten(0, 1), indices
 
 
 def _test_indices(protocol: Protocol, recipe: Recipe, total_frames: int) -> np.ndarray:

@@ -12,12 +12,23 @@ from tanet.data import test_views
 from tanet.evaluate.metrics import interval
 from tanet.evaluate.partial import PartialScores
 from tanet.evaluate.report import list_tested, result_page, videos_tested
-from tanet.evaluate.scoring import score_videos, score_views, views_at_once
+from tanet.evaluate.scoring import (
+    average_views,
+    compute_groups,
+    groups_of,
+    score_videos,
+    score_views,
+    views_at_once,
+    views_of,
+)
 from tanet.evaluate.testing import plan, run
 from tanet.evaluate.validation import validate
 
 __all__ = [
     "PartialScores",
+    "average_views",
+    "compute_groups",
+    "groups_of",
     "interval",
     "list_tested",
     "plan",
@@ -29,4 +40,5 @@ __all__ = [
     "validate",
     "videos_tested",
     "views_at_once",
+    "views_of",
 ]

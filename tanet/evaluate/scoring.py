@@ -21,7 +21,8 @@ from tanet.model import TANet
 from tanet.recipes import Recipe, get_protocol
 from tanet.runtime import CapturedForward, Process, copy_to_cpu, delayed_by_one, to_device, track
 
-Forward = Callable[[torch.Tensor], torch.Tensor]  # views uint8 [V, T, 3, S, S] -> logits [V, num_classes]
+Forward = Callable[[torch.Tensor], torch.Tensor]  # views uint8 [V, T, 3, S, S] -> outputs [V, D], such as logits
+Combine = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]  # outputs [videos, V, D] -> tensors [videos, ...]
 
 
 def score_videos(
@@ -45,9 +46,10 @@ def score_videos(
     scored = process.gather(partial.prepare() if partial and process.is_main else {})[0]
     if process.is_main and scored:
         print(f"{len(scored)} of {len(videos)} videos are scored already", flush=True)
-    views, side = _views_of(protocol, recipe)
+    views, side = views_of(protocol, recipe)
     batch = batch or views_at_once(recipe.num_frames, side, device)
-    unfinished_groups = [group for group in _groups(len(videos), batch // views) if not scored.keys() >= set(group)]
+    size = max(batch // views, 1)
+    unfinished_groups = [group for group in groups_of(len(videos), size) if not scored.keys() >= set(group)]
     groups = unfinished_groups[process.rank :: process.world_size]
     order = list(chain(*groups))
     items = make_loader(
@@ -56,63 +58,84 @@ def score_videos(
         recipe.workers,
         batches=False,
         use_gpu=device.type == "cuda",
+        item_bytes=views * recipe.num_frames * 3 * side**2,
         sampler=order,
         batch_size=None,
     )
     new_scores, unreadable, forward = {}, {}, CapturedForward(model)
+
+    def average(logits: torch.Tensor) -> tuple[torch.Tensor]:
+        return (average_views(logits, recipe.style),)
+
     with explain_worker_failure(items):
         loaded = track(items, len(order), f"{protocol}, videos", quiet=not process.is_main)
-        for scoring in delayed_by_one(_score_groups(forward, device, loaded, groups, recipe.style, batch), device):
+        for scoring in delayed_by_one(compute_groups(forward, device, loaded, groups, size, batch, average), device):
             new_unreadable = [item for item in scoring.unreadable if item.index not in scored]
             if on_error == "raise":
                 raise_unreadable(
                     new_unreadable, '; on_error="skip" (--on-error skip) leaves such videos out and says so'
                 )
             unreadable.update({item.index: item.reason for item in new_unreadable})
-            for index, row in zip(scoring.group, scoring.wait_for_scores().numpy()):
+            for index, (row,) in scoring.results():
                 if index in scored or index in unreadable:
                     continue
-                new_scores[index] = row
+                new_scores[index] = row.numpy()
                 if partial:
-                    partial.add(process.rank, index, row)
+                    partial.add(process.rank, index, row.numpy())
     for scores, reasons in process.gather((new_scores, unreadable)):
         scored.update(scores)
         unreadable.update(reasons)
     return scored, unreadable
 
 
-def _views_of(protocol: str, recipe: Recipe) -> tuple[int, int]:
+def views_of(protocol: str, recipe: Recipe) -> tuple[int, int]:
     """How many views a video has, and their side in pixels."""
     chosen = get_protocol(protocol)
     side = recipe.test_size if chosen.crops == 3 else recipe.crop_size
     return chosen.clips * chosen.crops, side
 
 
-def _groups(count: int, size: int) -> list[range]:
-    """The videos that are computed together: consecutive ones of the list.
+def groups_of(count: int, size: int) -> list[range]:
+    """The videos that are computed together, `size` of them: consecutive ones of the list.
 
-    Which videos are computed together decides the last bits of their scores. So the groups follow from the list alone.
     A group is always computed whole, by any process, even if a killed test had scored a part of it.
     """
-    size = max(size, 1)
     return [range(first, min(first + size, count)) for first in range(0, count, size)]
 
 
 @dataclass(frozen=True)
-class _GroupScoring:
-    """A group of videos whose scores are being computed."""
+class ComputedGroup:
+    """A group of videos that is being computed."""
 
     group: range  # the videos' indices
     unreadable: list[Unreadable]
-    wait_for_scores: Callable[[], torch.Tensor]  # -> float32 [videos, classes] on the CPU; empty if none was readable
+    tensors: list[
+        Callable[[], torch.Tensor]
+    ]  # each waits for a tensor [videos, ...] on the CPU; [] if none is readable
+
+    def results(self) -> Iterator[tuple[int, tuple[torch.Tensor, ...]]]:
+        """Waits; the index of each readable video with its rows of the tensors."""
+        left_out = {item.index for item in self.unreadable}
+        tensors = [wait() for wait in self.tensors]
+        for index, rows in zip(self.group, zip(*tensors)):
+            if index not in left_out:
+                yield index, rows
 
 
-def _score_groups(
-    forward: Forward, device: torch.device, items: Iterable, groups: list[range], style: str, batch: int
-) -> Iterator[_GroupScoring]:
-    """Starts the scoring of each group as soon as its last video is loaded.
+def compute_groups(
+    forward: Forward,
+    device: torch.device,
+    items: Iterable,
+    groups: list[range],
+    size: int,
+    batch: int,
+    combine: Combine,
+) -> Iterator[ComputedGroup]:
+    """Starts computing each group as soon as its last video is loaded.
 
-    A video that cannot be read is computed as a black one, so that the scores of the others do not depend on it.
+    `items`: each video's views uint8 [V, T, 3, S, S], or Unreadable. How many views are computed together decides the
+    last bits of their outputs, what they show does not. So a group is always computed as `size` videos: black ones
+    stand for those that cannot be read, and fill the last group. A video's scores then depend on that video alone.
     """
     items = iter(items)
     for group in groups:
@@ -120,11 +143,13 @@ def _score_groups(
         unreadable = [item for item in views if isinstance(item, Unreadable)]
         readable = [item for item in views if not isinstance(item, Unreadable)]
         if not readable:
-            yield _GroupScoring(group, unreadable, lambda: torch.empty(0))
+            yield ComputedGroup(group, unreadable, [])
             continue
         black = torch.zeros_like(readable[0])
         views = [black if isinstance(item, Unreadable) else item for item in views]
-        yield _GroupScoring(group, unreadable, copy_to_cpu(score_together(forward, device, views, style, batch)))
+        views += [black] * (size - len(views))
+        tensors = combine(compute_views(forward, device, views, batch))
+        yield ComputedGroup(group, unreadable, [copy_to_cpu(tensor[: len(group)]) for tensor in tensors])
     for _ in items:  # no item is left; this lets the progress bar close
         pass
 
@@ -164,19 +189,21 @@ def score_views(model: TANet, views: torch.Tensor, style: str = "mmaction2", bat
     """
     device = model.fc.weight.device
     batch = batch or views_at_once(views.shape[1], views.shape[-1], device)
-    return score_together(model, device, [views], style, batch)[0].cpu()
+    return average_views(compute_views(model, device, [views], batch), style)[0].cpu()
 
 
 @torch.no_grad()
-def score_together(
-    forward: Forward, device: torch.device, videos: list[torch.Tensor], style: str, batch: int
-) -> torch.Tensor:
-    """Views of several videos, each uint8 [V, T, 3, S, S] -> probabilities float32 [videos, num_classes].
+def compute_views(forward: Forward, device: torch.device, videos: list[torch.Tensor], batch: int) -> torch.Tensor:
+    """Views of several videos, each uint8 [V, T, 3, S, S] -> outputs float32 [videos, V, D].
 
     `forward`: the model on `device`, or its CapturedForward. The result is on the device. On a GPU it may still be
     being computed when this function returns.
     """
     views = torch.cat(to_device(device, *videos))
-    logits = torch.cat([forward(part).float() for part in views.split(batch)])
-    logits = logits.unflatten(0, (len(videos), -1))  # [videos, V, classes]
-    return logits.softmax(-1).mean(1) if style == "mmaction2" else logits.mean(1).softmax(-1)
+    outputs = torch.cat([forward(part).float() for part in views.split(batch)])
+    return outputs.unflatten(0, (len(videos), -1))
+
+
+def average_views(logits: torch.Tensor, style: str) -> torch.Tensor:
+    """Logits of views [..., V, num_classes] -> probabilities [..., num_classes]."""
+    return logits.softmax(-1).mean(-2) if style == "mmaction2" else logits.mean(-2).softmax(-1)

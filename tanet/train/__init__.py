@@ -7,7 +7,8 @@ graphs      the gradients of a step, as CUDA graphs
 autotune    precision, memory format and compilation, by trial
 run_folder  recipe.json, metrics.jsonl, checkpoints/
 interrupts  signals and the clock: when a training saves and stops
-monitor     speed, memory, NaN, TensorBoard
+monitor     speed, memory, NaN
+trackers    TensorBoard, Weights & Biases, MLflow
 messages    what a training says when it begins, and when it has to end
 skips       unreadable videos, listed and counted
 live        the view in JupyterLab
@@ -19,12 +20,16 @@ from tanet.train.monitor import FiniteCheck, StepTimer
 from tanet.train.optim import learning_rate, parameter_groups
 from tanet.train.run_folder import read_metrics
 from tanet.train.state import Options
+from tanet.train.trackers import TRACKERS, TrackedRun, Tracker
 
 __all__ = [
     "FiniteCheck",
     "LOG_STEPS",
     "Options",
+    "TrackedRun",
     "StepTimer",
+    "TRACKERS",
+    "Tracker",
     "fit",
     "launch",
     "learning_rate",

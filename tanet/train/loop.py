@@ -8,7 +8,7 @@ From top to bottom: `fit` checks everything, `_run` goes through the epochs, `_r
 """
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -21,23 +21,26 @@ from tanet.data import (
     EpochBatches,
     Unreadable,
     VideoList,
+    class_names_at,
     explain_worker_failure,
     load_list,
     training_loader,
     validation_loader,
 )
 from tanet.evaluate import validate
+from tanet.model import freeze_stages
 from tanet.recipes import Recipe
-from tanet.runtime import Process, deterministic, process_group, track, user_path
+from tanet.runtime import Process, deterministic, exists, process_group, track, user_path
 from tanet.runtime import launch as launch_processes
 from tanet.train import live, run_folder, state
 from tanet.train.graphs import compute_gradients
 from tanet.train.interrupts import Interrupts, interrupts
 from tanet.train.messages import announce, announce_kept, empty_batch, stopped
-from tanet.train.monitor import FiniteCheck, ScalarWriter, StepTimer, peak_memory_mib, require_tensorboard
+from tanet.train.monitor import FiniteCheck, StepTimer, peak_memory_mib
 from tanet.train.optim import learning_rate
 from tanet.train.run_folder import read_metrics
 from tanet.train.state import Options, Training
+from tanet.train.trackers import TRACKERS, TrackedRun
 
 LOG_STEPS = 20  # optimiser steps between two lines of metrics.jsonl
 
@@ -79,9 +82,10 @@ def fit(
     holds no other run.
     """
     run_dir, options = user_path(run_dir), Options(**options)
-    if options.tensorboard:
-        require_tensorboard()
     with process_group(use_gpu, recipe.workers) as process, deterministic(recipe.deterministic):
+        state.check_device(recipe, process)
+        if recipe.num_classes == 0:
+            recipe = recipe.with_changes({"num_classes": len(class_names_at(recipe.dataset, data_root))})
         asked, recipe = recipe, run_folder.check(run_dir, recipe, options.resume)
         if recipe != asked and process.is_main:
             announce_kept(run_dir, recipe, asked)
@@ -97,9 +101,9 @@ def fit(
 def _run(
     recipe: Recipe, train_videos: VideoList, val_videos: VideoList, run_dir: Path, process: Process, options: Options
 ) -> list[dict]:
-    with ExitStack() as contexts:  # the lock of the folder and the writer for TensorBoard
+    with ExitStack() as contexts:  # the lock of the folder, and the trackers
         # Nothing is written before everything is checked. So a new folder is made and locked later.
-        is_new = not run_dir.exists()
+        is_new = not exists(run_dir)
         if process.is_main and not is_new:
             contexts.enter_context(run_folder.locked(run_dir))
         process.gather(None)  # no process reads the folder before it is locked
@@ -114,9 +118,10 @@ def _run(
                 run_dir.mkdir(parents=True)  # an error if another training has made it since the check
                 contexts.enter_context(run_folder.locked(run_dir))
             run_folder.prepare(run_dir, recipe, train_videos.missing + val_videos.missing, stored)
-            if options.tensorboard:
-                rows = read_metrics(run_dir, steps=None)
-                training.writer = contexts.enter_context(ScalarWriter(run_dir, len(train_videos), rows))
+            run = TrackedRun(run_dir, recipe, len(train_videos), read_metrics(run_dir, steps=None))
+            for tracker in options.trackers:
+                made = TRACKERS[tracker](run) if isinstance(tracker, str) else tracker(run)
+                training.trackers.append(contexts.enter_context(closing(made)))
             announce(training, stored, warning, train_videos, val_videos)
         process.gather(None)  # no process goes on before the folder is prepared
         training.skips.begin()
@@ -176,6 +181,7 @@ def train_epoch(training: Training, loader: DataLoader, stop: Interrupts) -> dic
     """Trains on the clips that are left of the epoch; returns the metrics of the whole epoch's training."""
     recipe, videos, sampler = training.recipe, loader.dataset.videos, loader.batch_sampler
     training.network.train()
+    freeze_stages(training.model, recipe.frozen_stages)
     sampler.epoch, sampler.start = training.epoch, training.clips
     steps, timer, finite = sampler.steps, StepTimer(), FiniteCheck(videos, training.run_dir)
     label = f"epoch {training.epoch + 1}/{recipe.epochs}, training batches"
@@ -223,7 +229,9 @@ def _step(training: Training, batches: list[tuple], finite: FiniteCheck) -> None
             raise empty_batch(unreadable)
     training.optimizer.zero_grad(set_to_none=True)
     precision = training.numerics["precision"]
-    loss_sum, correct = compute_gradients(training.network, batches, precision, training.process, training.graphs)
+    loss_sum, correct = compute_gradients(
+        training.network, batches, precision, training.process, training.graphs, training.recipe.label_smoothing
+    )
     count = sum(len(labels) for _, labels, _, _ in batches)
     # [], the norm before clipping
     grad_norm = nn.utils.clip_grad_norm_(training.network.parameters(), training.recipe.clip_grad_norm)

@@ -4,7 +4,6 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -72,42 +71,3 @@ def peak_memory_mib(device: torch.device) -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux KiB
-
-
-PLACE = {"epoch", "clips", "progress", "step"}  # the fields of a row that say where it belongs; the others are measured
-
-
-def require_tensorboard() -> None:
-    """ModuleNotFoundError if the package is not installed."""
-    if find_spec("tensorboard") is None:
-        raise ModuleNotFoundError("tensorboard=True needs a package that is not installed: pip install tensorboard")
-
-
-class ScalarWriter:
-    """Writes rows of metrics.jsonl into run_dir/tensorboard, over the number of clips trained on.
-
-    A resumed run passes the `rows` that it has. They are written again and replace what was written earlier, because a
-    kill can leave the two files different.
-    """
-
-    def __init__(self, run_dir: Path, epoch_clips: int, rows: list[dict]):
-        from torch.utils.tensorboard import SummaryWriter  # here: the import takes a second
-
-        self.epoch_clips = epoch_clips
-        self.writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=0)
-        for row in rows:
-            self.add(row)
-
-    def __enter__(self) -> "ScalarWriter":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.writer.close()
-
-    def add(self, row: dict) -> None:
-        """Writes one row as scalars "step/..." or "epoch/..."."""
-        kind = "step" if "step" in row else "epoch"
-        clips = round(row["progress"] * self.epoch_clips)
-        for name in row.keys() - PLACE:
-            self.writer.add_scalar(f"{kind}/{name}", row[name], clips)
-        self.writer.flush()

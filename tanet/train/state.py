@@ -11,15 +11,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tanet import checkpoint
 from tanet.checkpoint import Checkpoint
 from tanet.data import SKIPPING, VideoList
-from tanet.model import TANet, build
+from tanet.model import TANet, build, freeze_stages
 from tanet.recipes import Recipe
 from tanet.runtime import FORMATS, Process
 from tanet.train import run_folder
 from tanet.train.autotune import choose, choose_graphs
 from tanet.train.graphs import StepGraphs
-from tanet.train.monitor import ScalarWriter
 from tanet.train.optim import parameter_groups
 from tanet.train.skips import Skips
+from tanet.train.trackers import Tracker, check_trackers
 
 # The sums over the clips of an epoch, and over the clips since the last line of metrics.jsonl.
 SUMS = ("loss", "correct", "clips", "grad_norm", "steps")
@@ -36,7 +36,7 @@ class Options:
     skip_limit: float = 0.01  # largest share of a list's videos that may be skipped in an epoch
     resume: str = "auto"  # a run that the folder holds already: "auto" resumes it, "never" is an error
     save_minutes: float = 10.0  # between checkpoints within an epoch
-    tensorboard: bool = False  # write the metrics for TensorBoard, too
+    trackers: tuple = ()  # who gets the metrics, too: names in tanet.train.TRACKERS, or classes like those
     quiet: bool = False  # print no progress bar and no lines of epochs; readers of metrics.jsonl use this
 
     def __post_init__(self):
@@ -47,6 +47,7 @@ class Options:
             raise ValueError(f"skip_limit must be a share of at least 0 and under 1, got {self.skip_limit}")
         if self.save_minutes < 0:
             raise ValueError(f"save_minutes must not be negative, got {self.save_minutes}")
+        check_trackers(self.trackers)
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Training:
     epoch: int = 0  # current epoch, counted from 0
     clips: int = 0  # clips of this epoch that all processes together have done
     history: list[dict] = field(default_factory=list)  # one row for each finished epoch
-    writer: ScalarWriter | None = None  # writes TensorBoard's files
+    trackers: list[Tracker] = field(default_factory=list)  # of the main process
 
     @property
     def prints(self) -> bool:
@@ -78,10 +79,10 @@ class Training:
         return self.process.is_main and not self.options.quiet
 
     def record(self, row: dict) -> None:
-        """Adds a row to metrics.jsonl, and to TensorBoard's files; only the main process calls it."""
+        """Adds a row to metrics.jsonl, and hands it to the trackers; only the main process calls it."""
         run_folder.append_metrics(self.run_dir, row)
-        if self.writer is not None:
-            self.writer.add(row)
+        for tracker in self.trackers:
+            tracker.on_row(row)
 
     @property
     def tested(self) -> TANet:
@@ -116,6 +117,7 @@ def begin(
     """A training at its first step, or at the position of the checkpoint `stored`."""
     torch.manual_seed(recipe.seed)
     model = (build(recipe) if stored else _initial_model(recipe, class_names, process)).to(process.device)
+    freeze_stages(model, recipe.frozen_stages)
     if recipe.sync_batchnorm and process.world_size > 1:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True) if recipe.ema else None
@@ -197,6 +199,12 @@ def _restored_sums(stored: list[torch.Tensor], process: Process) -> torch.Tensor
     if len(stored) == process.world_size:
         return stored[process.rank]
     return torch.stack(stored).sum(0) if process.is_main else torch.zeros_like(stored[0])
+
+
+def check_device(recipe: Recipe, process: Process) -> None:
+    """ValueError if the recipe has what the process's device cannot compute."""
+    if recipe.sync_batchnorm and process.world_size > 1 and process.device.type == "cpu":
+        raise ValueError("sync_batchnorm: torch computes it on GPUs only; set it to false, or train on GPUs")
 
 
 def _initial_model(recipe: Recipe, class_names: tuple[str, ...], process: Process) -> TANet:

@@ -250,6 +250,9 @@ NOT_CHECKPOINTS = {
     "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not weights"),
     "ONNX": (b"\x08\x0a\x12\x07pytorch\x1a\x06" + bytes(100), "a program in ONNX, not weights.*made from"),
     "ONNX of no producer": (b"\x08\x04\x3a\x80\x01" + bytes(100), "a program in ONNX, not weights"),
+    "Keras": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
+    "mp4": (b"\x00\x00\x00\x20ftypisom" + bytes(100), "a video"),
+    "webm": (b"\x1aE\xdf\xa3" + bytes(100), "a video"),
     "zip header": (b"PK\x03\x04" + bytes(100), "cut short"),
     "three bytes": (b"\x80\x02}", "cut short"),
 }

@@ -26,12 +26,14 @@ def test_the_commands():
         "tanet",
         "tanet train",
         "tanet evaluate",
+        "tanet predict",
         "tanet export",
         "tanet summary",
         "tanet checkpoint",
         "tanet checkpoint inspect",
         "tanet checkpoint convert",
         "tanet checkpoint pack",
+        "tanet checkpoint push",
     }
 
 

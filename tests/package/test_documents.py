@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from support.commands import CHECKS, SHELL_WORDS, commands_in, problems_of, problems_within
@@ -19,7 +20,7 @@ from support.paths import ROOT
 from support.published_weights import gold_weights
 
 from data_scripts import kinetics400, something
-from tanet import cli, recipes
+from tanet import cli, recipes, share
 from tanet.checkpoint import layouts
 from tanet.model import build
 
@@ -30,6 +31,10 @@ OTHER = {
     ("README.md", "top-1, per cent     with TAM   without   protocol"): "what make demo prints, measured",
     ("README.md", "@inproceedings{liu2021tam,"): "test_packaging.py compares it with CITATION.cff",
     ("docs/architecture.md", "cli                     the command tanet"): "the floors, a picture",
+    (
+        "docs/own_videos.md",
+        "videos/train/swipe left/anna-01.mp4      videos/swipe left/anna-01.mp4      videos/videos.csv:",
+    ): "three folders, a picture",
 }
 # Commands that are executed on demo data, by the words that they begin with.
 RUNS_HERE = (
@@ -39,6 +44,7 @@ RUNS_HERE = (
     "python -m data_scripts.something v1 verify",
     "tanet train",
     "tanet evaluate",
+    "tanet predict",
     "tanet checkpoint",
 )
 # Commands that are only parsed, and why.
@@ -47,7 +53,9 @@ PARSED = {
     "python -m data_scripts.kinetics400 extract": "needs the archives; tests/data_scripts runs it on small ones",
     "python -m data_scripts.kinetics400 resize": "encodes videos; tests/data_scripts runs it",
     "python -m data_scripts.something v1 extract": "needs the archives; tests/data_scripts runs it on small ones",
+    "tanet data ": "needs a folder of videos; test_own_videos.py runs the page that shows it",
     "tanet export ": "compiles for a minute; test_exporting.py runs it",
+    "python -m data_scripts.something v1 resize": "writes a data set; tests/data_scripts runs it",
     "python benchmarks/": "measures for minutes",
     "torchrun -": "tests/train and tests/evaluate start processes by torchrun",
     "papermill notebooks/": "trains; test_papermill.py runs it",
@@ -164,6 +172,18 @@ def test_options_in_sentences_are_right(path):
     assert not problems, "\n".join(problems)
 
 
+@pytest.fixture
+def own_things(tmp_path, kinetics_root, trained_run):
+    """What the pages suppose in the reader's folder: clip.mp4, clips/, a run, and the folder that was made of it."""
+    videos = sorted(kinetics_root.rglob("*.mp4"))[:3]
+    shutil.copy(videos[0], tmp_path / "clip.mp4")
+    (tmp_path / "clips").mkdir()
+    for video in videos:
+        shutil.copy(video, tmp_path / "clips")
+    shutil.copytree(trained_run, tmp_path / "runs/mine")
+    share.pack(trained_run, tmp_path / "tanet50-k400")
+
+
 def run_python(block: Block) -> dict:
     """The names that the block defines."""
     names = {}
@@ -173,8 +193,8 @@ def run_python(block: Block) -> dict:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", PYTHON_BLOCKS, ids=str)
-def test_a_python_block_runs(block, tmp_path, monkeypatch):
-    """In a folder with a published file, as the README supposes."""
+def test_a_python_block_runs(block, tmp_path, monkeypatch, own_things):
+    """In a folder with a published file, videos and a run, as the pages suppose."""
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": gold_weights("mmaction2")}, "published.pth")
     with torch.random.fork_rng():
@@ -208,6 +228,7 @@ def test_the_commands_of_the_readme_run_on_demo_data(
     commands = [words for block in SHELL_BLOCKS if block.page == "README.md" for words in commands_in(block.text)]
     commands = [words for words in commands if ways_of_command(words)[0] in RUNS_HERE]
     shutil.copytree(trained_run, "runs/sthv1")
+    shutil.copy(sorted(kinetics_root.rglob("*.mp4"))[0], "clip.mp4")
     (published,) = {word for words in commands for word in words if word.startswith("tanet_r50")}
     weights = build(recipes.demo_kinetics()).state_dict()
     torch.save({"state_dict": layouts.from_ours(weights, "mmaction2")}, published)
@@ -219,6 +240,24 @@ def test_the_commands_of_the_readme_run_on_demo_data(
     assert (tmp_path / "result.md").exists() and (tmp_path / "mine.pth").exists()
 
 
+@pytest.mark.slow
+def test_the_commands_of_the_page_about_predictions_run(tmp_path, monkeypatch, capsys, own_things):
+    """All but those that need a camera, a server or a download."""
+    monkeypatch.chdir(tmp_path)
+    commands = [words for block in SHELL_BLOCKS if block.page == "docs/predict.md" for words in commands_in(block.text)]
+    here = [
+        words
+        for words in commands
+        if words[4] == "runs/mine/checkpoints/best.pth" and (tmp_path / words[2].split("/")[0]).exists()
+    ]
+    assert len(commands) == 7 and len(here) == 4
+    for words in here:
+        cli.main(words[1:])
+    printed = capsys.readouterr().out
+    assert printed.count("clips/") == 9 and printed.count('"clips": [') == 3
+    assert np.load("features.npy").shape == (3, 512)
+
+
 @pytest.mark.parametrize(
     "script, problem",
     [
@@ -228,7 +267,8 @@ def test_the_commands_of_the_readme_run_on_demo_data(
         ("tanet train --recipe k400_8f --data-root D --run-dir R --set lr_bach=8", "lr_bach"),
         ("tanet train --recipe k400_8f --data-root D --run-dir R --set epochs=0", "epochs"),
         ("tanet evaluate f.pth --data-root D --protocol k400", "k400"),
-        ("tanet predict clip.mp4", "predict"),
+        ("tanet predict clip.mp4", "--weights"),
+        ("tanet forecast clip.mp4", "forecast"),
         ('more="--seeds 3"\ntanet train --recipe k400_8f --data-root D --run-dir R $more', "--seeds"),
         ("python -m data_scripts.kinetics400 fetch --root R", "fetch"),
         ("python -m data_scripts.something v3 lists --root R", "v3"),
@@ -285,7 +325,7 @@ def test_a_python_block_that_is_wrong_fails(code):
 
 
 def test_a_command_of_a_new_kind_has_no_way():
-    assert ways_of_command(["tanet", "predict", "clip.mp4"]) == []
+    assert ways_of_command(["tanet", "forecast", "clip.mp4"]) == []
     assert ways_of_command(["docker", "run", "tanet"]) == []
 
 

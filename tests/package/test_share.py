@@ -1,14 +1,15 @@
 import json
 import re
 import shutil
+import sys
 
 import pytest
 import torch
 
 from tanet import checkpoint, cli, evaluate, load_model
-from tanet.errors import CheckpointError
+from tanet.errors import CheckpointError, DownloadError
 from tanet.runtime import sha256
-from tanet.share import pack
+from tanet.share import from_pretrained, pack, push_to_hub
 
 pytestmark = pytest.mark.slow  # packs a trained run
 
@@ -112,3 +113,101 @@ def test_the_command_prints_its_report_or_its_error(tmp_path, trained_run, capsy
     with pytest.raises(SystemExit) as ended:
         cli.main(["checkpoint", "pack", str(trained_run), str(tmp_path / "shared")])
     assert ended.value.code == 1 and "is there already" in capsys.readouterr().err
+
+
+class LocalHub:
+    """In the place of HfApi: puts what is uploaded where huggingface_hub keeps what it has downloaded."""
+
+    def __init__(self, cache):
+        self.cache, self.private = cache, None
+
+    def create_repo(self, repo_id, private, exist_ok):
+        assert exist_ok
+        self.private = private
+
+    def upload_folder(self, repo_id, folder_path, revision="main"):
+        model = self.cache / f"models--{repo_id.replace('/', '--')}"
+        commit = "0123456789abcdef0123456789abcdef01234567"
+        shutil.copytree(folder_path, model / "snapshots" / commit)
+        (model / "refs").mkdir()
+        (model / "refs" / revision).write_text(commit)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    huggingface_hub = pytest.importorskip(
+        "huggingface_hub", reason="huggingface_hub is not installed: pip install 'tanet[hub]'"
+    )
+    hub = LocalHub(tmp_path / "cache")
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: hub)
+    return hub
+
+
+def assert_same_network(found, weights):
+    model, recipe, names = found
+    own = load_model(weights)
+    assert (recipe, names) == own[1:] and not model.training
+    state = own[0].state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_a_packed_folder_is_read_without_the_hub(packed):
+    folder, _ = packed
+    assert_same_network(from_pretrained(folder), folder / "model.safetensors")
+
+
+def test_a_model_goes_to_the_hub_and_comes_back(packed, hub):
+    folder, _ = packed
+    assert push_to_hub(folder, "somebody/tanet-demo") == "https://huggingface.co/somebody/tanet-demo"
+    assert hub.private
+    found = from_pretrained("somebody/tanet-demo", cache_dir=hub.cache, local_files_only=True)
+    assert_same_network(found, folder / "model.safetensors")
+    sent = next((hub.cache / "models--somebody--tanet-demo/snapshots").iterdir())
+    assert sorted(path.name for path in sent.iterdir()) == sorted(path.name for path in folder.iterdir())
+
+
+def test_a_model_that_is_not_in_the_cache_is_named_without_a_network(hub):
+    with pytest.raises(DownloadError, match="^somebody/gone on the Hugging Face Hub: [^\n]+$"):
+        from_pretrained("somebody/gone", cache_dir=hub.cache, local_files_only=True)
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(packed, hub, monkeypatch):
+    """As in huggingface_hub over httpx, whose errors are neither OSErrors nor the Hub's."""
+
+    def create_repo(*_, **__):
+        raise Exception("[Errno -2] Name or service not known\n\nsee the docs")
+
+    monkeypatch.setattr(hub, "create_repo", create_repo)
+    with pytest.raises(DownloadError, match=r"^somebody/tanet on the Hugging Face Hub: \[Errno -2\] [^\n]+ known$"):
+        push_to_hub(packed[0], "somebody/tanet")
+
+
+def test_the_command_pushes_a_public_model_if_told_to(packed, hub, capsys):
+    folder, _ = packed
+    cli.main(["checkpoint", "push", str(folder), "somebody/tanet", "--public"])
+    assert capsys.readouterr().out == "https://huggingface.co/somebody/tanet\n" and hub.private is False
+
+
+def test_only_a_packed_folder_is_pushed(tmp_path, packed, hub):
+    folder, _ = packed
+    with pytest.raises(FileNotFoundError, match="model.safetensors: no such file; make the folder by tanet checkpoint"):
+        push_to_hub(tmp_path, "somebody/tanet")
+    shutil.copytree(folder, tmp_path / "cut")
+    (tmp_path / "cut/model.safetensors").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="model.safetensors"):
+        push_to_hub(tmp_path / "cut", "somebody/tanet")
+    assert hub.private is None
+
+
+def test_what_is_neither_a_folder_nor_a_model_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone: no such folder, nor a model USER/NAME"):
+        from_pretrained(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match="model.safetensors"):
+        from_pretrained(tmp_path)
+
+
+def test_without_the_package_the_hub_is_explained(packed, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    for use in (lambda: from_pretrained("somebody/tanet"), lambda: push_to_hub(packed[0], "somebody/tanet")):
+        with pytest.raises(ModuleNotFoundError, match="^somebody/tanet: .*pip install huggingface-hub"):
+            use()

@@ -37,9 +37,11 @@ SHELL_WORDS = {"export", "trap", "wait", "source"}
 BEGINNINGS = (
     "tanet train --recipe k400_8f --data-root DATA --run-dir RUN",
     "tanet evaluate CHECKPOINT --data-root DATA",
+    "tanet predict FILE --weights W",
     "tanet export FILE TARGET --to onnx",
     "tanet checkpoint convert FILE TARGET",
     "tanet checkpoint pack RUN FOLDER",
+    "tanet checkpoint push FOLDER USER/NAME",
     "python -m data_scripts.kinetics400 download --root ROOT",
     "python -m data_scripts.kinetics400 resize --root ROOT --out OUT",
     "python -m data_scripts.kinetics400 verify --root ROOT",

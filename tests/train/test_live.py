@@ -1,4 +1,4 @@
-"""What somebody at JupyterLab sees of a training, and TensorBoard of its metrics."""
+"""What somebody at JupyterLab sees of a training."""
 
 import os
 from contextlib import redirect_stdout
@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from support.children import wait_until
 from support.signals import stop_after
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tanet import train, visualize
 from tanet.errors import Stopped
 from tanet.runtime import write_text
-from tanet.train import fit, live, loop, monitor, run_folder
+from tanet.train import fit, live, loop, run_folder
 
 
 @pytest.fixture
@@ -140,58 +139,3 @@ def test_the_curves_show_every_row(trained_run):
         assert training.get_xydata().tolist() == [[row["progress"], row[train_name]] for row in steps]
         assert validation.get_xydata().tolist() == [[row["progress"], row[val_name]] for row in epochs]
     assert np.array_equal(speed.lines[0].get_ydata(), [5.0] * 4)
-
-
-def scalars(run_dir):
-    """{tag: [(clips, value)]} as TensorBoard reads them."""
-    events = EventAccumulator(str(run_dir / "tensorboard"))
-    events.Reload()
-    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
-
-
-def rows_as_scalars(run_dir, epoch_clips):
-    found = {}
-    for row in run_folder.read_metrics(run_dir, steps=None):
-        kind, clips = (
-            ("step", (row["epoch"] - 1) * epoch_clips + row["clips"])
-            if "step" in row
-            else ("epoch", row["epoch"] * epoch_clips)
-        )
-        for name in row.keys() - monitor.PLACE:
-            found.setdefault(f"{kind}/{name}", []).append((clips, pytest.approx(row[name], rel=1e-6)))
-    return found
-
-
-@pytest.mark.slow
-def test_tensorboard_holds_what_metrics_jsonl_holds_also_after_a_kill(
-    tmp_path, monkeypatch, something_root, something_recipe
-):
-    """The kill comes two lines after the last checkpoint: those lines are void."""
-    run_dir, recorded = tmp_path / "run", []
-    monkeypatch.setattr(loop, "LOG_STEPS", 1)
-
-    class Killed(BaseException):
-        pass
-
-    original = run_folder.append_metrics
-
-    def append(run_dir, row):
-        original(run_dir, row)
-        recorded.append(row)
-        if len(recorded) == 7:  # 4 steps, an epoch, and 2 steps of the next
-            raise Killed
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(run_folder, "append_metrics", append)
-        train.fit(something_recipe, something_root, run_dir, tensorboard=True)
-    assert len(scalars(run_dir)["step/loss"]) > 4
-    train.fit(something_recipe, something_root, run_dir, tensorboard=True)
-    assert scalars(run_dir) == rows_as_scalars(run_dir, 32)
-    assert [clips for clips, _ in scalars(run_dir)["step/loss"]] == [8 * i for i in range(1, 9)]
-
-
-def test_without_the_package_nothing_begins(tmp_path, monkeypatch, something_root, something_recipe):
-    monkeypatch.setattr(monitor, "find_spec", lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match="pip install tensorboard"):
-        train.fit(something_recipe, something_root, tmp_path / "run", tensorboard=True)
-    assert not (tmp_path / "run").exists()
