@@ -35,7 +35,7 @@ test-oldest: $(OLDEST)/.installed  ## run the quick tests with the oldest versio
 
 $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	$(OLDEST_PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable '.[notebooks,test]'
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable '.[notebooks,test,timm,onnx]'
 	@touch $@
 
 lab: $(INSTALLED)  ## open JupyterLab on the notebooks
@@ -44,7 +44,7 @@ lab: $(INSTALLED)  ## open JupyterLab on the notebooks
 notebooks: $(INSTALLED)  ## run the notebooks in place and store their outputs, after changing them
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
 
-BENCHMARKS := module network gradients scaling loader train_e2e
+BENCHMARKS := module network gradients scaling loader train_e2e export
 
 bench: $(INSTALLED)  ## measure speed on this machine (half an hour on a CPU), write the README's table from the records
 	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py; done
@@ -70,5 +70,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -d $(VENV)/lib || df -Pk . | awk 'NR == 2 && $$4 < $(DISK_GB) * 1048576 \
 	  { print "make: " int($$4 / 1048576) " GB free here, $(DISK_GB) GB are needed for the environment"; exit 1 }'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,test,timm,onnx]'
 	@touch $@

@@ -262,6 +262,14 @@ def kernels_table(record: dict) -> list[str]:
     )
 
 
+def export_table(record: dict) -> list[str]:
+    """Exported programs, as ratios to the network in eager mode."""
+    rows = record["rows"]
+    conditions = f"{rows[0]['arch']}, {rows[0]['frames']} frames, {rows[0]['precision']}, clips x pixels"
+    title = f"{conditions}, ratios of time to eager"
+    return grid(title, record, rows, "{task}, {clips} x {size}", _ratios)
+
+
 def grid(title: str, record: dict, rows: list[dict], column: str, cell: Callable[[list[dict]], str]) -> list[str]:
     """A Markdown table with a line for each contestant.
 
@@ -303,6 +311,7 @@ TABLES = {
     "network": network_table,
     "step_kernels": kernels_table,
     "scaling": scaling_table,
+    "export": export_table,
 }
 
 

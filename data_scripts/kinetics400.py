@@ -16,16 +16,22 @@ from pathlib import Path
 
 import numpy as np
 
-from data_scripts.steps.common import add_processes_option, exit_with_message, folder_lock, print_remarks
 from data_scripts.steps.download import download
 from data_scripts.steps.fetch import PATIENT, DownloadError, Patience
 from data_scripts.steps.kinetics_archives import BASE_URL, REPLACEMENT, addresses, annotations, extract
-from data_scripts.steps.probing import write_lists
-from data_scripts.steps.resize import add_resize_options, run_resize
-from data_scripts.steps.verify import verify as verify_videos
 from tanet import recipes
 from tanet.data import SPLITS, VideoList, class_names_at, dense_clips, load_list
 from tanet.errors import DataError
+from tanet.prepare import (
+    add_processes_option,
+    add_resize_options,
+    exit_with_message,
+    folder_lock,
+    print_remarks,
+    run_resize,
+    write_lists,
+)
+from tanet.prepare import verify as verify_videos
 from tanet.runtime import user_path, write_text
 
 ARCHIVE_SPLITS = ("train", "val", "test")  # test has no labels, so only SPLITS get lists
@@ -68,7 +74,7 @@ def frames_to_check(num_frames: int) -> list[int]:
 
 
 def verify(root: Path, splits: list[str], processes: int, seconds: float = 60.0, again: bool = False) -> None:
-    """Reads every annotated video that is there; see data_scripts.steps.verify."""
+    """Reads every annotated video that is there; see tanet.prepare."""
     paths = [sample.path for split in splits for sample in _videos(root, split).samples]
     verify_videos(root, paths, frames_to_check, processes, seconds, again)
 

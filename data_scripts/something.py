@@ -22,19 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_scripts.steps.common import (
-    add_processes_option,
-    exit_with_message,
-    folder_lock,
-    print_remarks,
-    written_whole,
-)
-from data_scripts.steps.probing import write_lists
-from data_scripts.steps.resize import add_resize_options, run_resize
-from data_scripts.steps.resize_frames import JPEG_QUALITY
 from data_scripts.steps.something_parts import extract
-from data_scripts.steps.verify import verify as verify_videos
-from data_scripts.steps.workers import run_in_workers
 from tanet import recipes
 from tanet.data import (
     LABEL_FILES,
@@ -52,6 +40,19 @@ from tanet.data import (
     video_name,
 )
 from tanet.errors import VideoError
+from tanet.prepare import (
+    JPEG_QUALITY,
+    add_processes_option,
+    add_resize_options,
+    exit_with_message,
+    folder_lock,
+    print_remarks,
+    run_in_workers,
+    run_resize,
+    write_lists,
+    written_whole,
+)
+from tanet.prepare import verify as verify_videos
 from tanet.runtime import track, user_path, write_text
 
 PUBLISHED = {"v1": {"train": 86_017, "val": 11_522}, "v2": {"train": 168_913, "val": 24_777}}
@@ -113,7 +114,7 @@ def verify(
     version: str, root: Path, processes: int, seconds: float = 60.0, again: bool = False, frames: bool = False
 ) -> None:
     """Reads every annotated video that is there, with `frames` V2's folders of frames; see
-    data_scripts.steps.verify."""
+    tanet.prepare."""
     paths = [sample.path for split in SPLITS for sample in _videos(version, root, split).samples]
     if frames:
         folders = [_frames_of(root, path) for path in paths]

@@ -13,6 +13,7 @@ The wings of the package, top floor first; each uses only what stands below it:
     train       trains a recipe into a run folder
     evaluate    tests a checkpoint by a published protocol
     checkpoint  reads and writes weights, ours and those of others
+    prepare     from folders of videos to lists that train
     data        from lists of videos to batches of clips
     model       TAM and the network around it
     ops         the temporal aggregation and its kernels
@@ -22,7 +23,7 @@ The wings of the package, top floor first; each uses only what stands below it:
 """
 
 from tanet import sampling
-from tanet.checkpoint import load_model, load_weights
+from tanet.checkpoint import layouts, load_model, load_weights
 from tanet.exporting import export
 from tanet.model import TAM, TANet, insert_tam, tanet50, tanet101, tanet152, tanet_tiny
 from tanet.ops import aggregate
@@ -37,6 +38,7 @@ __all__ = [
     "export",
     "insert_tam",
     "from_pretrained",
+    "layouts",
     "load_model",
     "load_weights",
     "predict",

@@ -6,6 +6,7 @@
     tanet export --to onnx RUN/checkpoints/last.pth network.onnx
     tanet summary
     tanet checkpoint inspect|convert|pack|push ...
+    tanet data lists|verify|resize ROOT
 
 Each command checks its words, calls one function of the package, and prints what that returns. An error that a user can
 cause is one line on stderr and exit code 1.
@@ -18,7 +19,7 @@ import os
 
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from tanet import checkpoint, evaluate, exporting, prediction, recipes, share, train
+from tanet import checkpoint, evaluate, exporting, prediction, prepare, recipes, share, train
 from tanet.data import SKIPPING, class_names_at, datasets_at
 from tanet.errors import USER_ERRORS, Stopped
 from tanet.model import summary_table
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_summary(commands)
     _add_checkpoint(commands)
+    prepare.add_data_command(commands)
     return parser
 
 
@@ -236,7 +238,7 @@ def _add_summary(commands) -> None:
 
 
 def _summary(chosen: argparse.Namespace) -> None:
-    published = [name for name, preset in recipes.RECIPES.items() if preset().init == "imagenet"]
+    published = [name for name in recipes.RECIPES if recipes.published_results(name)]
     print(summary_table([recipes.get(name) for name in chosen.recipe or published], chosen.size))
 
 

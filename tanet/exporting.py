@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from tanet.checkpoint import Checkpoint, load_model, read
+from tanet.checkpoint import Checkpoint, load_model
 from tanet.errors import ExportError
 from tanet.model import ClipNetwork
 from tanet.recipes import Recipe
@@ -60,7 +60,7 @@ class _Probabilities(nn.Module):
 
 
 def export(
-    source: ClipNetwork | str | os.PathLike,
+    source: ClipNetwork | str | os.PathLike | Checkpoint,
     path: str | os.PathLike,
     to: str = "onnx",
     size: int | None = None,
@@ -69,7 +69,7 @@ def export(
     """Writes a network as a program that runs without this package.
 
     source: a checkpoint in any layout that `load_model` reads, or a network: a TANet or what `insert_tam` returns, on
-    any device and in any mode; it stays as it is. to: "onnx", "torch" (a program of torch.export) or "torchscript".
+    any device and in any mode; it stays as it is. to: "onnx", "torch" (of torch.export: *.pt2) or "torchscript".
     size: pixels, side of the frames; by default that of the recipe's three crops (`test_size`), or 224 for a network.
     recipe: as for `load_model`.
 
@@ -85,6 +85,8 @@ def export(
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent}: no such folder")
+    if to == "torch" and path.suffix != ".pt2":
+        raise ValueError(f"{path}: a program of torch.export needs a name that ends in .pt2 to be loaded again")
     if to == "onnx":
         _require("onnx", "onnxscript")
     network, class_names, test_size = _network_of(source, path, recipe)
@@ -116,9 +118,9 @@ def _network_of(source, path: Path, recipe: Recipe | None) -> tuple[ClipNetwork,
             f"{type(source).__name__} is no network of clips; export a TANet, what tanet.insert_tam returns, or "
             "tanet.model.VideoNetwork(network, num_frames)"
         )
-    if path.exists() and not isinstance(source, Checkpoint) and path.samefile(source):
+    if path.exists() and path.samefile(source.path if isinstance(source, Checkpoint) else source):
         raise ValueError(f"{path}: this is the checkpoint; give the program another name")
-    network, recipe, class_names = load_model(source if isinstance(source, Checkpoint) else read(source), recipe)
+    network, recipe, class_names = load_model(source, recipe)
     return network, class_names, recipe.test_size
 
 

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from data_scripts.steps.common import read_table, write_table
 from data_scripts.steps.fetch import (
     PATIENT,
     DownloadError,
@@ -18,6 +17,7 @@ from data_scripts.steps.fetch import (
     remote_size,
     version_of,
 )
+from tanet.prepare import read_table, write_table
 from tanet.runtime import sha256, track
 
 RECORDS = "downloads.csv"

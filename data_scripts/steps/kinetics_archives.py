@@ -7,11 +7,10 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from data_scripts.steps.archives import ArchiveError, extract_tar
-from data_scripts.steps.common import read_table, write_table
 from data_scripts.steps.download import human
 from data_scripts.steps.fetch import PATIENT, Patience, read_url
-from data_scripts.steps.workers import Failure, run_in_workers
 from tanet.errors import DataError
+from tanet.prepare import Failure, read_table, run_in_workers, write_table
 from tanet.runtime import read_text, track, user_path
 
 BASE_URL = "https://s3.amazonaws.com/kinetics/400"  # the CVDF's bucket

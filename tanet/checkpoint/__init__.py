@@ -18,7 +18,7 @@ from tanet.checkpoint.checkpoint import (
     load_weights,
     read,
     recipe_of,
-    write,
+    save,
 )
 from tanet.checkpoint.classes import check_published_order, classifier_names
 from tanet.checkpoint.conversion import CLASS_ORDERS, convert, describe
@@ -44,6 +44,6 @@ __all__ = [
     "read",
     "read_file",
     "recipe_of",
-    "write",
+    "save",
     "write_safetensors",
 ]

@@ -245,7 +245,7 @@ def recipe_of(stored: Checkpoint, given: Recipe | None = None, datasets: tuple[s
     )
 
 
-def write(path: str | os.PathLike, state: dict) -> None:
+def save(path: str | os.PathLike, state: dict) -> None:
     """Writes a training's `state` (tensors and plain values) to `path`, whole or not at all."""
     with atomic_write(path) as file:
         torch.save({"format": FORMAT, **state}, file)

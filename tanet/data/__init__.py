@@ -2,6 +2,7 @@
 
 annotations  reads the publishers' annotation files
 list_files   reads list files in the formats of other code bases, and writes them
+own_videos   reads class folders or a table of one's own, and splits them
 finding      which video is meant by a name, below the root of a data set
 lists        joins names with the disk: the samples of a split
 remarks      what is odd about lists: videos listed twice, in training and validation, ...
@@ -13,6 +14,9 @@ sampling     which frames of a video make a clip
 transforms   resizes, crops and flips
 short_clips  short videos, whose frames training does not all draw
 clips        clips for training, validation and testing
+survey       what a data set is made of: a table, and advice
+workers      starts workers, and what stop signals do to them
+sharing      from a worker to the main process, also where shared memory is short
 loader       batches from workers, and what happens to unreadable videos
 """
 
@@ -53,10 +57,12 @@ from tanet.data.loader import (
     training_loader,
     validation_loader,
 )
+from tanet.data.own_videos import VAL_SHARE, OwnVideos, make_split, own_rows, read_own_videos
 from tanet.data.probing import FASTER, Probe, probe
 from tanet.data.remarks import shared
 from tanet.data.sampling import dense_center, dense_clips, dense_train, uniform_center, uniform_frames, uniform_train
 from tanet.data.short_clips import undrawn_frames
+from tanet.data.survey import Overview, overview
 from tanet.data.times import frame_seconds
 from tanet.data.transforms import (
     center_crop,
@@ -70,6 +76,13 @@ from tanet.data.transforms import (
 from tanet.data.video import FrameFolder, PyAVFile, open_video
 
 __all__ = [
+    "read_own_videos",
+    "own_rows",
+    "overview",
+    "make_split",
+    "VAL_SHARE",
+    "OwnVideos",
+    "Overview",
     "EpochBatches",
     "FASTER",
     "FrameFolder",

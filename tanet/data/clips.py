@@ -22,6 +22,8 @@ Video = DecordFile | PyAVFile | FrameFolder
 class TrainingClips(Dataset):
     """Random clips for training. Item (epoch, index) -> (clip uint8 [T, 3, S, S], label, index).
 
+    The key of a video's second clip in an epoch is (epoch, index, 1), and so on.
+
     With `recipe.flip == "swap"` a mirrored clip has the label of the mirrored class, see `mirrored_classes`. Reading an
     item raises VideoError if its video cannot be read.
     """
@@ -33,10 +35,10 @@ class TrainingClips(Dataset):
     def __len__(self) -> int:
         return len(self.videos)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, int, int]:
-        epoch, index = key
+    def __getitem__(self, key: tuple[int, ...]) -> tuple[torch.Tensor, int, int]:
+        index = key[1]
         recipe, sample = self.recipe, self.videos.samples[index]
-        rng = np.random.default_rng((recipe.seed, epoch, index))
+        rng = np.random.default_rng((recipe.seed, *key))
         with sample.open() as video:
             if recipe.sampling == "dense":
                 indices = sampling.dense_train(len(video), recipe.num_frames, rng)

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from tanet.data.frame_names import is_picture
 from tanet.errors import DataError
-from tanet.runtime import user_path
+from tanet.runtime import exists, user_path
 
 # Of video files, in any case.
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
@@ -29,12 +29,15 @@ FOLDERS = {
     "kinetics": ("{split}", "videos_{split}", "{split}_256", "rawframes_{split}"),
     "something_v1": ("20bn-something-something-v1", "videos", "rawframes"),
     "something_v2": ("20bn-something-something-v2", "videos", "20bn-something-something-v2-frames", "rawframes"),
+    "folder": (".",),
 }
-PUBLISHED_SUFFIX = {"kinetics": ".mp4", "something_v1": "", "something_v2": ".webm"}  # "": a folder of frames
+# "": a folder of frames, or any
+PUBLISHED_SUFFIX = {"kinetics": ".mp4", "something_v1": "", "something_v2": ".webm", "folder": ""}
 IDS = {
     "kinetics": re.compile(r".+_\d{6}_\d{6}"),
     "something_v1": re.compile(r"\d+"),
     "something_v2": re.compile(r"\d+"),
+    "folder": re.compile(r"(?!)"),  # no name is an id
 }
 
 Index = dict[str, list[Path]]  # {name without folders and suffix: the videos of that name}
@@ -136,21 +139,30 @@ def _walk(top: Path, is_video: Callable[[str], bool]) -> Iterator[tuple[str, str
     """(folder, name) of video files and folders of frames.
 
     Those folders that `is_video` knows by their names are not entered, because they hold millions of files; the others
-    are known by the pictures in them. Each folder is read once, also if links lead to it again, or around in a circle.
+    are known by the pictures in them.
     """
-    seen = set()
-    for directory, folders, files in os.walk(top, followlinks=True, onerror=_refuse) if top.is_dir() else ():
-        status = os.stat(directory)
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
+    for directory, folders, files in walk_once(top):
         videos = [*filter(is_video_file, files), *(name for name in folders if is_video(video_name(name)))]
         folders[:] = sorted(set(folders).difference(videos))
         if not videos and not folders and directory != str(top) and any(map(is_picture, files)):
             yield os.path.split(directory)
         for name in sorted(videos):
             yield directory, name
+
+
+def walk_once(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """What os.walk yields below `top`, if that is there, also behind links; folders removed from its lists are skipped.
+
+    Each folder comes once, also if links lead to it again, or around in a circle.
+    """
+    seen = set()
+    for directory, folders, files in os.walk(top, followlinks=True, onerror=_refuse) if exists(top) else ():
+        status = os.stat(directory)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield directory, folders, files
 
 
 def _refuse(error: OSError) -> None:

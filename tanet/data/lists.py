@@ -21,11 +21,12 @@ from tanet.data import remarks
 from tanet.data.annotations import LABEL_FILES, annotation_file, class_index, read_annotations
 from tanet.data.finding import explain_missing, search
 from tanet.data.list_files import Row, read_rows
-from tanet.data.probing import READERS, Probe
+from tanet.data.own_videos import own_rows, read_own_videos
+from tanet.data.probing import READERS, Probe, load_decord
 from tanet.data.video import DecordFile, FrameFolder, PyAVFile, open_video
 from tanet.errors import DataError, VideoError
 from tanet.recipes import Recipe
-from tanet.runtime import read_text, user_path, write_text
+from tanet.runtime import file_status, read_text, user_path, write_text
 
 SPLITS = ("train", "val")
 SKIPPING = ("raise", "skip")
@@ -101,15 +102,18 @@ def load_list(
     if missing not in SKIPPING:
         raise ValueError(f"missing must be raise or skip, got {missing!r}")
     root = _existing_folder(root)
-    names = class_names_at(recipe.dataset, root)
-    if len(names) != recipe.num_classes:
+    own = read_own_videos(root) if recipe.dataset == "folder" else None
+    names = own.class_names if own else class_names_at(recipe.dataset, root)
+    if recipe.num_classes not in (0, len(names)):  # 0: as many as there are
         raise DataError(
-            f"{root}: {len(names)} classes in the label file, "
+            f"{root}: {len(names)} classes {'there' if own else 'in the label file'}, "
             f"recipe {recipe.name} has num_classes = {recipe.num_classes}"
         )
     # Nobody keeps Kinetics as published, 240,000 files in one folder: its annotations name no paths to ask for.
     ask_first = file is not None or recipe.dataset != "kinetics"
-    if file is None:
+    if file is None and own:
+        file, rows = own_rows(own, root, split)
+    elif file is None:
         file = annotation_file(recipe.dataset, root, split)
         rows = read_annotations(recipe.dataset, root, split)
     else:
@@ -152,7 +156,8 @@ def _find_videos(
 
 
 def file_sizes(paths: list[Path]) -> list[int | None]:
-    """Sizes in bytes, FOLDER for folders, None for what does not exist.
+    """Sizes in bytes, FOLDER for folders, None for what does not exist. Raises other errors of the disk, which are no
+    answer: see tanet.runtime.file_status.
 
     Threads ask for many at a time: a network disk answers slowly.
     """
@@ -164,11 +169,11 @@ def file_sizes(paths: list[Path]) -> list[int | None]:
 def _sizes(paths: list[Path]) -> list[int | None]:
     sizes = []
     for path in paths:
-        try:
-            found = os.stat(path)
-            sizes.append(FOLDER if stat.S_ISDIR(found.st_mode) else found.st_size)
-        except OSError:
+        found = file_status(path)
+        if found is None:
             sizes.append(None)
+        else:
+            sizes.append(FOLDER if stat.S_ISDIR(found.st_mode) else found.st_size)
     return sizes
 
 
@@ -202,7 +207,10 @@ def describe_readers(probes: Iterable[Probe | None]) -> str:
     probes = list(probes)
     unprobed = probes.count(None)
     reasons = Counter(probe.why for probe in probes if probe and probe.reader == "pyav")
-    parts = [f"{len(probes) - unprobed - reasons.total()} read by decord"]
+    by_decord = len(probes) - unprobed - reasons.total()
+    if by_decord and not load_decord():
+        reasons["decord is not installed"], by_decord = by_decord, 0
+    parts = [f"{by_decord} read by decord"]
     if reasons:
         named = reasons.most_common(NAMED_REASONS)
         others = reasons.total() - sum(count for _, count in named)
@@ -229,7 +237,9 @@ def _existing_folder(root: str | os.PathLike) -> Path:
 
 
 def class_names_at(dataset: str, root: str | os.PathLike) -> tuple[str, ...]:
-    """The class names of a data set's label file below `root`, in index order."""
+    """The class names of a data set's label file below `root`, or of one's own videos there, in index order."""
+    if dataset == "folder":
+        return read_own_videos(user_path(root)).class_names
     index = class_index(user_path(root) / LABEL_FILES[dataset])
     return tuple(sorted(index, key=index.get))
 

@@ -8,27 +8,28 @@
 
 import faulthandler
 import gc
+import os
 import re
-import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import RawArray
 
-import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from tanet.data.clips import TrainingClips, ValidationClips
 from tanet.data.lists import VideoList
+from tanet.data.sharing import BATCHES_AHEAD, pack, shortage
+from tanet.data.workers import WorkerLoader, begin_worker
 from tanet.errors import DataError, VideoError
 from tanet.recipes import Recipe
 from tanet.runtime import worker_count
 
 READ_SECONDS = 120  # longest time to read one video; after that the decoder hangs, and the worker ends itself
 LOADER_TIMEOUT = 1800  # seconds; a batch that takes longer is an error, whatever the cause
-STOP_SECONDS = 60  # how long a worker serves on after SIGTERM
 IDLE = -1  # in `GuardedClips.being_read`: the worker reads no video
 WORKER_FAILURE = re.compile("DataLoader.*(exited unexpectedly|killed by signal|timed out)")  # torch's messages
 
@@ -46,15 +47,15 @@ class GuardedClips(Dataset):
 
     - If reading an item raises VideoError, the item is an Unreadable.
     - If a worker reads one item for more than READ_SECONDS, the worker ends.
-    - `being_read` tells which video each worker reads: int64 [workers], indices into `videos`, or IDLE. It lies in
-      shared memory, so the main process can still read it after a worker has crashed.
+    - `being_read` tells which video each worker reads: int64 [workers], indices into `videos`, or IDLE. The processes
+      share it, so the main process can still read it after a worker has crashed.
 
-    `clips` has keys `index` or `(epoch, index)`.
+    `clips` has keys `index` or `(epoch, index, ...)`.
     """
 
     def __init__(self, clips: Dataset, videos: VideoList, workers: int):
         self.clips, self.videos = clips, videos
-        self.being_read = torch.full((max(workers, 1),), IDLE).share_memory_()
+        self.being_read = RawArray("q", [IDLE] * max(workers, 1))  # in a file, where shared memory is full
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -81,28 +82,40 @@ class GuardedClips(Dataset):
 
 
 def make_loader(
-    clips: Dataset, videos: VideoList, wanted_workers: int, batches: bool = True, use_gpu: bool = False, **options
+    clips: Dataset,
+    videos: VideoList,
+    wanted_workers: int,
+    batches: bool = True,
+    use_gpu: bool = False,
+    item_bytes: int = 0,
+    **options,
 ) -> DataLoader:
     """A DataLoader of `clips` with as many workers as tanet.runtime.worker_count allows; `options` go to DataLoader.
 
     With `batches` it yields (*tensors of the readable items, [Unreadable, ...]); the tensors are None if no item is
-    readable. Without, it yields one item or Unreadable at a time.
+    readable. Without, it yields one item or Unreadable at a time. `item_bytes`: the size of what it yields at a time,
+    to say at once if shared memory is short of it.
     """
     workers = worker_count(wanted_workers, use_gpu)
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # they share the memory
+    note = shortage(processes * workers * BATCHES_AHEAD * item_bytes)
+    if note and os.environ.get("LOCAL_RANK", "0") == "0":
+        print(note, flush=True)
     gc.collect()
     # Keeps the long lists of videos out of garbage collection. Otherwise each forked worker would copy their memory
     # when it collects garbage.
     gc.freeze()
-    # Each worker reads two batches ahead, torch's default. Batches are handed over in order, and videos take different
-    # times to read. With one batch ahead all workers would wait for the slowest; more would only fill memory.
-    return DataLoader(
+    # Batches are handed over in order, and videos take different times to read. With one batch ahead all workers would
+    # wait for the slowest; more than two would only fill memory.
+    return WorkerLoader(
         GuardedClips(clips, videos, workers),
         num_workers=workers,
+        prefetch_factor=BATCHES_AHEAD if workers else None,
         timeout=LOADER_TIMEOUT if workers else 0,
-        worker_init_fn=_begin_worker,
+        worker_init_fn=begin_worker,
         persistent_workers=workers > 0,
         pin_memory=use_gpu,  # a GPU copies from pinned memory by itself; a CPU would only copy once more
-        collate_fn=_collate if batches else None,
+        collate_fn=_collate if batches else pack,
         **options,
     )
 
@@ -110,23 +123,10 @@ def make_loader(
 def _collate(items: list) -> tuple:
     readable = [item for item in items if not isinstance(item, Unreadable)]
     unreadable = [item for item in items if isinstance(item, Unreadable)]
-    tensors = default_collate(readable) if readable else (None, None, None)
-    return (*tensors, unreadable)
-
-
-def _begin_worker(worker: int) -> None:
-    cv2.setNumThreads(0)  # the workers share the cores; OpenCV would start a thread a core in each of them
-    _postpone_stop_signals()
-
-
-def _postpone_stop_signals() -> None:
-    """Makes a new worker survive a stop signal, so that the training can finish its step and save.
-
-    Ctrl-C and cluster schedulers signal the workers as well as the training. A worker ignores SIGINT, and ends
-    STOP_SECONDS after SIGTERM. The training ends its workers earlier, when it has saved.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(STOP_SECONDS))
+    if not readable:
+        return pack((None, None, None, unreadable))
+    clips, labels, indices = zip(*readable)
+    return pack((torch.stack(clips), torch.tensor(labels), torch.tensor(indices), unreadable))
 
 
 @contextmanager
@@ -155,7 +155,7 @@ def explain_worker_failure(batches: DataLoader) -> Iterator[None]:
 def _videos_being_read(batches: DataLoader, timed_out: bool) -> list[int]:
     """Indices of videos that dead workers were reading; with `timed_out`, those of all workers, as one hangs."""
     workers = getattr(batches._iterator, "_workers", [])
-    being_read = batches.dataset.being_read.tolist()
+    being_read = list(batches.dataset.being_read)
     return [
         being_read[number]
         for number, worker in enumerate(workers)
@@ -177,27 +177,38 @@ def readable_items(clips: Dataset, keys: Iterable, on_error: str = "raise") -> I
     for key in keys:
         try:
             yield clips[key]
-        except VideoError:
+        except VideoError as error:
             if on_error == "raise":
-                raise
+                raise VideoError(f'{error}; on_error="skip" leaves such videos out') from error
 
 
 class EpochBatches(Sampler):
-    """The training batches of one rank: lists of keys (epoch, index). Set `epoch` and `start` before iterating.
+    """The training batches of one rank: lists of keys of TrainingClips. Set `epoch` and `start` before iterating.
 
     A step takes batch_size * accumulation * world_size clips of the shuffled epoch. Each rank takes every world_size-th
     clip of a step, in `accumulation` batches. So the clips of a step do not depend on how ranks share them. Clips that
     do not fill a last step are left out of this epoch.
+
+    With `labels` (of all samples) an epoch draws all classes equally often: videos of rare classes several times, as
+    other clips, and only some of the frequent ones. Its number of clips stays the same.
 
     `start`: how many clips of the epoch earlier steps have taken; it is not 0 when a training resumes within an epoch.
     Raises DataError if the videos do not fill one step.
     """
 
     def __init__(
-        self, num_samples: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1, accumulation: int = 1
+        self,
+        num_samples: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulation: int = 1,
+        labels: Sequence[int] | None = None,
     ):
         self.num_samples, self.batch_size, self.seed = num_samples, batch_size, seed
         self.rank, self.world_size, self.accumulation = rank, world_size, accumulation
+        self.labels = None if labels is None else np.asarray(labels)
         self.epoch = self.start = 0
         self.step_clips = batch_size * accumulation * world_size
         if self.steps == 0:
@@ -212,12 +223,35 @@ class EpochBatches(Sampler):
         return self.steps * self.accumulation
 
     def __iter__(self):
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples)[self.start :]
+        rng = np.random.default_rng((self.seed, self.epoch))
+        if self.labels is None:
+            keys = [(self.epoch, int(index)) for index in rng.permutation(self.num_samples)]
+        else:
+            keys = [(self.epoch, *clip) for clip in balanced_order(self.labels, rng)]
+        keys = keys[self.start :]
         for step in range(self.steps):
-            step_indices = order[step * self.step_clips : (step + 1) * self.step_clips]
-            rank_indices = step_indices[self.rank :: self.world_size]
-            for first in range(0, len(rank_indices), self.batch_size):
-                yield [(self.epoch, int(index)) for index in rank_indices[first : first + self.batch_size]]
+            step_keys = keys[step * self.step_clips : (step + 1) * self.step_clips]
+            rank_keys = step_keys[self.rank :: self.world_size]
+            for first in range(0, len(rank_keys), self.batch_size):
+                yield rank_keys[first : first + self.batch_size]
+
+
+def balanced_order(labels: np.ndarray, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    """As many clips as there are videos, of all classes equally often (within one), in random order.
+
+    A video's first clip is (index,), its second (index, 1). No video has a second clip before all videos of its class
+    have one.
+    """
+    classes = rng.permutation(np.unique(labels))
+    wanted = np.full(len(classes), len(labels) // len(classes))
+    wanted[: len(labels) % len(classes)] += 1
+    clips = []
+    for name, count in zip(classes, wanted):
+        members = rng.permutation(np.flatnonzero(labels == name))
+        for number in range(count):
+            turn, position = divmod(number, len(members))
+            clips.append((int(members[position]), turn) if turn else (int(members[position]),))
+    return [clips[position] for position in rng.permutation(len(clips))]
 
 
 def training_loader(
@@ -227,8 +261,12 @@ def training_loader(
 
     Set `epoch` and `start` of its `batch_sampler`, an EpochBatches. With `use_gpu` the tensors are in pinned memory.
     """
-    batches = EpochBatches(len(videos), recipe.clips_per_process, recipe.seed, rank, world_size, recipe.accumulation)
-    return make_loader(TrainingClips(videos, recipe), videos, recipe.workers, use_gpu=use_gpu, batch_sampler=batches)
+    labels = [sample.label for sample in videos.samples] if recipe.balanced else None
+    batches = EpochBatches(
+        len(videos), recipe.clips_per_process, recipe.seed, rank, world_size, recipe.accumulation, labels
+    )
+    clips, size = TrainingClips(videos, recipe), _clip_bytes(recipe) * recipe.clips_per_process
+    return make_loader(clips, videos, recipe.workers, use_gpu=use_gpu, item_bytes=size, batch_sampler=batches)
 
 
 def validation_loader(
@@ -238,4 +276,16 @@ def validation_loader(
     rank_indices = range(rank, len(videos), world_size)
     clips = ValidationClips(videos, recipe)
     batch_size = 4 * recipe.clips_per_process
-    return make_loader(clips, videos, recipe.workers, use_gpu=use_gpu, sampler=rank_indices, batch_size=batch_size)
+    return make_loader(
+        clips,
+        videos,
+        recipe.workers,
+        use_gpu=use_gpu,
+        item_bytes=_clip_bytes(recipe) * min(batch_size, len(rank_indices)),
+        sampler=rank_indices,
+        batch_size=batch_size,
+    )
+
+
+def _clip_bytes(recipe: Recipe) -> int:
+    return recipe.num_frames * 3 * recipe.crop_size**2  # uint8 [T, 3, S, S]

@@ -7,13 +7,16 @@ decord silently returns wrong frames from some files:
 - files with open groups of pictures: frames that are shown before a key frame come after it in the file;
 - H.264 files with key frames that are not IDR pictures;
 - files in containers that do not store when each frame is shown.
-So decord reads a file only if it is known to read it right and PyAV is not faster. PyAV reads all other files.
+So decord reads a file only if it is known to read it right and PyAV is not faster. PyAV reads all other files, and all
+files where decord is not installed: there are no wheels of it for ARM on Linux, nor for macOS from Python 3.12 on.
 """
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO
 
 import av
@@ -113,6 +116,16 @@ class Packets:
     def close(self):
         self.packets = []
         self._container.close()
+
+
+@cache
+def load_decord() -> ModuleType | None:
+    """The package decord; None where it is not installed or does not load. There PyAV reads its videos, too."""
+    try:
+        import decord
+    except (ImportError, OSError, TypeError):  # TypeError: of ctypes, by a wheel for macOS
+        return None
+    return decord
 
 
 def _explain_failed_open(path: Path, ffmpeg_message: str) -> str:

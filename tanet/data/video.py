@@ -13,6 +13,7 @@ system. Measured on 2026-11-27.
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,9 +24,9 @@ from av.video.reformatter import VideoReformatter
 from torchvision.io import ImageReadMode, decode_jpeg, decode_png, read_file
 
 from tanet.data.frame_names import read_frame_names
-from tanet.data.probing import Packets, Probe, probe_packets, reason
+from tanet.data.probing import Packets, Probe, load_decord, probe_packets, reason
 from tanet.errors import VideoError
-from tanet.runtime import user_path
+from tanet.runtime import file_status, user_path
 
 RESIZE_FRAMES = "the command resize of data_scripts brings all to one size"
 
@@ -38,18 +39,19 @@ def open_video(path: str | os.PathLike, probe: Probe | None = None) -> "DecordFi
     """
     path = user_path(path)
     try:
-        if path.is_dir():
-            return FrameFolder(path)
-        if not path.is_file():
-            raise VideoError(f"{path}: no such file or folder")
+        status = file_status(path)
     except OSError as error:
         raise VideoError(f"{path}: cannot be read ({reason(error)})") from error
-    if probe and probe.reader == "decord":
+    if status is None:
+        raise VideoError(f"{path}: no such file or folder")
+    if stat.S_ISDIR(status.st_mode):
+        return FrameFolder(path)
+    if probe and probe.reader == "decord" and load_decord():
         return DecordFile(path, probe)
     packets = Packets(path)
     try:
         probe = probe or probe_packets(packets)
-        if probe.reader == "pyav":
+        if probe.reader == "pyav" or not load_decord():
             return PyAVFile(packets, probe)
     except BaseException:
         packets.close()
@@ -97,9 +99,7 @@ class DecordFile(_Video):
     reader_name = "decord"
 
     def __init__(self, path: Path, probe: Probe):
-        import decord  # here, because decord has no wheel for some platforms and the other readers do without it
-
-        self.path = path
+        self.path, decord = path, load_decord()
         self._errors = (decord.DECORDError, RuntimeError)  # DECORDError is no subclass of RuntimeError
         try:
             self._reader = decord.VideoReader(str(path.absolute()), num_threads=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tanet.runtime import read_json, read_text, write_text
+from tanet.runtime import exists, read_json, read_text, write_text
 
 
 class PartialScores:
@@ -23,7 +23,7 @@ class PartialScores:
 
     def check(self) -> None:
         """ValueError if the folder holds a part of another test."""
-        if not self.header.exists():
+        if not exists(self.header):
             return
         stored_test = read_json(self.header)
         differences = [
@@ -41,7 +41,7 @@ class PartialScores:
         """Makes the folder, or reads the scores in it: index of the video -> scores. Only one process may call it."""
         self.check()
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not self.header.exists():
+        if not exists(self.header):
             self._remove(self.folder.glob("scores-*"))  # of an unknown test, since the header is gone
             write_text(self.header, json.dumps(self.test))
             return {}

@@ -10,7 +10,7 @@ from tanet.data import Sample, VideoList
 from tanet.evaluate.metrics import compute_metrics
 from tanet.evaluate.partial import exact
 from tanet.recipes import Published, get_protocol, published_results
-from tanet.runtime import write_text
+from tanet.runtime import check_writable, write_text
 
 
 def summarize(scores: np.ndarray, videos: VideoList, data_root: Path) -> dict:
@@ -62,6 +62,17 @@ def _video_row(sample: Sample, data_root: Path, predicted_class: int | None, sco
         "probability": scores[sample.label],
         "scores": scores,
     }
+
+
+def check_target(out: str | os.PathLike) -> None:
+    """Raises ValueError or OSError if `write_result` could not write to `out`. Makes its folder."""
+    page = Path(out).with_suffix(".md")
+    if page == Path(out):
+        raise ValueError(
+            f"{out}: the page for reading gets this name; name the result {page.with_suffix('.json').name}"
+        )
+    check_writable(out)
+    check_writable(page)
 
 
 def write_result(result: dict, out: str | os.PathLike) -> None:

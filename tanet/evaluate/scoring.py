@@ -58,6 +58,7 @@ def score_videos(
         recipe.workers,
         batches=False,
         use_gpu=device.type == "cuda",
+        item_bytes=views * recipe.num_frames * 3 * side**2,
         sampler=order,
         batch_size=None,
     )

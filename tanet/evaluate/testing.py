@@ -19,7 +19,7 @@ from tanet.checkpoint import Checkpoint, classifier_names
 from tanet.data import SKIPPING, VideoList, datasets_at, load_list
 from tanet.errors import CheckpointError, VideoError
 from tanet.evaluate.partial import PartialScores
-from tanet.evaluate.report import path_below, summarize, write_result
+from tanet.evaluate.report import check_target, path_below, summarize, write_result
 from tanet.evaluate.scoring import score_videos
 from tanet.recipes import FULL_SETS, SPEED_FIELDS, Protocol, Recipe, get_protocol, published_results
 from tanet.runtime import launch, process_group, repeatable, require_gpus, sha256, user_path
@@ -170,6 +170,8 @@ def run(
         raise ValueError(f"on_error must be raise or skip, got {on_error!r}")
     data_root, out = user_path(data_root), out and user_path(out)
     test = plan(source, data_root, protocol, missing, recipe, style, remap_classes, subset, val_list)
+    if out is not None:
+        check_target(out)
     if gpus:
         require_gpus(1)
     facts = _facts(test, torch.cuda.get_device_name() if gpus else "cpu")

@@ -4,6 +4,7 @@ tam            the temporal adaptive module (paper sections 3.1-3.3)
 folding        what every network of clips shares: pixels, frames, scores
 tanet          the network around it: a ResNet with a slot for a temporal module in every bottleneck (section 3.4)
 insertion      TAM or TSM in image networks of torchvision and timm
+freezing       stages that keep their weights
 recomputation  training with less memory
 weights        weights into a network, with every tensor accounted for
 cost           parameters, multiply-accumulates, memory, and where a step's time goes
@@ -11,6 +12,7 @@ cost           parameters, multiply-accumulates, memory, and where a step's time
 
 from tanet.model.cost import KINDS, kept_for_backward, measure, summary_table, time_by_kind
 from tanet.model.folding import PIXEL_MEAN, PIXEL_STD, ClipNetwork
+from tanet.model.freezing import freeze_stages
 from tanet.model.insertion import VideoNetwork, insert_tam
 from tanet.model.tam import TAM
 from tanet.model.tanet import (
@@ -44,6 +46,7 @@ __all__ = [
     "build",
     "count_classes",
     "count_frames",
+    "freeze_stages",
     "insert_tam",
     "kept_for_backward",
     "load_resnet",

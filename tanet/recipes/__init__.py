@@ -1,11 +1,12 @@
 """What a training computes, as data, and what was published about it.
 
-recipe      Recipe: its fields, their limits, JSON
-presets     the published recipes and the demo's
-provenance  where the value of every field of a preset comes from
-protocols   the published test protocols: which views of a video a test scores
-published   the results to reproduce, with their sources and the settings that trained them
-page        docs/recipes.md, which is made of the three above
+recipe        Recipe: its fields, their limits, JSON
+presets       the published recipes and the demo's
+source_texts  the texts of provenance
+provenance    where the value of every field of a preset comes from
+protocols     the published test protocols: which views of a video a test scores
+published     the results to reproduce, with their sources and the settings that trained them
+page          docs/recipes.md, which is made of the three above
 """
 
 from tanet.recipes.page import recipes_page

@@ -52,6 +52,40 @@ def demo_something() -> Recipe:
     )
 
 
+def own_8f() -> Recipe:
+    """Videos of one's own: TANet-R50 from ImageNet or a published checkpoint, 8 frames, for a GPU."""
+    return Recipe(
+        name="own_8f",
+        dataset="folder",
+        num_classes=0,
+        sampling="uniform",
+        keep_tail=True,
+        flip="swap",
+        protocols=("sth-efficient", "sth-accurate"),
+        epochs=50,
+        lr_steps=(30, 40, 45),
+        weight_decay=5e-4,
+        precision="auto",
+    )
+
+
+def own_tiny() -> Recipe:
+    """Videos of one's own: a small network from random weights, frames of 112 x 112, for a CPU."""
+    return dataclasses.replace(
+        demo_something(),
+        name="own_tiny",
+        dataset="folder",
+        num_classes=0,
+        short_side=128,
+        crop_size=112,
+        test_size=112,
+        epochs=30,
+        lr_steps=(24, 28),
+        warmup_epochs=2.0,
+        workers=-1,
+    )
+
+
 def k400_8f() -> Recipe:
     """TANet-R50, 8 frames 8 apart: 76.28 top-1 published by MMAction2."""
     return Recipe(name="k400_8f", dataset="kinetics", num_classes=400)
@@ -126,6 +160,8 @@ def sthv2_16f() -> Recipe:
 RECIPES = {
     "demo_kinetics": demo_kinetics,
     "demo_something": demo_something,
+    "own_8f": own_8f,
+    "own_tiny": own_tiny,
     "k400_8f": k400_8f,
     "k400_16f": k400_16f,
     "sthv1_8f": sthv1_8f,

@@ -52,8 +52,8 @@ class Recipe:
 
     name: str
     # data
-    dataset: Literal["kinetics", "something_v1", "something_v2"]
-    num_classes: PositiveInt
+    dataset: Literal["kinetics", "something_v1", "something_v2", "folder"]  # "folder": videos of one's own
+    num_classes: NonNegativeInt  # 0, with dataset "folder": as many as the data have, filled in when a training begins
     # network
     arch: Arch = "tanet50"
     temporal: Temporal = "tam"
@@ -78,11 +78,15 @@ class Recipe:
     warmup_epochs: NonNegativeFloat = 0.0  # the rate rises linearly from 0 over this many epochs
     clips_per_process: PositiveInt = 8  # batch of one GPU
     accumulation: PositiveInt = 1  # batches of each process in one step of the optimiser
+    balanced: bool = False  # an epoch draws all classes equally often; rare ones several times
+    label_smoothing: BelowOne = 0.0  # share of the target that all classes get alike
     momentum: BelowOne = 0.9
     weight_decay: NonNegativeFloat = 1e-4
     clip_grad_norm: PositiveFloat = 20.0
     classifier_lr: PositiveFloat = 5.0  # multiplier of the rate for the classifier's weight; its bias gets twice that
     param_groups: Style = "mmaction2"  # "official" also multiplies the rate of TAM's linear layers by 5
+    # stages that keep their initial weights and BatchNorm statistics: -1 none, 0 the stem, 1 to 4 also these stages
+    frozen_stages: Annotated[int, Field(ge=-1, le=4)] = -1
     ema: BelowOne = 0.0  # decay per step of the averaged weights, which are tested instead; 0: no average
     sync_batchnorm: bool = False  # BatchNorm over all GPUs' clips
     batchnorm_statistics: Literal["first", "mean"] = "first"  # running ones: the first process's, or the mean over all
@@ -101,6 +105,8 @@ class Recipe:
 
     def __post_init__(self):
         """Checks that fields agree with each other; each alone is valid by now."""
+        if self.num_classes == 0 and self.dataset != "folder":
+            raise ValueError("recipe field num_classes must be greater than 0, got 0")
         if self.sampling == "dense" and WINDOW % self.num_frames:
             raise ValueError(f"recipe field num_frames must divide the {WINDOW}-frame window, got {self.num_frames}")
         if max(self.crop_size, self.test_size) > self.short_side:

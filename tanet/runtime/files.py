@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tanet.errors import DataError
+from tanet.runtime.disks import refuse_folder
 
 # The marks with which a text says its encoding. UTF-32's little-endian mark begins with that of UTF-16.
 MARKS = {
@@ -74,9 +75,11 @@ def read_json(path: str | os.PathLike):
 def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Yields a binary file that replaces `path` when the block ends.
 
-    If the block raises, `path` stays as it was and the partial file is removed.
+    If the block raises, `path` stays as it was and the partial file is removed. Raises IsADirectoryError if `path` is a
+    folder.
     """
     path = Path(path)
+    refuse_folder(path)
     partial = path.with_name(f".{path.name}.partial")
     try:
         with open(partial, "wb") as file:

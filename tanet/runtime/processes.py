@@ -9,6 +9,8 @@ import itertools
 import json
 import os
 import signal
+import socket
+import sys
 import threading
 import time
 import traceback
@@ -80,6 +82,7 @@ def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
     A CPU process computes with its share of the cores, less one for each of its data-loading `workers`, see
     `worker_count`. Threads that compete with the workers cost a third of the speed.
     """
+    _require_posix()
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if use_gpu:
         require_gpus(local_rank + 1)
@@ -92,6 +95,7 @@ def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             yield Process(0, 1, device)
         else:
+            _talk_on_loopback()
             dist.init_process_group("nccl" if use_gpu else "gloo")
             yield Process(dist.get_rank(), dist.get_world_size(), device)
             # A network that still holds the group can deadlock its destruction. Some networks are in reference cycles.
@@ -104,6 +108,21 @@ def process_group(use_gpu: bool, workers: int = 0) -> Iterator[Process]:
         raise
     finally:
         torch.set_num_threads(threads)
+
+
+def _require_posix() -> None:
+    """LaunchError on Windows, which has no POSIX signals and cannot fork workers."""
+    if sys.platform == "win32":
+        raise LaunchError("training and testing need Linux or macOS; on Windows run them in WSL")
+
+
+def _talk_on_loopback() -> None:
+    """If all processes are on this machine, keeps Gloo from asking for the machine's name, which may not resolve."""
+    if os.environ.get("LOCAL_WORLD_SIZE") != os.environ["WORLD_SIZE"]:
+        return
+    loopbacks = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]  # on Linux, on macOS
+    if loopbacks:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopbacks[0])
 
 
 # More workers than one GPU can use; and every worker keeps two batches and their open files ready.
@@ -158,6 +177,7 @@ def launch(
     count = gpus or processes
     if nodes * count == 1:
         return function(*arguments)
+    _require_posix()
     config = _launch_config(count, nodes, rendezvous)
     with TemporaryDirectory(prefix="tanet-") as folder, _restored_signal_handlers():
         try:

@@ -24,7 +24,12 @@ from tanet.runtime import WARM_UP, Captured, Process, autocast, capture, first_l
 
 
 def compute_gradients(
-    network: nn.Module, batches: list[tuple], precision: str, process: Process, graphs: "StepGraphs | None"
+    network: nn.Module,
+    batches: list[tuple],
+    precision: str,
+    process: Process,
+    graphs: "StepGraphs | None",
+    label_smoothing: float = 0.0,
 ) -> torch.Tensor:
     """Gradients of the loss of a step's `batches`, into .grad, which must be None before. They may be StepGraphs' own.
 
@@ -35,7 +40,8 @@ def compute_gradients(
     sums = []
     for number, (clips, labels, *_) in enumerate(batches, 1):
         clips, labels = to_device(process.device, clips, labels)
-        compute = partial(forward_backward, network, precision=precision, batches=len(batches))
+        options = {"precision": precision, "batches": len(batches), "label_smoothing": label_smoothing}
+        compute = partial(forward_backward, network, **options)
         # The ranks average their gradients once a step. DistributedDataParallel does it during the last backward pass.
         waits = isinstance(network, DistributedDataParallel) and number < len(batches)
         with network.no_sync() if waits else nullcontext():
@@ -46,12 +52,18 @@ def compute_gradients(
 
 
 def forward_backward(
-    network: nn.Module, clips: torch.Tensor, labels: torch.Tensor, precision: str, batches: int
+    network: nn.Module,
+    clips: torch.Tensor,
+    labels: torch.Tensor,
+    precision: str,
+    batches: int,
+    label_smoothing: float = 0.0,
 ) -> torch.Tensor:
     """Adds a batch's share of a step of so many `batches` to .grad; returns what `compute_gradients` returns."""
     with autocast(clips.device, precision):
         logits = network(clips)  # [N, classes]
-    loss = nn.functional.cross_entropy(logits.float(), labels)  # [], the mean over N clips
+    # [], the mean over N clips
+    loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
     (loss / batches).backward()
     correct = (logits.argmax(1) == labels).sum()
     return torch.stack([loss.detach().double() * len(labels), correct.double()])

@@ -21,14 +21,16 @@ from tanet.data import (
     EpochBatches,
     Unreadable,
     VideoList,
+    class_names_at,
     explain_worker_failure,
     load_list,
     training_loader,
     validation_loader,
 )
 from tanet.evaluate import validate
+from tanet.model import freeze_stages
 from tanet.recipes import Recipe
-from tanet.runtime import Process, deterministic, process_group, track, user_path
+from tanet.runtime import Process, deterministic, exists, process_group, track, user_path
 from tanet.runtime import launch as launch_processes
 from tanet.train import live, run_folder, state
 from tanet.train.graphs import compute_gradients
@@ -81,6 +83,9 @@ def fit(
     """
     run_dir, options = user_path(run_dir), Options(**options)
     with process_group(use_gpu, recipe.workers) as process, deterministic(recipe.deterministic):
+        state.check_device(recipe, process)
+        if recipe.num_classes == 0:
+            recipe = recipe.with_changes({"num_classes": len(class_names_at(recipe.dataset, data_root))})
         asked, recipe = recipe, run_folder.check(run_dir, recipe, options.resume)
         if recipe != asked and process.is_main:
             announce_kept(run_dir, recipe, asked)
@@ -98,7 +103,7 @@ def _run(
 ) -> list[dict]:
     with ExitStack() as contexts:  # the lock of the folder, and the trackers
         # Nothing is written before everything is checked. So a new folder is made and locked later.
-        is_new = not run_dir.exists()
+        is_new = not exists(run_dir)
         if process.is_main and not is_new:
             contexts.enter_context(run_folder.locked(run_dir))
         process.gather(None)  # no process reads the folder before it is locked
@@ -176,6 +181,7 @@ def train_epoch(training: Training, loader: DataLoader, stop: Interrupts) -> dic
     """Trains on the clips that are left of the epoch; returns the metrics of the whole epoch's training."""
     recipe, videos, sampler = training.recipe, loader.dataset.videos, loader.batch_sampler
     training.network.train()
+    freeze_stages(training.model, recipe.frozen_stages)
     sampler.epoch, sampler.start = training.epoch, training.clips
     steps, timer, finite = sampler.steps, StepTimer(), FiniteCheck(videos, training.run_dir)
     label = f"epoch {training.epoch + 1}/{recipe.epochs}, training batches"
@@ -223,7 +229,9 @@ def _step(training: Training, batches: list[tuple], finite: FiniteCheck) -> None
             raise empty_batch(unreadable)
     training.optimizer.zero_grad(set_to_none=True)
     precision = training.numerics["precision"]
-    loss_sum, correct = compute_gradients(training.network, batches, precision, training.process, training.graphs)
+    loss_sum, correct = compute_gradients(
+        training.network, batches, precision, training.process, training.graphs, training.recipe.label_smoothing
+    )
     count = sum(len(labels) for _, labels, _, _ in batches)
     # [], the norm before clipping
     grad_norm = nn.utils.clip_grad_norm_(training.network.parameters(), training.recipe.clip_grad_norm)

@@ -72,7 +72,7 @@ def _flips(flip: str, class_names: tuple[str, ...]) -> str:
     listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
     text = f"{len(names)} of {len(class_names)} class names say left, right or a turn"
     if flip == "swap":
-        return f"{text} and have no mirrored class, so their flipped clips keep the label: {listed}"
+        return f"{text} and have no mirrored class, or several, so their flipped clips keep the label: {listed}"
     return f"{text}, and flip=plain keeps the label of their flipped clips; --set flip=swap swaps it: {listed}"
 
 

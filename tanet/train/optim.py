@@ -18,6 +18,8 @@ def parameter_groups(model: TANet, recipe: Recipe) -> list[dict]:
     groups = {}
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad:  # frozen
+                continue
             decays, lr_scale = True, 1.0
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 decays = False

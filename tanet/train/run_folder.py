@@ -11,17 +11,17 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from tanet import checkpoint
+from tanet import checkpoint, runtime
 from tanet.checkpoint import Checkpoint
 from tanet.data import VideoList
 from tanet.errors import CheckpointError, RunInUse
 from tanet.recipes import RECIPES, SPEED_FIELDS, Recipe, from_json, get
-from tanet.runtime import read_text, user_path, write_text
+from tanet.runtime import exists, read_text, user_path, write_text
 
 LAST = Path("checkpoints", "last.pth")
 PREVIOUS = Path("checkpoints", "previous.pth")
@@ -43,7 +43,7 @@ def read_metrics(run_dir: str | os.PathLike, steps: bool | None = False) -> list
 
 def read_lines(path: Path) -> list[dict]:
     """The rows of a file of JSON lines, except a last line that a kill cut short; an empty list if there is no file."""
-    if not path.exists():
+    if not exists(path):
         return []
     return [json.loads(line) for line in read_text(path).splitlines(keepends=True) if line.endswith("\n")]
 
@@ -59,23 +59,23 @@ def locked(run_dir: Path) -> Iterator[None]:
     """Keeps other trainings out of the folder during the block.
 
     Waits LOCK_SECONDS for the lock, then raises RunInUse, which names the process that holds it. A killed process holds
-    no lock.
+    no lock. Some network disks have no locks, see tanet.runtime.locked.
     """
-    lock, owner = FileLock(run_dir / ".lock"), run_dir / ".lock_owner"
-    try:
-        lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.2)
-    except Timeout:
-        holder = read_text(owner) if owner.exists() else "unknown"
-        raise RunInUse(
-            f"{run_dir}: another training is running in it ({holder}); stop that one, or wait until it ends"
-        ) from None
-    try:
-        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
+    lock, owner = run_dir / ".lock", run_dir / ".lock_owner"
+    with ExitStack() as held:
+        try:
+            held.enter_context(runtime.locked(lock, LOCK_SECONDS))
+        except Timeout:
+            holder = read_text(owner) if exists(owner) else "unknown"
+            raise RunInUse(
+                f"{run_dir}: another training is running in it ({holder}); stop that one, or wait until it ends"
+            ) from None
+        try:
+            owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
 
 
 def check(run_dir: Path, recipe: Recipe, resume: str) -> Recipe:
@@ -85,7 +85,7 @@ def check(run_dir: Path, recipe: Recipe, resume: str) -> Recipe:
     new run has a contradictory schedule.
     """
     recipe_path = run_dir / "recipe.json"
-    if not recipe_path.exists():
+    if not exists(recipe_path):
         recipe.check_schedule()
         return recipe
     if resume == "never":
@@ -127,7 +127,7 @@ def newest(run_dir: Path) -> tuple[Checkpoint | None, str]:
     """
     problem = ""
     for path in (run_dir / LAST, run_dir / PREVIOUS):
-        if not path.exists():
+        if not exists(path):
             continue
         try:
             stored = checkpoint.read(path)
@@ -182,7 +182,7 @@ def prepare(run_dir: Path, recipe: Recipe, missing: tuple[str, ...], stored: Che
         position, history = (stored.rest["epoch"] + 1, stored.rest["clips"]), stored.rest["history"]
     rows = _rows_until(position, read_metrics(run_dir, steps=True))
     _write_lines(run_dir / METRICS, sorted([*rows, *history], key=lambda row: (row["epoch"], "step" not in row)))
-    if (run_dir / SKIPPED).exists():
+    if exists(run_dir / SKIPPED):
         _write_lines(run_dir / SKIPPED, _rows_until(position, read_lines(run_dir / SKIPPED)))
 
 
@@ -200,10 +200,10 @@ def save(run_dir: Path, state: dict, best: bool = False) -> None:
     for name in (METRICS, SKIPPED):
         _sync(run_dir / name)  # a checkpoint on the disk must find the lines that belong to it
     if best:
-        checkpoint.write(run_dir / BEST, state)
-    if (run_dir / LAST).exists():
+        checkpoint.save(run_dir / BEST, state)
+    if exists(run_dir / LAST):
         _copy(run_dir / LAST, run_dir / PREVIOUS)
-    checkpoint.write(run_dir / LAST, state)
+    checkpoint.save(run_dir / LAST, state)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -217,6 +217,6 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    if path.exists():
+    if exists(path):
         with open(path, "rb") as file:
             os.fsync(file.fileno())

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tanet import checkpoint
 from tanet.checkpoint import Checkpoint
 from tanet.data import SKIPPING, VideoList
-from tanet.model import TANet, build
+from tanet.model import TANet, build, freeze_stages
 from tanet.recipes import Recipe
 from tanet.runtime import FORMATS, Process
 from tanet.train import run_folder
@@ -117,6 +117,7 @@ def begin(
     """A training at its first step, or at the position of the checkpoint `stored`."""
     torch.manual_seed(recipe.seed)
     model = (build(recipe) if stored else _initial_model(recipe, class_names, process)).to(process.device)
+    freeze_stages(model, recipe.frozen_stages)
     if recipe.sync_batchnorm and process.world_size > 1:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True) if recipe.ema else None
@@ -198,6 +199,12 @@ def _restored_sums(stored: list[torch.Tensor], process: Process) -> torch.Tensor
     if len(stored) == process.world_size:
         return stored[process.rank]
     return torch.stack(stored).sum(0) if process.is_main else torch.zeros_like(stored[0])
+
+
+def check_device(recipe: Recipe, process: Process) -> None:
+    """ValueError if the recipe has what the process's device cannot compute."""
+    if recipe.sync_batchnorm and process.world_size > 1 and process.device.type == "cpu":
+        raise ValueError("sync_batchnorm: torch computes it on GPUs only; set it to false, or train on GPUs")
 
 
 def _initial_model(recipe: Recipe, class_names: tuple[str, ...], process: Process) -> TANet:

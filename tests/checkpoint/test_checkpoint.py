@@ -42,7 +42,7 @@ def equal(one, other):
 
 @pytest.fixture
 def stored(tmp_path):
-    checkpoint.write(tmp_path / "last.pth", full_state(network()))
+    checkpoint.save(tmp_path / "last.pth", full_state(network()))
     return tmp_path / "last.pth"
 
 
@@ -62,7 +62,7 @@ def test_optimizer_state_survives(tmp_path):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     model(torch.zeros(2, 8, 3, 32, 32)).sum().backward()
     optimizer.step()
-    checkpoint.write(tmp_path / "a.pth", full_state(model, optimizer=optimizer.state_dict()))
+    checkpoint.save(tmp_path / "a.pth", full_state(model, optimizer=optimizer.state_dict()))
     state, wanted = checkpoint.read(tmp_path / "a.pth").rest["optimizer"], optimizer.state_dict()
     assert state["param_groups"] == wanted["param_groups"]
     assert all(
@@ -88,13 +88,13 @@ class Unsavable:
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(stored):
     before = stored.read_bytes()
     with pytest.raises(RuntimeError, match="disk on fire"):
-        checkpoint.write(stored, full_state(network(seed=1), more=Unsavable()))
+        checkpoint.save(stored, full_state(network(seed=1), more=Unsavable()))
     assert stored.read_bytes() == before
     assert os.listdir(stored.parent) == ["last.pth"]
 
 
 def test_a_write_replaces_the_old_file_and_leaves_nothing_else(stored):
-    checkpoint.write(stored, full_state(network(seed=1)))
+    checkpoint.save(stored, full_state(network(seed=1)))
     assert equal(checkpoint.read(stored).weights, network(seed=1).state_dict())
     assert os.listdir(stored.parent) == ["last.pth"]
 
@@ -430,7 +430,7 @@ def test_half_precision_weights_are_taken_over(tmp_path):
     ],
 )
 def test_wrong_metadata_is_refused_naming_the_file(tmp_path, change):
-    checkpoint.write(tmp_path / "last.pth", full_state(network()) | change)
+    checkpoint.save(tmp_path / "last.pth", full_state(network()) | change)
     with pytest.raises(CheckpointError, match="last.pth"):
         checkpoint.read(tmp_path / "last.pth")
 

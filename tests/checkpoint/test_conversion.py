@@ -26,7 +26,7 @@ def ours(tmp_path):
     torch.manual_seed(0)
     path = tmp_path / "last.pth"
     recipe = recipes.get("demo_kinetics")
-    checkpoint.write(path, {"model": tanet_tiny(8).state_dict(), "recipe": recipe.to_json(), "class_names": NAMES})
+    checkpoint.save(path, {"model": tanet_tiny(8).state_dict(), "recipe": recipe.to_json(), "class_names": NAMES})
     return checkpoint.read(path)
 
 

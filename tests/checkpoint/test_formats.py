@@ -248,12 +248,22 @@ NOT_CHECKPOINTS = {
     "JSON": (b'{"message": "Not Found"}', "not weights"),
     "text": (b"text\n", "not weights"),
     "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not weights"),
+    "ONNX": (b"\x08\x0a\x12\x07pytorch\x1a\x06" + bytes(100), "a program in ONNX, not weights.*made from"),
+    "ONNX of no producer": (b"\x08\x04\x3a\x80\x01" + bytes(100), "a program in ONNX, not weights"),
     "Keras": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
     "mp4": (b"\x00\x00\x00\x20ftypisom" + bytes(100), "a video"),
     "webm": (b"\x1aE\xdf\xa3" + bytes(100), "a video"),
     "zip header": (b"PK\x03\x04" + bytes(100), "cut short"),
     "three bytes": (b"\x80\x02}", "cut short"),
 }
+
+
+def test_a_program_of_torch_is_named(tmp_path):
+    torch.jit.save(torch.jit.trace(torch.nn.ReLU(), torch.zeros(1)), tmp_path / "network.pt")
+    torch.export.save(torch.export.export(torch.nn.ReLU(), (torch.zeros(1),)), tmp_path / "network.pt2")
+    for name in ("network.pt", "network.pt2"):
+        with pytest.raises(CheckpointError, match=f"{name}: a program of torch.export or TorchScript, not weights"):
+            formats.read_file(tmp_path / name)
 
 
 @pytest.mark.parametrize("kind", NOT_CHECKPOINTS)

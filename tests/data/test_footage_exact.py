@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from support.decoders import DECODERS, needs_decord
 from support.footage import UNREADABLE, encode_footage, numbered, read_numbers, write_footage
 
 from tanet.data import FASTER, Probe, PyAVFile, open_video, probe, sampling
@@ -98,6 +99,7 @@ def test_every_request_gets_the_frames_asked_for(footage, name, count):
     assert list(wrong_answers(footage(name), file_probe, count)) == []
 
 
+@needs_decord
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SAFE)
 def test_decord_gives_the_right_frames_of_files_that_the_probe_calls_safe(footage, name):
@@ -106,6 +108,7 @@ def test_decord_gives_the_right_frames_of_files_that_the_probe_calls_safe(footag
     assert list(wrong_answers(footage(name), replace(file_probe, reader="decord"), FEW)) == []
 
 
+@needs_decord
 @pytest.mark.parametrize("name", UNSAFE)
 def test_decord_gives_wrong_frames_of_files_that_the_probe_calls_unsafe(footage, name):
     """This is why files are probed: decord raises no error here."""
@@ -124,6 +127,7 @@ def read_with_both_decoders(path: Path, file_probe: Probe, indices: range) -> li
     return answers
 
 
+@needs_decord
 @pytest.mark.parametrize("name", SAFE)
 def test_both_decoders_give_the_same_pixels(footage, name):
     path = footage(name)
@@ -139,6 +143,7 @@ COLOURS = {
 }
 
 
+@needs_decord
 @pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize("size", [(128, 96), (160, 90), (98, 130)])
 def test_both_decoders_give_the_same_colours(tmp_path, colours, size):
@@ -150,7 +155,7 @@ def test_both_decoders_give_the_same_colours(tmp_path, colours, size):
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
-@pytest.mark.parametrize("reader", ["decord", "pyav"])
+@pytest.mark.parametrize("reader", DECODERS)
 def test_rotated_videos_come_upright(tmp_path, rotation, reader):
     path = write_footage(tmp_path / "a.mp4", frames=5, size=(96, 128), rotation=rotation)
     file_probe = probe(path)

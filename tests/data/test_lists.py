@@ -1,13 +1,14 @@
 """List files in the formats of other code bases, and the stored probes of a data root."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from data_scripts.steps.probing import write_lists
 from tanet.data import Probe, Row, Sample, load_list, read_probes, read_rows, shared, write_list, write_probes
 from tanet.errors import DataError, VideoError
+from tanet.prepare.list_writing import write_lists
 
 ODD = 'a b/it\'s "ö", 3.mp4'
 
@@ -330,3 +331,32 @@ def test_a_clip_of_kinetics_is_known_by_its_name_and_other_files_by_their_path()
         f"1 ({clip})"
     )
     assert shared(samples("train/walk/001.mp4"), samples("val/walk/001.mp4")) == []
+
+
+def failing(monkeypatch, function, error, ending):
+    """The system's function fails for paths that end so, as on a network disk that is away for a moment."""
+    original = getattr(os, function)
+
+    def fail(path, *arguments, **options):
+        if str(path).endswith(ending):
+            raise OSError(error, os.strerror(error), str(path))
+        return original(path, *arguments, **options)
+
+    monkeypatch.setattr(os, function, fail)
+
+
+@pytest.mark.parametrize("missing", ["raise", "skip"])
+@pytest.mark.parametrize("error", [errno.ESTALE, errno.EACCES, errno.EIO, errno.ETIMEDOUT])
+def test_a_video_that_the_disk_cannot_tell_of_is_no_missing_one(sth1, monkeypatch, missing, error):
+    root, recipe, _ = sth1
+    failing(monkeypatch, "stat", error, "/12")
+    with pytest.raises(OSError, match=f"{os.strerror(error)} .*/12'") as failure:
+        load_list(recipe, root, "train", missing)
+    assert failure.value.errno == error and not isinstance(failure.value, FileNotFoundError)
+
+
+def test_a_folder_that_cannot_be_listed_is_no_empty_one(kinetics, monkeypatch):
+    root, recipe, _ = kinetics
+    failing(monkeypatch, "scandir", errno.ESTALE, "Abseiling!")
+    with pytest.raises(OSError, match=f"{os.strerror(errno.ESTALE)}.*Abseiling!"):
+        load_list(recipe, root, "train", "skip")

@@ -1,6 +1,7 @@
 """From the disk to the device: the number of workers, pinned memory, and copies beside the GPU's work."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,15 @@ import torch
 from support.gpu import needs_gpu
 from torch.utils.data import Dataset
 
-from tanet.data import ValidationClips, load_list, make_loader, training_loader, validation_loader
+from tanet.data import (
+    ValidationClips,
+    load_list,
+    make_loader,
+    readable_items,
+    training_loader,
+    validation_loader,
+)
+from tanet.errors import VideoError
 from tanet.runtime import copy_to_cpu, delayed_by_one, devices, process_group, to_device, worker_count
 
 
@@ -79,7 +88,7 @@ class OpenCVThreads(Dataset):
 def test_opencv_computes_in_one_thread_of_each_worker(machine, something_root, something_recipe):
     machine(4)
     videos = load_list(something_recipe, something_root, "train")
-    assert list(make_loader(OpenCVThreads(), videos, 2, batches=False)) == [1]
+    assert list(make_loader(OpenCVThreads(), videos, 2, batches=False, batch_size=None)) == [1]
 
 
 @pytest.mark.parametrize("make", [training_loader, validation_loader])
@@ -156,3 +165,15 @@ def test_a_result_is_fetched_before_later_work_ends():
     later = torch.cuda.current_stream().record_event()
     assert get().tolist() == [0, 2, 4, 6] and get().device.type == "cpu"
     assert not later.query()
+
+
+def test_a_look_at_some_items_leaves_out_broken_videos_only_if_asked_to(linked, something_recipe, something_root):
+    root = linked(something_root)
+    videos = load_list(something_recipe, root, "val")
+    samples = list(videos.samples)
+    (root / "empty").mkdir()
+    samples[1] = replace(samples[1], path=root / "empty")
+    clips = ValidationClips(replace(videos, samples=tuple(samples)), something_recipe)
+    with pytest.raises(VideoError, match='empty: .*; on_error="skip" leaves such videos out'):
+        list(readable_items(clips, range(3)))
+    assert [index for _, _, index in readable_items(clips, range(3), "skip")] == [0, 2]

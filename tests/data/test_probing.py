@@ -1,12 +1,26 @@
 """Probes: codec, size and length of a video, the decoder that reads it, and the stored probes of a data root."""
 
+import sys
 from dataclasses import replace
 
 import av
 import pytest
+from support.decoders import DECODERS, needs_decord
 from support.footage import read_numbers, write_footage
 
-from tanet.data import FASTER, PROBES, Probe, open_video, probe, read_probes, write_probes
+from tanet.data import (
+    FASTER,
+    PROBES,
+    Probe,
+    describe_readers,
+    lists,
+    open_video,
+    probe,
+    probing,
+    read_probes,
+    video,
+    write_probes,
+)
 from tanet.errors import VideoError
 
 LENGTH = 40
@@ -87,13 +101,14 @@ def test_frames_that_an_edit_list_hides_do_not_count(tmp_path, kind):
         assert read_numbers(video.frames([20, 0])) == [30, 10]
 
 
-def test_a_video_that_begins_late_is_read_from_its_first_frame(tmp_path):
+@pytest.mark.parametrize("reader", DECODERS)
+def test_a_video_that_begins_late_is_read_from_its_first_frame(tmp_path, reader):
     late = remux(write_footage(tmp_path / "a.webm", "vp9", LENGTH), tmp_path / "late.webm", 25)
-    for reader in ("decord", "pyav"):
-        with open_video(late, replace(probe(late), reader=reader)) as video:
-            assert read_numbers(video.frames([0, 17])) == [0, 17]
+    with open_video(late, replace(probe(late), reader=reader)) as video:
+        assert read_numbers(video.frames([0, 17])) == [0, 17]
 
 
+@needs_decord
 def test_a_video_opened_without_its_probe_is_probed(tmp_path):
     path = write_footage(tmp_path / "a.webm", "vp9", 5)
     with open_video(path) as video, open_video(path, probe(path)) as with_probe:
@@ -102,7 +117,32 @@ def test_a_video_opened_without_its_probe_is_probed(tmp_path):
         assert video.reader_name == "pyav"
 
 
-@pytest.mark.parametrize("reader", ["decord", "pyav"])
+@pytest.mark.parametrize(
+    "error", [ImportError("no decord"), OSError("libavformat.so: no such file"), TypeError("ctypes")]
+)
+def test_where_decord_does_not_load_pyav_reads_its_videos_and_the_summary_says_so(tmp_path, monkeypatch, error):
+    """It is not installed, a library of it is missing, or its wheel does not fit this Python."""
+
+    class Importer:
+        def find_spec(self, name, *_):
+            if name == "decord":
+                raise error
+
+    path = write_footage(tmp_path / "a.webm", "vp9", 5)
+    file_probe = probe(path)
+    assert file_probe.reader == "decord"  # what is stored beside a data set does not depend on the machine
+    monkeypatch.delitem(sys.modules, "decord", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Importer(), *sys.meta_path])
+    for module in (video, lists):
+        monkeypatch.setattr(module, "load_decord", probing.load_decord.__wrapped__)  # without what it remembers
+    for given in (file_probe, None):
+        with open_video(path, given) as opened:
+            assert opened.reader_name == "pyav" and read_numbers(opened.frames([4, 0, 4])) == [4, 0, 4]
+    said = describe_readers([file_probe, file_probe, None])
+    assert said.startswith("3 videos: 0 read by decord; 2 by PyAV (decord is not installed: 2); 1 not probed yet")
+
+
+@pytest.mark.parametrize("reader", DECODERS)
 def test_a_file_that_changed_since_it_was_probed_is_refused(tmp_path, reader):
     path = write_footage(tmp_path / "a.mp4", frames=5)
     with pytest.raises(VideoError, match="a.mp4: 5 frames in it, but 6 when it was probed; probe it again"):

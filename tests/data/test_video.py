@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.decoders import DECODERS
 from support.footage import numbered, read_numbers, write_footage
 
 from tanet.data import open_video, probe
@@ -35,7 +36,7 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=["decord", "pyav", "jpeg"])
+@pytest.fixture(params=[*DECODERS, "jpeg"])
 def video(request, mp4, folder):
     """The same video opened by each reader."""
     if request.param == "jpeg":
@@ -75,12 +76,12 @@ def test_frames_asked_for_twice_do_not_share_memory(video):
     assert torch.equal(frames[1], before)
 
 
-def test_video_frames_are_bit_identical_to_pyavs(mp4):
+@pytest.mark.parametrize("reader", DECODERS)
+def test_video_frames_are_bit_identical_to_pyavs(mp4, reader):
     with av.open(str(mp4)) as container:
         expected = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
-    for reader in ("decord", "pyav"):
-        with open_video(mp4, replace(probe(mp4), reader=reader)) as video:
-            assert np.array_equal(video.frames(range(LENGTH)).permute(0, 2, 3, 1).numpy(), expected)
+    with open_video(mp4, replace(probe(mp4), reader=reader)) as video:
+        assert np.array_equal(video.frames(range(LENGTH)).permute(0, 2, 3, 1).numpy(), expected)
 
 
 def test_folder_frames_are_bit_identical_to_pillows(folder):

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from data_scripts.steps import workers
+from tanet.prepare import workers
 
 
 class Clock:

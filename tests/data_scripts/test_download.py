@@ -10,9 +10,9 @@ from support.fileserver import Page, serve
 
 from data_scripts.steps import download as module
 from data_scripts.steps import fetch as fetching
-from data_scripts.steps.common import read_table
 from data_scripts.steps.download import RECORDS, download, human
 from data_scripts.steps.fetch import CHUNK, DownloadError, Patience, fetch, part_of, read_url, remote_size
+from tanet.prepare.common import read_table
 
 QUICK = Patience(timeout=60.0, retries=2, wait=0.01)
 STALLED = Patience(

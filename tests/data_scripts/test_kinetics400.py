@@ -14,13 +14,13 @@ from support.footage import write_footage
 from support.moments import PATIENCE, hold, kill, kill_at, start_process, wait_for, with_forked_workers
 
 from data_scripts import kinetics400
-from data_scripts.steps import archives, kinetics_archives, resize
-from data_scripts.steps.common import folder_lock, read_table
+from data_scripts.steps import archives, kinetics_archives
 from data_scripts.steps.kinetics_archives import BASE_URL, REPLACEMENT, addresses
 from tanet import recipes
 from tanet.data import load_list, read_probes
 from tanet.demo.footage import KINETICS_PAIRS, draw_clip, write_video
 from tanet.errors import DataError
+from tanet.prepare import folder_lock, read_table, resizing
 
 LABELS = ("moving left to right", "moving right to left")
 HEADER = ["label", "youtube_id", "time_start", "time_end", "split"]
@@ -520,12 +520,12 @@ def test_extracting_that_is_killed_resumes_and_ends_with_the_same_bytes(tmp_path
     assert content(root) == content(tmp_path / "undisturbed")
 
 
-RESIZE_ONE = resize._resize_one
+RESIZE_ONE = resizing._resize_one
 
 
 def resize_one_and_hold(held_video, marker, source, target, short_side, crf, names):
     if names[0] == held_video:
-        frames, next_time = [], resize._next_time
+        frames, next_time = [], resizing._next_time
 
         def next_time_or_hold(*arguments):
             frames.append(arguments)
@@ -533,13 +533,13 @@ def resize_one_and_hold(held_video, marker, source, target, short_side, crf, nam
                 hold(marker)
             return next_time(*arguments)
 
-        resize._next_time = next_time_or_hold
+        resizing._next_time = next_time_or_hold
     return RESIZE_ONE(source, target, short_side, crf, names)
 
 
 def resize_and_hold(arguments, held_video, marker):
     """Stops in the middle of this video."""
-    resize._resize_one = partial(resize_one_and_hold, held_video, marker)
+    resizing._resize_one = partial(resize_one_and_hold, held_video, marker)
     kinetics400.main(arguments)
 
 

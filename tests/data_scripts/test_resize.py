@@ -10,12 +10,12 @@ from av.video.reformatter import ColorRange
 from PIL import Image
 from support.footage import read_numbers, write_footage, write_sound
 
-from data_scripts.steps import resize as module
-from data_scripts.steps.resize import FAILURES, KEY_FRAMES, resize, resize_video, scaled_size, videos_to_resize
-from data_scripts.steps.resize_frames import resize_frames
 from tanet.data import open_video, probe
 from tanet.demo.footage import write_video
 from tanet.errors import DataError, VideoError
+from tanet.prepare import resizing as module
+from tanet.prepare.frame_resizing import resize_frames
+from tanet.prepare.resizing import FAILURES, KEY_FRAMES, resize, resize_video, scaled_size, videos_to_resize
 
 FRAMES = 40
 KINDS = ["h264-closed", "h264-open", "hevc", "vp9", "av1", "variable-rate", "rotated"]

@@ -12,12 +12,12 @@ from support.footage import write_footage
 from support.moments import PATIENCE, hold, kill_at, start_process, wait_for, with_forked_workers
 
 from data_scripts import something
-from data_scripts.steps import verify as module
-from data_scripts.steps import workers
-from data_scripts.steps.probing import write_lists
-from data_scripts.steps.verify import check_video, verify
 from tanet.data import Row, read_rows
 from tanet.errors import DataError
+from tanet.prepare import verifying as module
+from tanet.prepare import workers
+from tanet.prepare.list_writing import write_lists
+from tanet.prepare.verifying import check_video, verify
 
 pytestmark = pytest.mark.slow
 GOOD, ALL = ["1", "2", 'it\'s "ö"'], ["1", "2", "3", "4", 'it\'s "ö"']

@@ -8,7 +8,7 @@ import pytest
 from support.moments import PATIENCE, hold, kill, start_process, wait_for
 from support.paths import ROOT
 
-from data_scripts.steps.workers import Failure, run_in_workers
+from tanet.prepare.workers import Failure, run_in_workers
 
 pytestmark = pytest.mark.slow
 
@@ -114,7 +114,7 @@ def pause(_):  # when the worker is about to run its function
 """
 INTERRUPTED = """
 import signal, time
-from data_scripts.steps.workers import run_in_workers
+from tanet.prepare.workers import run_in_workers
 from slow_import import Work, folder
 
 def answer_late(*_):

@@ -33,7 +33,7 @@ def weights(tmp_path_factory, something_root, something_recipe):
     data = {"train": {"sha256": load_list(something_recipe, something_root, "train").digest()}}
     path = tmp_path_factory.mktemp("weights") / "last.pth"
     state = {"model": build(something_recipe).state_dict(), "recipe": something_recipe.to_json(), "data": data}
-    checkpoint.write(path, state)
+    checkpoint.save(path, state)
     return path
 
 

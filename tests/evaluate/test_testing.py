@@ -356,6 +356,26 @@ def test_the_command_line_says_what_is_wrong_in_a_line(capsys, weights, somethin
     assert failure.value.code == 1 and words in message and message.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "out, words", [("", "name a file"), ("file/result.json", "'.*/file'"), ("page.md", "name the result page.json")]
+)
+def test_a_result_that_cannot_be_written_is_refused_before_anything_is_computed(
+    tmp_path, monkeypatch, weights, something_root, out, words
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(testing, "score_videos", lambda *_: pytest.fail("computes"))
+    with pytest.raises((OSError, ValueError), match=words):
+        evaluate.run(weights, something_root, "sth-efficient", tmp_path / out)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_page_that_cannot_be_written_is_refused_too(tmp_path, monkeypatch, weights, something_root):
+    (tmp_path / "result.md").mkdir()
+    monkeypatch.setattr(testing, "score_videos", lambda *_: pytest.fail("computes"))
+    with pytest.raises(IsADirectoryError, match="result.md"):
+        evaluate.run(weights, something_root, "sth-efficient", tmp_path / "result.json")
+
+
 def test_a_wrong_folder_is_named_before_a_recipe_is_asked_for(tmp_path, weights):
     conversion.convert(weights, tmp_path / "ours.pth", "mmaction2")
     theirs = stripped(tmp_path / "ours.pth", tmp_path / "theirs.pth", "mmaction2")

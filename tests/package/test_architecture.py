@@ -26,6 +26,7 @@ FLOORS = (
     "train",
     "evaluate",
     "checkpoint",
+    "prepare",
     "data",
     "model",
     "ops",

@@ -31,6 +31,10 @@ OTHER = {
     ("README.md", "top-1, per cent     with TAM   without   protocol"): "what make demo prints, measured",
     ("README.md", "@inproceedings{liu2021tam,"): "test_packaging.py compares it with CITATION.cff",
     ("docs/architecture.md", "cli                     the command tanet"): "the floors, a picture",
+    (
+        "docs/own_videos.md",
+        "videos/train/swipe left/anna-01.mp4      videos/swipe left/anna-01.mp4      videos/videos.csv:",
+    ): "three folders, a picture",
 }
 # Commands that are executed on demo data, by the words that they begin with.
 RUNS_HERE = (
@@ -49,6 +53,9 @@ PARSED = {
     "python -m data_scripts.kinetics400 extract": "needs the archives; tests/data_scripts runs it on small ones",
     "python -m data_scripts.kinetics400 resize": "encodes videos; tests/data_scripts runs it",
     "python -m data_scripts.something v1 extract": "needs the archives; tests/data_scripts runs it on small ones",
+    "tanet data ": "needs a folder of videos; test_own_videos.py runs the page that shows it",
+    "tanet export ": "compiles for a minute; test_exporting.py runs it",
+    "python -m data_scripts.something v1 resize": "writes a data set; tests/data_scripts runs it",
     "python benchmarks/": "measures for minutes",
     "torchrun -": "tests/train and tests/evaluate start processes by torchrun",
     "papermill notebooks/": "trains; test_papermill.py runs it",

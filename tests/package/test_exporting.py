@@ -90,7 +90,7 @@ def programs(tmp_path_factory, weights):
     def program(target: str):
         need(target)
         if target not in made:
-            made[target] = folder / target
+            made[target] = folder / f"{target}.pt2"
             export(weights, made[target], target, size=32)
         return made[target]
 
@@ -153,11 +153,11 @@ def test_an_image_network_with_temporal_modules_is_exported_from_any_mode(target
     need(target)
     network = insert_tam(lively(torchvision.models.resnet18(num_classes=5)), 4, temporal).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    result = export(network, tmp_path / "program", target, size=32)
+    result = export(network, tmp_path / "program.pt2", target, size=32)
     assert network.training and all(parameter.requires_grad for parameter in network.parameters())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     wanted = network.eval()(clips(2)).softmax(-1)
-    torch.testing.assert_close(run(tmp_path / "program", target, clips(2)), wanted, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(run(tmp_path / "program.pt2", target, clips(2)), wanted, rtol=1e-3, atol=1e-5)
     assert result.difference <= 1e-4 and result.clips == ("N", 4, 3, 32, 32) and result.num_classes == 5
 
 
@@ -178,7 +178,7 @@ def tiny():
 @pytest.mark.parametrize("spoiled", ["weights", "shape"])
 def test_a_program_that_computes_something_else_is_not_written(spoiled, tiny, tmp_path, monkeypatch):
     """What was there before stays."""
-    make, target = exporting._make_torchscript, tmp_path / "program"
+    make, target = exporting._make_torchscript, tmp_path / "program.pt2"
     target.write_bytes(b"before")
 
     def make_another(program, example, about):
@@ -202,26 +202,26 @@ def test_what_torch_cannot_export_is_one_line(tiny, tmp_path, monkeypatch):
 
     monkeypatch.setattr(exporting, "_make_torch", fail)
     with pytest.raises(ExportError, match="^torch cannot export this TANet to torch: no such operation$"):
-        export(tiny, tmp_path / "program", "torch", size=32)
+        export(tiny, tmp_path / "program.pt2", "torch", size=32)
     assert not list(tmp_path.iterdir())
 
 
 def test_weights_that_give_no_numbers_are_refused(tiny, tmp_path):
     nn.init.constant_(tiny.fc.bias, float("nan"))
     with pytest.raises(ExportError, match="not finite"):
-        export(tiny, tmp_path / "program", "torch")
+        export(tiny, tmp_path / "program.pt2", "torch")
 
 
 def test_a_network_without_a_score_per_class_is_refused(tmp_path):
     network = insert_tam(torchvision.models.resnet18(), 4)
     network.network.fc = nn.Unflatten(1, (2, 256))
     with pytest.raises(ExportError, match=r"scores \[N, num_classes\], it gives \(1, 2, 256\)"):
-        export(network, tmp_path / "program", "torch", size=32)
+        export(network, tmp_path / "program.pt2", "torch", size=32)
 
 
 def test_a_network_of_images_is_refused_saying_what_to_do(tmp_path):
     with pytest.raises(ValueError, match="ResNet is no network of clips.*insert_tam"):
-        export(torchvision.models.resnet18(), tmp_path / "program", "torch")
+        export(torchvision.models.resnet18(), tmp_path / "program.pt2", "torch")
 
 
 def test_the_checkpoint_is_not_overwritten_by_its_program(weights):
@@ -236,21 +236,23 @@ def test_the_checkpoint_is_not_overwritten_by_its_program(weights):
                                                 ({"to": "torch", "size": 224.0}, "whole number")])  # fmt: skip
 def test_wrong_arguments_are_refused(arguments, message, tiny, tmp_path):
     with pytest.raises(ValueError, match=message):
-        export(tiny, tmp_path / "program", **arguments)
+        export(tiny, tmp_path / "program.pt2", **arguments)
+    with pytest.raises(ValueError, match="network.pt: .*ends in .pt2"):
+        export(tiny, tmp_path / "network.pt", "torch")
     with pytest.raises(FileNotFoundError, match="gone: no such folder"):
-        export(tiny, tmp_path / "gone" / "program", "torch")
+        export(tiny, tmp_path / "gone" / "program.pt2", "torch")
 
 
 def test_without_onnx_one_line_says_what_to_install(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="needs onnx and onnxscript: pip install onnx onnxscript"):
-        export(tiny, tmp_path / "program", "onnx")
+        export(tiny, tmp_path / "program.pt2", "onnx")
 
 
 def test_without_onnxruntime_the_result_says_that_nothing_checked_it(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "find_spec", lambda name: None if name == "onnxruntime" else True)
     monkeypatch.setattr(exporting, "_make_onnx", lambda *arguments: b"a program")
-    result = export(tiny, tmp_path / "program", "onnx", size=32)
+    result = export(tiny, tmp_path / "program.pt2", "onnx", size=32)
     assert result.checked_by is None and "NOT CHECKED" in str(result) and "pip install onnxruntime" in str(result)
 
 
@@ -258,4 +260,4 @@ def test_without_onnxruntime_the_result_says_that_nothing_checked_it(tiny, tmp_p
 @pytest.mark.parametrize("target, kind", [("onnx", "ONNX"), ("torch", "torch.export"), ("torchscript", "TorchScript")])
 def test_a_program_in_the_place_of_weights_is_named(target, kind, programs, tmp_path):
     with pytest.raises(CheckpointError, match=f"a program .*{kind}.*not weights; give the checkpoint"):
-        export(programs(target), tmp_path / "program", "torch")
+        export(programs(target), tmp_path / "program.pt2", "torch")

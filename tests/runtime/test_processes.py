@@ -1,7 +1,9 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from support.children import HANG
 
 from tanet import checkpoint, train
 from tanet.data import load_list, validation_loader
+from tanet.errors import LaunchError
 from tanet.evaluate import validate
 from tanet.runtime import Process, launch, process_group, worker_count
 from tanet.train import FiniteCheck, loop, state
@@ -38,6 +41,62 @@ def test_alone_there_is_one_process_and_it_runs_right_here():
 @pytest.mark.slow
 def test_processes_know_their_place_and_share_values():
     assert launch(describe_process, (3,), processes=2) == (0, 2, [0, 3], True)
+
+
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_processes import describe_process
+from tanet.runtime import launch
+if __name__ == "__main__":
+    print(launch(describe_process, (3,), processes=2))
+"""
+
+
+@pytest.mark.slow
+def test_processes_of_a_machine_whose_name_does_not_resolve_meet_and_warn_of_nothing(tmp_path):
+    """As in containers without a network: the name of the machine stands in no file and no server knows it."""
+    unshare = ["unshare", "--user", "--map-root-user", "--uts"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "hostname", "x"], capture_output=True).returncode:
+        pytest.skip("this machine does not let a test change a host's name")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    script = 'hostname no-such-host-here && exec "$@"'
+    command = [*unshare, "sh", "-c", script, "sh", sys.executable, tmp_path / "program.py", Path(__file__).parent]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=HANG, env=environment, check=True)
+    assert ended.stdout == "(0, 2, [0, 3], True)\n"
+    assert "resolve" not in ended.stderr and "no-such-host" not in ended.stderr
+
+
+def test_windows_is_told_what_it_cannot_do(monkeypatch, tmp_path, something_recipe):
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(LaunchError, match="Linux or macOS; on Windows run them in WSL"):
+        train.fit(something_recipe, tmp_path, tmp_path / "run")
+    with pytest.raises(LaunchError, match="WSL"):
+        launch(describe_process, (3,), processes=2)
+    assert launch(int, ("3",)) == 3  # what needs one process only, such as a prediction
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command, code, said",
+    [(["train", "--help"], 0, ""), (["checkpoint", "inspect", "none.pth"], 1, "none.pth: no such checkpoint\n")],
+)
+def test_commands_start_without_the_modules_that_windows_lacks(tmp_path, command, code, said):
+    lacking = ("fcntl", "resource", "termios", "pwd", "grp")
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({lacking}))\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    ended = subprocess.run(
+        [sys.executable, "-m", "tanet", *command], capture_output=True, text=True, timeout=HANG, env=environment
+    )
+    assert ended.returncode == code and ended.stderr.endswith(said) and "Traceback" not in ended.stderr
+
+
+@pytest.mark.slow
+def test_what_a_cpu_cannot_compute_is_refused_before_the_data_are_read(forked_workers, tmp_path, something_recipe):
+    recipe = something_recipe.with_changes({"sync_batchnorm": True})
+    with pytest.raises(LaunchError, match="ValueError: sync_batchnorm: torch computes it on GPUs only"):
+        train.launch(recipe, tmp_path / "no data", tmp_path / "run", processes=2)
 
 
 @pytest.mark.slow

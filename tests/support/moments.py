@@ -12,7 +12,7 @@ import time
 from multiprocessing import get_context
 from pathlib import Path
 
-from data_scripts.steps import workers
+from tanet.prepare import workers
 
 PATIENCE = 300.0  # seconds; passes only if something hangs
 

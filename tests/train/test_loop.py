@@ -170,7 +170,7 @@ def test_best_checkpoint_is_there_after_an_interruption_between_the_two_files(
 ):
     """Whichever of last.pth and best.pth is written first."""
     run_dir, recipe, saved = tmp_path / "run", something_recipe.with_changes({"epochs": 1, "lr_steps": []}), []
-    original = checkpoint.write
+    original = checkpoint.save
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
 
         def stop(path, state):
@@ -179,7 +179,7 @@ def test_best_checkpoint_is_there_after_an_interruption_between_the_two_files(
             saved.append(path)
             original(path, state)
 
-        patch.setattr(checkpoint, "write", stop)
+        patch.setattr(checkpoint, "save", stop)
         train.fit(recipe, something_root, run_dir)
     train.fit(recipe, something_root, run_dir)
     assert (run_dir / "checkpoints/best.pth").exists()

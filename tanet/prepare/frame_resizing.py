@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from data_scripts.steps.common import written_whole
 from tanet.data import read_frame_names
 from tanet.errors import VideoError
+from tanet.prepare.common import written_whole
 
 JPEG_QUALITY = 95
 

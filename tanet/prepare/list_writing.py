@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from data_scripts.steps.workers import Failure, run_in_workers
 from tanet.data import (
     STAT_THREADS,
     Probe,
@@ -24,6 +23,7 @@ from tanet.data import (
     write_probes,
 )
 from tanet.errors import VideoError
+from tanet.prepare.workers import Failure, run_in_workers
 from tanet.runtime import track, write_text
 
 LISTS = "lists"

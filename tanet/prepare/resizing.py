@@ -1,5 +1,5 @@
 """Encodes videos anew for training: a smaller picture, H.264, a key frame every 12 frames. Folders of frames:
-data_scripts.steps.resize_frames.
+tanet.prepare.frame_resizing.
 
 The result has each frame of the source once, at the same time after the first frame. Frames are upright also where the
 source's metadata turn them. There is no sound. A video whose short side is small enough keeps its size, but is
@@ -22,11 +22,11 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Interpolation
 
-from data_scripts.steps.common import add_processes_option, write_table
-from data_scripts.steps.resize_frames import resize_frames, scaled_size
-from data_scripts.steps.workers import run_in_workers
 from tanet.data import all_videos, folders_of, is_video_file, probe, video_name
 from tanet.errors import DataError, VideoError
+from tanet.prepare.common import add_processes_option, write_table
+from tanet.prepare.frame_resizing import resize_frames, scaled_size
+from tanet.prepare.workers import run_in_workers
 from tanet.runtime import read_json, track, user_path, write_text
 
 KEY_FRAMES = 12  # frames from one key frame to the next; a clip's frames are 4 or 8 apart

@@ -15,11 +15,11 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-STEPS = "data_scripts.steps"
+PACKAGE = "tanet.prepare"
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ def run_in_workers(
     """
     if processes < 1:
         raise ValueError(f"--processes {processes}: at least one is needed")
+    if "forkserver" not in get_all_start_methods():
+        raise ValueError("the data scripts need Linux or macOS; on Windows run them in WSL")
     if seconds is not None and not seconds > 0:
         raise ValueError(f"--seconds {seconds:g}: must be above 0")
     waiting, workers = deque(items), []
@@ -92,7 +94,7 @@ class _Worker:
         # open decoders, and start in milliseconds.
         context = get_context("forkserver")
         module = getattr(function, "func", function).__module__  # of a functools.partial: its function's
-        context.set_forkserver_preload([f"{STEPS}.ignore_sigint", "tanet.data.video", module])
+        context.set_forkserver_preload([f"{PACKAGE}.ignore_sigint", "tanet.data.video", module])
         self.connection, workers_end = context.Pipe()
         self.process = context.Process(target=_serve, args=(workers_end, function), daemon=True)
         self.process.start()

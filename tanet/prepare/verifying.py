@@ -7,6 +7,7 @@ ROOT/lists/SPLIT.verified.txt is the list of a split with the videos that are ok
 import csv
 import io
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +15,12 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
-from data_scripts.steps.common import write_table
-from data_scripts.steps.probing import LISTS
-from data_scripts.steps.workers import Failure, run_in_workers
 from tanet.data import SPLITS, STAT_THREADS, Row, open_video, probe, read_rows, write_list
 from tanet.errors import DataError, VideoError
-from tanet.runtime import decode_text, track
+from tanet.prepare.common import write_table
+from tanet.prepare.list_writing import LISTS
+from tanet.prepare.workers import Failure, run_in_workers
+from tanet.runtime import decode_text, file_status, track
 
 TABLE = "verify.csv"
 
@@ -108,12 +109,10 @@ def _verdict(name: str, size: int, result: tuple | Failure) -> Verdict:
 
 def _size(path: Path) -> int:
     """Bytes of a file, or of the files in a folder; -1 if it is not there."""
-    try:
-        if path.is_dir():
-            return sum(entry.stat().st_size for entry in os.scandir(path))
-        return path.stat().st_size
-    except OSError:
+    status = file_status(path)
+    if status is None:
         return -1
+    return sum(entry.stat().st_size for entry in os.scandir(path)) if stat.S_ISDIR(status.st_mode) else status.st_size
 
 
 def _read_verdicts(root: Path) -> list[Verdict]:

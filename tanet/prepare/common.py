@@ -6,14 +6,14 @@ import io
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from tanet.data import VideoList, shared
 from tanet.errors import USER_ERRORS, DataError
-from tanet.runtime import read_text, worker_count, write_text
+from tanet.runtime import locked, read_text, worker_count, write_text
 
 
 @contextmanager
@@ -26,15 +26,12 @@ def folder_lock(root: Path, create: bool = False) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
     elif not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; --root is the folder of the data set")
-    lock = FileLock(root / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise DataError(f"{root}: another command is at work in it; wait for its end, or stop it") from None
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(root / ".lock"))
+        except Timeout:
+            raise DataError(f"{root}: another command is at work in it; wait for its end, or stop it") from None
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager

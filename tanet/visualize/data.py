@@ -1,0 +1,85 @@
+"""Which frames and which pixels a network gets."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+
+def frame_choices(choices: Mapping[str, np.ndarray], total_frames: int) -> Figure:
+    """The frames of a video that ways of sampling take, {label: indices [clips, T]}: a row of dots for each clip."""
+    rows = [(label, clip) for label, clips in choices.items() for clip in clips]
+    figure = Figure(figsize=(9, 0.24 * len(rows) + 0.9), layout="constrained")
+    axis = figure.subplots()
+    colors = {label: f"C{i}" for i, label in enumerate(choices)}
+    for y, (label, clip) in enumerate(rows):
+        axis.plot(clip, np.full(len(clip), y), "o-", color=colors[label], markersize=4, linewidth=0.6)
+    labels = [label for label, _ in rows]
+    axis.set_yticks([labels.index(label) for label in choices], list(choices))
+    axis.set_xlim(-1, total_frames)
+    axis.invert_yaxis()
+    axis.set_xlabel(f"frame of the video (it has {total_frames})")
+    return figure
+
+
+def crop_boxes(frame: torch.Tensor, boxes: Mapping[str, Sequence[tuple[int, int, int, int]]]) -> Figure:
+    """Crop boxes {label: [(top, left, height, width)]} and their centres on a frame, uint8 [3, H, W]; a panel each."""
+    figure = Figure(figsize=(3.4 * len(boxes), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(boxes), squeeze=False)[0]
+    for axis, (label, group) in zip(axes, boxes.items()):
+        axis.imshow(frame.permute(1, 2, 0).numpy())
+        for index, (top, left, height, width) in enumerate(group):
+            color = f"C{index % 10}"
+            corner = left - 0.5, top - 0.5
+            axis.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=color, linewidth=1.5))
+            axis.plot(left + width / 2 - 0.5, top + height / 2 - 0.5, "o", color=color, markersize=4)
+        axis.set_title(label, fontsize=10)
+        axis.set_xlabel("x, pixels")
+        axis.set_ylabel("y, pixels")
+    return figure
+
+
+def frame_difference(frames: Mapping[str, torch.Tensor], title: str) -> Figure:
+    """Two frames {name: uint8 [3, H, W]} of one size, and their difference in grey levels, mean of RGB."""
+    (left_name, left_frame), (right_name, right_frame) = frames.items()
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    for axis, name, frame in ((left, left_name, left_frame), (right, right_name, right_frame)):
+        axis.imshow(frame.permute(1, 2, 0).numpy())
+        axis.set_title(name, fontsize=10)
+    difference = (left_frame.float() - right_frame.float()).abs().mean(0)
+    image = middle.imshow(difference.numpy(), cmap="magma", vmin=0)
+    middle.set_title("difference", fontsize=10)
+    figure.colorbar(image, ax=middle, label="grey levels", shrink=0.85)
+    for axis in (left, middle, right):
+        axis.set(xticks=[], yticks=[])
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def data_overview(overview, title: str) -> Figure:
+    """A tanet.data.Overview: the videos of each class in both splits, and the distribution of their lengths."""
+    names = overview.class_names
+    figure = Figure(figsize=(10, max(3.2, 0.22 * min(len(names), 60) + 1.4)), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.4, 1))
+    start = np.zeros(len(names))
+    for split, color, label in (("train", "C0", "training"), ("val", "C1", "validation")):
+        counts = np.array(overview.counts(split))
+        left.barh(range(len(names)), counts, left=start, color=color, label=label)
+        start += counts
+    left.set_yticks(range(len(names)), names, fontsize=8)
+    if len(names) > 60:  # names would overlap
+        left.set_yticks([])
+    left.invert_yaxis()
+    left.set(xlabel="videos", title="Videos of each class")
+    left.legend(fontsize=8)
+    lengths = [video.frames for video in overview.videos]
+    right.hist(lengths, bins=min(30, max(1, len(set(lengths)))), color="C7")
+    right.axvline(overview.num_frames, color="C3", linewidth=1.5, label=f"T = {overview.num_frames}, frames of a clip")
+    right.set(xlabel="frames of a video", ylabel="videos", title="Lengths")
+    right.set_xlim(left=0)
+    right.legend(fontsize=8)
+    figure.suptitle(title, fontsize=11)
+    return figure

@@ -1,0 +1,105 @@
+"""Clips, importance maps and kernels."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure, FigureBase
+
+
+def filmstrip(clips: Mapping[str, torch.Tensor], titles: Sequence[str] | None = None) -> Figure:
+    """Clips {label: uint8 [T, 3, H, W]} as rows of frames. `titles` of the columns: by default frame numbers."""
+    num_frames = max(len(clip) for clip in clips.values())
+    figure = Figure(figsize=(1.25 * num_frames + 1.2, 1.3 * len(clips) + 0.4), layout="constrained")
+    axes = figure.subplots(len(clips), num_frames, squeeze=False)
+    for row, (label, clip) in zip(axes, clips.items()):
+        for axis in row:  # a shorter clip leaves some of them empty
+            axis.set_axis_off()
+        for axis, frame in zip(row, clip):
+            axis.imshow(frame.permute(1, 2, 0).numpy())
+        row[0].text(-0.08, 0.5, label, transform=row[0].transAxes, ha="right", va="center", fontsize=9)
+    for index, axis in enumerate(axes[0]):
+        axis.set_title(titles[index] if titles is not None else f"frame {index}", fontsize=8)
+    return figure
+
+
+def importance_maps(maps: Mapping[str, torch.Tensor], title: str) -> Figure:
+    """Importance maps {name: [C, T]} side by side on one colour scale. Channels are sorted by their peak frame."""
+    figure = Figure(figsize=(2.4 * len(maps) + 1, 3.6), layout="constrained")
+    _draw_maps(figure, maps)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def clip_and_maps(clip: torch.Tensor, maps: Mapping[str, torch.Tensor], title: str) -> Figure:
+    """A clip, uint8 [T, 3, H, W], above its importance maps {block: [C, T]}."""
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 2.6))
+    for index, (axis, frame) in enumerate(zip(above.subplots(1, len(clip)), clip)):
+        axis.imshow(frame.permute(1, 2, 0).numpy())
+        axis.set_title(f"t = {index}", fontsize=9)
+        axis.set_axis_off()
+    above.suptitle(title, fontsize=11)
+    _draw_maps(below, maps)
+    return figure
+
+
+def _draw_maps(figure: FigureBase, maps: Mapping[str, torch.Tensor]) -> None:
+    axes = figure.subplots(1, len(maps), squeeze=False)[0]
+    for axis, (name, values) in zip(axes, maps.items()):
+        values = values[values.argmax(1).argsort(stable=True)]
+        image = axis.imshow(values.numpy(), aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("frame t")
+    axes[0].set_ylabel("channel, sorted by its peak")
+    figure.colorbar(image, ax=list(axes), label="importance V (sigmoid, 0 to 1)")
+
+
+def importance_over_time(curves: Mapping[str, Mapping[str, torch.Tensor]], title: str, ylabel: str) -> Figure:
+    """Curves {panel: {line: [T]}}, with a line for each clip, class or channel. Each panel has its own scale."""
+    figure = Figure(figsize=(2.9 * len(curves) + 0.6, 3.2), layout="constrained")
+    axes = figure.subplots(1, len(curves), squeeze=False)[0]
+    for axis, (name, lines) in zip(axes, curves.items()):
+        for label, values in lines.items():
+            axis.plot(values.numpy(), marker="o", markersize=3, label=label)
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("frame t")
+    axes[0].set_ylabel(ylabel)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def aggregation_kernels(kernels: Mapping[str, torch.Tensor], title: str) -> Figure:
+    """Kernels {name: [C, K]}: the weights of every channel, sorted, and below them their mean over the channels."""
+    figure = Figure(figsize=(2.1 * len(kernels) + 1, 4.6), layout="constrained")
+    axes = figure.subplots(2, len(kernels), squeeze=False, height_ratios=(3, 1.2))
+    for (upper, lower), (name, values) in zip(axes.T, kernels.items()):
+        taps = values.shape[1]
+        offsets = ["0" if k == taps // 2 else f"{k - taps // 2:+d}" for k in range(taps)]
+        ordered = values[(values[:, -1] - values[:, 0]).argsort()].numpy()
+        image = upper.imshow(ordered, aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+        upper.set_title(name, fontsize=10)
+        lower.bar(range(taps), values.mean(0).numpy(), color="tab:gray")
+        lower.set_ylim(0, 1)
+        lower.set_xlabel("frame offset")
+        for axis in (upper, lower):
+            axis.set_xticks(range(taps), offsets)
+    axes[0][0].set_ylabel("channel, past to future")
+    axes[1][0].set_ylabel("mean weight")
+    figure.colorbar(image, ax=list(axes[0]), label="weight W (softmax)")
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def temporal_operator(matrix: torch.Tensor, title: str) -> Figure:
+    """The matrix [T, T] by which TAM maps one channel's frames to its output frames. Zeros, off the band, are blank."""
+    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
+    axis = figure.subplots()
+    banded = np.ma.masked_equal(matrix.numpy(), 0)
+    image = axis.imshow(banded, cmap="viridis", vmin=0)
+    axis.set_xlabel("input frame s")
+    axis.set_ylabel("output frame t")
+    axis.set_title(title, fontsize=10)
+    figure.colorbar(image, label="weight W[s - t + p] V[s]")
+    return figure

@@ -1,0 +1,74 @@
+"""How a training went, and what its network confuses."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def learning_curves(runs: Mapping[str, Sequence[dict]]) -> Figure:
+    """Loss and top-1 over the epochs of runs {name: epoch rows of metrics.jsonl}: training dashed, validation solid."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure.suptitle("Training (dashed) and validation", fontsize=11)
+    left, right = figure.subplots(1, 2)
+    for index, (name, rows) in enumerate(runs.items()):
+        color, epochs = f"C{index}", [row["epoch"] for row in rows]
+        for axis, train, val in ((left, "loss", "val_loss"), (right, "top1", "val_top1")):
+            axis.plot(epochs, [row[train] for row in rows], "--", color=color, label=f"{name}, training")
+            axis.plot(epochs, [row[val] for row in rows], "-o", markersize=4, color=color, label=f"{name}, validation")
+    left.set_ylabel("cross-entropy loss")
+    right.set_ylabel("top-1, per cent")
+    right.set_ylim(0, 101)
+    for axis in (left, right):
+        axis.set_xlabel("epoch")
+        axis.grid(alpha=0.3)
+    right.legend(fontsize=8)
+    return figure
+
+
+def training_curves(rows: Sequence[dict]) -> Figure:
+    """Loss, top-1 and speed of a training that may still run, from all rows of its metrics.jsonl."""
+    steps = [row for row in rows if "step" in row]
+    epochs = [row for row in rows if "step" not in row]
+    figure = Figure(figsize=(11, 3), layout="constrained")
+    panels = figure.subplots(1, 3)
+    for axis, train, val in zip(panels, ("loss", "top1"), ("val_loss", "val_top1")):
+        axis.plot(*_over_progress(steps, train), color="C0", linewidth=1, label="training, a line every few steps")
+        axis.plot(*_over_progress(epochs, val), "o-", color="C1", markersize=4, label="validation")
+    panels[0].set_ylabel("cross-entropy loss")
+    panels[1].set_ylabel("top-1, per cent")
+    panels[1].set_ylim(0, 101)
+    panels[0].legend(fontsize=7)
+    panels[2].plot(*_over_progress(steps, "clips_per_second"), color="C2", linewidth=1)
+    panels[2].set_ylabel("clips/s")
+    panels[2].set_ylim(bottom=0)
+    for axis, title in zip(panels, ("loss", "accuracy", "speed since the epoch began")):
+        axis.set_title(title, fontsize=10)
+        axis.set_xlim(left=0)
+        axis.set_xlabel("epochs done")
+        axis.grid(alpha=0.3)
+    return figure
+
+
+def _over_progress(rows: Sequence[dict], field: str) -> tuple[list[float], list[float]]:
+    return [row["progress"] for row in rows], [row[field] for row in rows]
+
+
+def confusion_matrix(confusion: Sequence[Sequence[int]], names: Sequence[str], title: str) -> Figure:
+    """Counts [classes, classes] as shares of each true class (row), in per cent; as text, too, up to 20 classes."""
+    counts = np.asarray(confusion, float)
+    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure = Figure(figsize=(7.2, 5.6), layout="constrained")
+    axis = figure.subplots()
+    image = axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    if len(names) <= 20:
+        axis.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
+        axis.set_yticks(range(len(names)), names, fontsize=8)
+        for (i, j), value in np.ndenumerate(share):
+            if value >= 0.5:
+                axis.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color="w" if value > 50 else "k")
+    axis.set_xlabel("taken for")
+    axis.set_ylabel("true class")
+    axis.set_title(title, fontsize=11)
+    figure.colorbar(image, label="per cent of the true class's videos")
+    return figure
