@@ -169,11 +169,12 @@ def _same_files(train: VideoList, val: VideoList) -> tuple[tuple[Path, Path], ..
 
 
 def _listed(counts: Counter) -> str:
-    """ "30: 120 videos; 25: 14 videos; 3 others: 9 videos"."""
+    """ "30: 120 videos; 25: 14 videos; 3 other values: 9 videos"."""
     parts = [f"{value}: {count} video{'s' * (count > 1)}" for value, count in counts.most_common(NAMED)]
     others = counts.total() - sum(count for _, count in counts.most_common(NAMED))
     if others:
-        parts.append(f"{len(counts) - NAMED} others: {others} video{'s' * (others > 1)}")
+        values = len(counts) - NAMED
+        parts.append(f"{values} other value{'s' * (values > 1)}: {others} video{'s' * (others > 1)}")
     return "; ".join(parts)
 
 
