@@ -190,7 +190,7 @@ def _add_predict(commands) -> None:
     command.add_argument("--json", action="store_true", help="a line of JSON a video, with its clips")
     command.add_argument("--features", metavar="OUT", help="write a row a video to OUT.npy or OUT.safetensors, too")
     command.add_argument("--on-error", choices=SKIPPING, default="raise", help="videos that cannot be read")
-    command.add_argument("--gpu", action="store_true", help="compute on a GPU")
+    command.add_argument("--gpus", type=int, choices=(0, 1), default=0, help="default: 0, the CPU")
     command.add_argument("--window", type=int, help="frames of a stream for one prediction; default: 64")
 
 
@@ -200,7 +200,12 @@ def _predict(chosen: argparse.Namespace) -> None:
     prediction.check_sources(chosen.sources, chosen.protocol, chosen.features, chosen.window)
     recipe = _given_recipe(chosen)
     predictor = prediction.Predictor(
-        checkpoint.read(chosen.weights, chosen.ema), chosen.protocol, recipe, chosen.style, chosen.labels, chosen.gpu
+        checkpoint.read(chosen.weights, chosen.ema),
+        chosen.protocol,
+        recipe,
+        chosen.style,
+        chosen.labels,
+        chosen.gpus > 0,
     )
     for found in prediction.run(predictor, chosen.sources, chosen.features, chosen.on_error, chosen.window):
         if chosen.json:

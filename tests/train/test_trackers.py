@@ -154,6 +154,7 @@ def track(tracker, run, *parts):
 def wandb_records(run):
     """The records of W&B's offline files: a log in blocks of 32 KiB, each part behind its checksum, length and kind."""
     messages = pytest.importorskip("wandb.proto.wandb_internal_pb2", reason="wandb is not installed")
+    pytest.importorskip("wandb").teardown()  # its service writes the files; it has when it has ended
     for path in sorted(run.run_dir.glob("wandb/offline-run-*/run-*.wandb")):
         data, offset, record = path.read_bytes(), 7, b""
         while offset + 7 <= len(data):
