@@ -103,7 +103,7 @@ def run_all() -> None:
     rows = summary()  # trains both networks without TAM, tests all four
     summary_path = RUNS / "summary.json"
     summary_path.write_text(json.dumps(rows, indent=2) + "\n")
-    for notebook in ("01", "02", "03", "06", "07", "08"):
+    for notebook in ("01", "02", "03", "06", "07", "08", "09"):
         execute(notebook)
     print(f"\n{'top-1, per cent':18}{'with TAM':>10}{'without':>10}   protocol")
     for name, row in rows.items():

@@ -101,7 +101,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     if module not in PARSERS:
         raise ValueError(f"nothing here can check {module}")
     parser, said = PARSERS[module](), io.StringIO()
-    known = set(_options(parser))
+    known = set(_options(parser, rest))
     unknown = [word for word in rest if word.startswith("--") and word.partition("=")[0] not in known]
     if unknown:
         raise ValueError(f"there is no option {', '.join(unknown)}")
@@ -115,12 +115,14 @@ def parse(words: list[str]) -> argparse.Namespace:
     return chosen
 
 
-def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
+def _options(parser: argparse.ArgumentParser, words: list[str]) -> Iterator[str]:
+    """The options of a parser and of its commands that are among the words."""
     for action in parser._actions:
         yield from action.option_strings
         if isinstance(action, argparse._SubParsersAction):
-            for command in action.choices.values():
-                yield from _options(command)
+            for name, command in action.choices.items():
+                if name in words:
+                    yield from _options(command, words)
 
 
 def _check_recipe(chosen: argparse.Namespace) -> None:
