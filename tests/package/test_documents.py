@@ -53,7 +53,7 @@ PARSED = {
     "python -m data_scripts.kinetics400 extract": "needs the archives; tests/data_scripts runs it on small ones",
     "python -m data_scripts.kinetics400 resize": "encodes videos; tests/data_scripts runs it",
     "python -m data_scripts.something v1 extract": "needs the archives; tests/data_scripts runs it on small ones",
-    "tanet data ": "needs a folder of videos; test_own_videos.py runs the page that shows it",
+    "tanet data ": "needs a folder of videos; test_own_videos_page.py runs the page that shows it",
     "tanet export ": "compiles for a minute; test_exporting.py runs it",
     "python -m data_scripts.something v1 resize": "writes a data set; tests/data_scripts runs it",
     "python benchmarks/": "measures for minutes",

@@ -20,7 +20,7 @@ def write_weights(path: Path, recipe: recipes.Recipe, class_names: tuple[str, ..
         torch.save({"state_dict": checkpoint.from_ours(model.state_dict(), "mmaction2")}, path)
     else:
         state = {"model": model.state_dict(), "recipe": recipe.to_json(), "class_names": list(class_names)}
-        checkpoint.write(path, state)
+        checkpoint.save(path, state)
     return path
 
 
