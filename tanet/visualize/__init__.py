@@ -10,7 +10,7 @@ training  how a training went, and what its network confuses
 speed     where the time of a step goes, and how fast it could be
 """
 
-from tanet.visualize.data import crop_boxes, frame_choices, frame_difference
+from tanet.visualize.data import crop_boxes, data_overview, frame_choices, frame_difference
 from tanet.visualize.maps import (
     aggregation_kernels,
     clip_and_maps,
@@ -28,6 +28,7 @@ __all__ = [
     "clip_and_maps",
     "confusion_matrix",
     "crop_boxes",
+    "data_overview",
     "filmstrip",
     "frame_choices",
     "frame_difference",

@@ -73,8 +73,8 @@ def data_overview(overview, title: str) -> Figure:
     if len(names) > 60:  # names would overlap
         left.set_yticks([])
     left.invert_yaxis()
-    left.set(xlabel="videos", title="Videos of each class")
-    left.legend(fontsize=8)
+    left.set(xlabel="videos", title="Videos of each class", xlim=(0, 1.3 * max(1, start.max())))
+    left.legend(fontsize=8, loc="upper right")
     lengths = [video.frames for video in overview.videos]
     right.hist(lengths, bins=min(30, max(1, len(set(lengths)))), color="C7")
     right.axvline(overview.num_frames, color="C3", linewidth=1.5, label=f"T = {overview.num_frames}, frames of a clip")
