@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tanet.recipes import Recipe
-from tanet.runtime import write_text
+from tanet.runtime import read_text, write_text
 
 PLACE = {"epoch", "clips", "progress", "step"}  # the fields of a row that say where it belongs; the others are measured
 
@@ -136,4 +136,4 @@ def _stored_id(run: TrackedRun, name: str, make: Callable[[], str]) -> str:
     path = _id_file(run, name)
     if not path.exists():
         write_text(path, make())
-    return path.read_text()
+    return read_text(path)
