@@ -99,7 +99,8 @@ def test_forward_and_reversed_lists_give_results_that_can_be_told_apart(tmp_path
         }
         assert f"List val.txt, sha256 {results[-1]['list']['sha256'][:16]}..., 4 videos." in result_page(results[-1])
     older = {key: value for key, value in results[0].items() if key != "list"}
-    card = model_card(with_history(checkpoint.read(weights)), [*results, results[0] | {"protocol": "sth-accurate"}, older], "0")
+    accurate = results[0] | {"protocol": "sth-accurate"}
+    card = model_card(with_history(checkpoint.read(weights)), [*results, accurate, older], "0")
     headings = [line for line in card.splitlines() if line.startswith(("### ", "#### "))]
     lists = [f"### List: val.txt, sha256 {result['list']['sha256'][:16]}..., 4 videos" for result in results]
     page, other_page = "#### demo_something, sth-efficient", "#### demo_something, sth-accurate"
