@@ -5,6 +5,7 @@ import argparse
 from tanet.prepare.common import add_processes_option, folder_lock
 from tanet.prepare.own_videos import resize_own_videos, verify_own_videos, write_own_lists
 from tanet.runtime import user_path
+from tanet.visualize import data_overview
 
 
 def add_data_command(commands) -> None:
@@ -32,7 +33,10 @@ def _add_action(actions, name: str, run, text: str) -> argparse.ArgumentParser:
 
 def _lists(chosen: argparse.Namespace) -> None:
     with folder_lock(chosen.root):
-        print(write_own_lists(chosen.root, chosen.processes, chosen.group_by, chosen.val_share).page(), end="")
+        found = write_own_lists(chosen.root, chosen.processes, chosen.group_by, chosen.val_share)
+        picture = chosen.root / "overview.png"
+        data_overview(found, chosen.root.resolve().name).savefig(picture, dpi=110)
+        print(f"{found.page()}\nThe same as a picture: {picture}")
 
 
 def _verify(chosen: argparse.Namespace) -> None:
