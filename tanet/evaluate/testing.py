@@ -115,7 +115,7 @@ def _about_list(videos: VideoList, stored: Checkpoint) -> dict:
     return {
         "name": videos.file.name,
         "videos": len(videos) + len(videos.missing),
-        "sha256": sha256(videos.file),
+        "sha256": videos.digest() if videos.file.is_dir() else sha256(videos.file),  # of the names, of the file
         "remarks": remarks,
     }
 

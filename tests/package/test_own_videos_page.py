@@ -88,3 +88,22 @@ def test_fine_tuning_a_published_layout_beats_random_weights(tmp_path):
     tuned = train_steps(root, tmp_path / "tuned", tmp_path / "published.pth", "lr=0.02", "classifier_lr=5.0")
     random = train_steps(root, tmp_path / "random", "none")
     assert tuned >= 75 and tuned >= random + 15
+
+
+@pytest.mark.slow
+def test_a_split_by_folders_is_trained_tested_and_predicted_without_lists(tmp_path, capsys):
+    """train/CLASS/* and val/CLASS/*, with nothing beside them."""
+    made = make_home_videos(tmp_path / "made", people=("anna", "ben", "cleo"))
+    for path in sorted(made.glob("*/*")):
+        target = (
+            tmp_path / "videos" / ("val" if path.name.startswith("cleo") else "train") / path.parent.name / path.name
+        )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    root, run_dir = str(tmp_path / "videos"), str(tmp_path / "run")
+    cli.main(["train", "--recipe", "own_tiny", "--data-root", root, "--run-dir", run_dir, *SHORT])
+    cli.main(["evaluate", f"{run_dir}/checkpoints/last.pth", "--data-root", root])
+    said = capsys.readouterr().out
+    assert "8 of 8" in said and "List val, sha256 " in said
+    cli.main(["predict", f"{root}/val/lift", "--weights", f"{run_dir}/checkpoints/last.pth", "--top", "1"])
+    assert capsys.readouterr().out.count("cleo-") == 2
