@@ -27,7 +27,7 @@ from tanet.data.list_files import Row, read_rows
 from tanet.errors import DataError
 from tanet.runtime import read_text
 
-TABLE, LABELS, LISTS = "videos.csv", "labels.txt", "lists"
+OWN_TABLE, OWN_LABELS, LISTS = "videos.csv", "labels.txt", "lists"
 VAL_SHARE = 0.2  # of the videos, where a split is made
 
 
@@ -64,12 +64,12 @@ def read_own_videos(root: Path) -> OwnVideos:
     Raises DataError for one class only, an empty class folder, a class without training videos, and names that differ
     in case, spaces, `_` or `-` alone. FileNotFoundError if there is nothing that could be read.
     """
-    videos, ignored = (_read_table(root), []) if (root / TABLE).is_file() else _read_folders(root)
+    videos, ignored = (_read_table(root), []) if (root / OWN_TABLE).is_file() else _read_folders(root)
     names = _class_names(root, videos)
     if not names:
         raise FileNotFoundError(
-            f"{root}: no videos of one's own: neither {TABLE}, nor train/CLASS and val/CLASS, nor CLASS folders, nor "
-            f"{LABELS} with {LISTS}/train.txt and {LISTS}/val.txt; see docs/own_videos.md"
+            f"{root}: no videos of one's own: neither {OWN_TABLE}, nor train/CLASS and val/CLASS, nor CLASS folders, "
+            f"nor {OWN_LABELS} with {LISTS}/train.txt and {LISTS}/val.txt; see docs/own_videos.md"
         )
     if len(names) == 1:
         raise DataError(f"{root}: one class only, {names[0]!r}; a classifier needs two or more")
@@ -127,7 +127,7 @@ def find_videos(folder: Path) -> tuple[list[Path], list[Path]]:
 
 def _read_table(root: Path) -> list[OwnVideo]:
     """The rows of videos.csv."""
-    path = root / TABLE
+    path = root / OWN_TABLE
     table = csv.DictReader(io.StringIO(read_text(path), newline=""))
     columns = [name.strip() for name in table.fieldnames or ()]
     if columns not in (["path", "label"], ["path", "label", "split"]):
@@ -156,13 +156,13 @@ def _class_names(root: Path, videos: list[OwnVideo]) -> tuple[str, ...]:
             raise DataError(
                 f"{root}: are the classes {other!r} and {name!r} one class? Give them one name, or clear ones"
             )
-    path = root / LABELS
+    path = root / OWN_LABELS
     if not path.is_file():
         return tuple(sorted(found))
     names = list(class_index(path))
     unlisted = sorted(found - set(names))
     if unlisted:
-        raise DataError(f"{path}: lacks the class {unlisted[0]!r}; add it as the last line, or remove {LABELS}")
+        raise DataError(f"{path}: lacks the class {unlisted[0]!r}; add it as the last line, or remove {OWN_LABELS}")
     return tuple(names)
 
 
@@ -177,7 +177,7 @@ def own_rows(own: OwnVideos, root: Path, split: str) -> tuple[Path, list[Row]]:
     DataError if there is neither.
     """
     if own.has_split:
-        return root / TABLE if (root / TABLE).is_file() else root / split, own.rows(split)
+        return root / OWN_TABLE if (root / OWN_TABLE).is_file() else root / split, own.rows(split)
     path = root / LISTS / f"{split}.txt"
     if not path.is_file():
         raise DataError(f"{root}: nothing says which videos are for {split}; `tanet data lists {root}` makes a split")

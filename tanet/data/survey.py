@@ -154,18 +154,20 @@ def _frame_rate(path: Path) -> float | None:
 
 def _same_files(train: VideoList, val: VideoList) -> tuple[tuple[Path, Path], ...]:
     """The pairs of a training and a validation file with the same bytes. Only files of one size are read."""
-    files = {
-        split: [sample.path for sample in videos.samples if sample.path.is_file()]
-        for split, videos in (("train", train), ("val", val))
-    }
-    by_size = {}
-    for path in files["train"]:
-        by_size.setdefault(path.stat().st_size, []).append(path)
-    suspects = [path for path in files["val"] if path.stat().st_size in by_size]
-    sizes = {path.stat().st_size for path in suspects}
-    by_hash = {sha256(path): path for size in sizes for path in by_size[size]}
+    train_files, val_files = (_files_by_size(videos) for videos in (train, val))
+    by_hash = {sha256(path): path for size in train_files.keys() & val_files.keys() for path in train_files[size]}
+    suspects = [path for size, paths in val_files.items() if size in train_files for path in paths]
     hashes = [(path, sha256(path)) for path in suspects]
     return tuple((by_hash[digest], path) for path, digest in hashes if digest in by_hash)
+
+
+def _files_by_size(videos: VideoList) -> dict[int, list[Path]]:
+    """{size in bytes: the video files of that size}."""
+    found = {}
+    for sample in videos.samples:
+        if sample.path.is_file():
+            found.setdefault(sample.path.stat().st_size, []).append(sample.path)
+    return found
 
 
 def _listed(counts: Counter) -> str:

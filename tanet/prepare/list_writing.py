@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from tanet.data import (
+    LISTS,
     STAT_THREADS,
     Probe,
     describe_frames,
@@ -26,7 +27,6 @@ from tanet.errors import VideoError
 from tanet.prepare.workers import Failure, run_in_workers
 from tanet.runtime import track, write_text
 
-LISTS = "lists"
 UNREADABLE = "unreadable.txt"
 SAVE_EVERY = 60.0  # seconds between two writes of probes.csv
 PROBE_SECONDS = 60.0  # time limit of a file

@@ -11,29 +11,29 @@ import numpy as np
 
 from tanet import recipes
 from tanet.data import (
+    LISTS,
+    OWN_LABELS,
+    OWN_TABLE,
     SPLITS,
     VAL_SHARE,
     Overview,
     OwnVideos,
     VideoList,
     dense_clips,
-    is_video_file,
     load_list,
     make_split,
     overview,
     own_rows,
     read_own_videos,
     uniform_frames,
-    video_name,
 )
 from tanet.errors import DataError
 from tanet.prepare.common import write_table
-from tanet.prepare.list_writing import LISTS, write_lists
-from tanet.prepare.resizing import FAILURES, resize
+from tanet.prepare.list_writing import write_lists
+from tanet.prepare.resizing import refuse_originals, resize, resized_name, say_failures
 from tanet.prepare.verifying import verify
 from tanet.runtime import write_text
 
-LABELS, TABLE = "labels.txt", "videos.csv"
 RESIZE_SECONDS = 600.0  # time limit of a video
 
 
@@ -50,8 +50,8 @@ def write_own_lists(
     if (own.has_split or listed) and (group_by is not None or val_share is not None):
         where = "train/, val/ or videos.csv" if own.has_split else f"{LISTS}/"
         raise DataError(f"{root}: has a split already, by {where}; remove that to make another")
-    if not (root / LABELS).is_file():
-        write_text(root / LABELS, "".join(f"{name}\n" for name in own.class_names))
+    if not (root / OWN_LABELS).is_file():
+        write_text(root / OWN_LABELS, "".join(f"{name}\n" for name in own.class_names))
     if own.has_split:
         rows = {split: own.rows(split) for split in SPLITS}
     elif listed:
@@ -92,8 +92,7 @@ def resize_own_videos(root: Path, out: Path, short_side: int, processes: int, cr
     Files become .mp4 files, frames of a folder get one size; OUT/videos.csv lists them. `short_side` in pixels; `crf`:
     x264's quality, less is better. DataError for a video that lies outside the root.
     """
-    if out.resolve() == root.resolve():
-        raise ValueError(f"{out}: the videos there are the originals; choose another folder for the resized ones")
+    refuse_originals(root, out)
     own = read_own_videos(root)
     listed = {split: own_rows(own, root, split)[1] for split in SPLITS} if _is_split(own, root) else {None: own.rows()}
     new_names = {row.name: _resized_name(root, row.name) for rows in listed.values() for row in rows}
@@ -103,18 +102,15 @@ def resize_own_videos(root: Path, out: Path, short_side: int, processes: int, cr
     failures = resize(
         root, out, {new: old for old, new in new_names.items()}, short_side, crf, processes, RESIZE_SECONDS
     )
-    write_text(out / LABELS, "".join(f"{name}\n" for name in own.class_names))
+    write_text(out / OWN_LABELS, "".join(f"{name}\n" for name in own.class_names))
     table = [
         {"path": new_names[row.name], "label": own.class_names[row.label]} | ({"split": split} if split else {})
         for split, rows in listed.items()
         for row in rows
         if row.name not in failures
     ]
-    write_table(out / TABLE, tuple(table[0]), table)
-    if failures:
-        print(
-            f"{len(failures)} of {len(new_names)} videos are broken and left out, with the reasons in {out / FAILURES}"
-        )
+    write_table(out / OWN_TABLE, ("path", "label") if None in listed else ("path", "label", "split"), table)
+    say_failures(out, len(failures), len(new_names))
 
 
 def _is_split(own: OwnVideos, root: Path) -> bool:
@@ -125,4 +121,4 @@ def _resized_name(root: Path, name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
         raise DataError(f"{name}: lies outside {root}, so it has no place in the folder of the resized videos")
-    return path.with_name(f"{video_name(path)}.mp4").as_posix() if is_video_file(path.name) else name
+    return resized_name(path)

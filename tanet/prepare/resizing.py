@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import av
 import numpy as np
@@ -47,19 +47,31 @@ def add_resize_options(parser: argparse.ArgumentParser) -> None:
 def run_resize(dataset: str, chosen: argparse.Namespace, splits: Sequence[str], annotation_files: list[str]) -> None:
     """Resizes the videos of the root into another root, with the options of `add_resize_options`, and copies the
     annotation files that are there."""
-    if chosen.out.resolve() == chosen.root.resolve():
-        raise ValueError(
-            f"{chosen.out}: the videos there are the originals; choose another folder for the resized ones"
-        )
+    refuse_originals(chosen.root, chosen.out)
     videos = videos_to_resize(dataset, chosen.root, splits)
     failures = resize(chosen.root, chosen.out, videos, chosen.short_side, chosen.crf, chosen.processes, chosen.seconds)
     for name in annotation_files:
         if (chosen.root / name).exists():
             (chosen.out / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(chosen.root / name, chosen.out / name)
-    if failures:
-        table = chosen.out / FAILURES
-        print(f"{len(failures)} of {len(videos)} videos are broken and left out, with the reasons in {table}")
+    say_failures(chosen.out, len(failures), len(videos))
+
+
+def refuse_originals(root: Path, out: Path) -> None:
+    """ValueError if the resized videos would go where the originals are."""
+    if out.resolve() == root.resolve():
+        raise ValueError(f"{out}: the videos there are the originals; choose another folder for the resized ones")
+
+
+def say_failures(out: Path, broken: int, count: int) -> None:
+    """Says how many of `count` videos were left out, if any were."""
+    if broken:
+        print(f"{broken} of {count} videos are broken and left out, with the reasons in {out / FAILURES}")
+
+
+def resized_name(name: PurePath) -> str:
+    """The path of a resized video below its root, with slashes: files become .mp4 files, folders keep their names."""
+    return (name.with_name(f"{video_name(name)}.mp4") if is_video_file(name.name) else name).as_posix()
 
 
 def videos_to_resize(dataset: str, source: Path, splits: Sequence[str]) -> dict[str, str]:
@@ -67,8 +79,7 @@ def videos_to_resize(dataset: str, source: Path, splits: Sequence[str]) -> dict[
     videos = {}
     for path in sorted({path for split in splits for path in all_videos(dataset, source, split)}):
         name = path.relative_to(source)
-        target = (name.with_name(f"{video_name(name)}.mp4") if is_video_file(name.name) else name).as_posix()
-        videos[target] = name.as_posix()
+        videos[resized_name(name)] = name.as_posix()
     if not videos:
         folders = dict.fromkeys(folder.name for split in splits for folder in folders_of(dataset, source, split))
         raise FileNotFoundError(f"{source}: no videos below {', '.join(f'{folder}/' for folder in folders)}")

@@ -15,10 +15,9 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
-from tanet.data import SPLITS, STAT_THREADS, Row, open_video, probe, read_rows, write_list
+from tanet.data import LISTS, SPLITS, STAT_THREADS, Row, open_video, probe, read_rows, write_list
 from tanet.errors import DataError, VideoError
 from tanet.prepare.common import write_table
-from tanet.prepare.list_writing import LISTS
 from tanet.prepare.workers import Failure, run_in_workers
 from tanet.runtime import decode_text, file_status, track
 
