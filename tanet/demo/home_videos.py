@@ -5,7 +5,7 @@
 Each class is acted by the same people. No split is given.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,17 +29,21 @@ SHORTEST, LONGEST = 9, 30  # frames
 
 
 def make_home_videos(
-    root: Path, takes: int = 2, people: Sequence[str] = PEOPLE, classes: Sequence[str] = tuple(HOME_CLASSES)
+    root: Path,
+    takes: int = 2,
+    people: Sequence[str] = PEOPLE,
+    classes: Mapping[str, tuple[str, bool]] = HOME_CLASSES,
 ) -> Path:
     """Makes `takes` videos of each class by each person; the same files on every call. Returns `root`.
 
+    `classes`: {name: (what changes, see draw_clip, and whether it is played backwards)}.
+
     FileExistsError if a class folder is there already.
     """
-    for name in classes:
+    for number, (name, (change, backwards)) in enumerate(classes.items()):
         folder = root / name
         folder.mkdir(parents=True)
-        rng = np.random.default_rng(list(HOME_CLASSES).index(name))
-        change, backwards = HOME_CLASSES[name]
+        rng = np.random.default_rng(number)
         for person in people:
             for take in range(1, takes + 1):
                 size = SIZES[rng.integers(len(SIZES))]

@@ -83,7 +83,8 @@ def test_fine_tuning_a_published_layout_beats_random_weights(tmp_path):
     for name in ("fc.weight", "fc.bias"):
         weights[name] = weights[name].repeat_interleave(50, 0)  # 8 classes, 50 rows each
     torch.save({"state_dict": layouts.from_ours(weights, "mmaction2")}, tmp_path / "published.pth")
-    root = make_home_videos(tmp_path / "videos", takes=4)
+    five = HOME_CLASSES | {"lower": ("y", True)}
+    root = make_home_videos(tmp_path / "videos", takes=4, classes=five)
     cli.main(["data", "lists", str(root), "--group-by", r"/(\w+)-", "--processes", "1"])
     tuned = train_steps(root, tmp_path / "tuned", tmp_path / "published.pth", "lr=0.02", "classifier_lr=5.0")
     random = train_steps(root, tmp_path / "random", "none")
