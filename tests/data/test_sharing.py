@@ -35,11 +35,12 @@ def limited(kind, limit):
         resource.setrlimit(kind, (soft, hard))
 
 
-@pytest.fixture
 def no_room():
-    """As on a full /dev/shm: no file there gets more than 16 KB. Without rights of root nothing can be mounted."""
-    with limited(resource.RLIMIT_FSIZE, 2**14):
-        yield
+    """As on a full /dev/shm: no file there gets more than 16 KB. Without rights of root nothing can be mounted.
+
+    A block in the test and no fixture: pytest writes a test's dot before it tears down, into a log that may be longer.
+    """
+    return limited(resource.RLIMIT_FSIZE, 2**14)
 
 
 @pytest.fixture
@@ -69,16 +70,15 @@ class Clips(Pictures):
 
 @pytest.mark.parametrize("room", ["room", "no room"])
 @pytest.mark.parametrize("workers", [0, 1])
-def test_items_and_batches_are_the_same_with_and_without_room(request, patient, room, workers):
-    if room == "no room":
-        request.getfixturevalue("no_room")
-    items = list(make_loader(Pictures(), None, workers, batches=False, batch_size=None))
+def test_items_and_batches_are_the_same_with_and_without_room(patient, room, workers):
+    with no_room() if room == "no room" else contextlib.nullcontext():
+        items = list(make_loader(Pictures(), None, workers, batches=False, batch_size=None))
+        clips, labels, indices, unreadable = zip(*make_loader(Clips(), None, workers, batch_size=4))
     for index, item in enumerate(items):
         if index == 3:
             assert item == Unreadable(3, "3.mp4: not a video")
         else:
             assert torch.equal(item, torch.full((ITEM,), index, dtype=torch.uint8))
-    clips, labels, indices, unreadable = zip(*make_loader(Clips(), None, workers, batch_size=4))
     assert [part.tolist() for part in labels] == [[0, 10, 20], [40, 50, 60, 70]]
     assert all(torch.equal(label, 10 * index) and label.dtype == torch.int64 for label, index in zip(labels, indices))
     for part, index in zip(clips, indices):
@@ -86,14 +86,15 @@ def test_items_and_batches_are_the_same_with_and_without_room(request, patient, 
     assert unreadable == ([Unreadable(3, "3.mp4: not a video")], [])
 
 
-def test_a_test_without_shared_memory_gives_the_scores_of_one_with(patient, no_room, something_root, something_recipe):
+def test_a_test_without_shared_memory_gives_the_scores_of_one_with(patient, something_root, something_recipe):
     videos = load_list(something_recipe, something_root, "val")
     torch.manual_seed(0)
     model = build(something_recipe).eval()
-    with_worker, alone = (
-        score_videos(model, videos, "sth-efficient", something_recipe.with_changes({"workers": workers}))[0]
-        for workers in (1, 0)
-    )
+    with no_room():
+        with_worker, alone = (
+            score_videos(model, videos, "sth-efficient", something_recipe.with_changes({"workers": workers}))[0]
+            for workers in (1, 0)
+        )
     assert len(alone) == 16 and all((with_worker[index] == alone[index]).all() for index in alone)
 
 
