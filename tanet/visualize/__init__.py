@@ -1,13 +1,14 @@
 """Figures of clips, maps, kernels and results.
 
-Each function takes tensors or numbers and returns a matplotlib figure. Nothing is computed here that belongs to a
-network: the maps and kernels that are drawn come from its forward pass. Figures are made without pyplot, so no state is
+Each function takes tensors or numbers and returns a matplotlib figure; a schematic takes a module and is an SVG drawing.
+Nothing is computed here that belongs to a network: the maps and kernels that are drawn come from its forward pass. Figures are made without pyplot, so no state is
 kept. A notebook shows a figure by naming it on the last line of a cell.
 
-maps      clips, importance maps and kernels
-data      which frames and which pixels a network gets, and what a data set is made of
-training  how a training went, and what its network confuses
-speed     where the time of a step goes, and how fast it could be
+schematic  drawings of TAM and of the bottleneck around it, from a run of the module
+maps       clips, importance maps and kernels
+data       which frames and which pixels a network gets, and what a data set is made of
+training   how a training went, and what its network confuses
+speed      where the time of a step goes, and how fast it could be
 """
 
 from tanet.visualize.data import crop_boxes, data_overview, frame_choices, frame_difference
@@ -19,12 +20,15 @@ from tanet.visualize.maps import (
     importance_over_time,
     temporal_operator,
 )
+from tanet.visualize.schematic import Schematic, bottleneck_schematic, tam_schematic
 from tanet.visualize.speed import bars_figure, ladder_figure, roofline_figure, step_figure
 from tanet.visualize.training import confusion_matrix, learning_curves, training_curves
 
 __all__ = [
+    "Schematic",
     "aggregation_kernels",
     "bars_figure",
+    "bottleneck_schematic",
     "clip_and_maps",
     "confusion_matrix",
     "crop_boxes",
@@ -38,6 +42,7 @@ __all__ = [
     "learning_curves",
     "roofline_figure",
     "step_figure",
+    "tam_schematic",
     "temporal_operator",
     "training_curves",
 ]
