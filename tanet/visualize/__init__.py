@@ -1,8 +1,8 @@
 """Figures of clips, maps, kernels and results.
 
-Each function takes tensors or numbers and returns a matplotlib figure; a schematic takes a module and is an SVG drawing.
-Nothing is computed here that belongs to a network: the maps and kernels that are drawn come from its forward pass. Figures are made without pyplot, so no state is
-kept. A notebook shows a figure by naming it on the last line of a cell.
+Each function takes tensors or numbers and returns a matplotlib figure; a schematic is an SVG drawing of a module.
+Nothing is computed here that belongs to a network: the maps and kernels that are drawn come from its forward pass.
+Figures are made without pyplot, so no state is kept. A notebook shows a figure by naming it on the last line of a cell.
 
 schematic  drawings of TAM and of the bottleneck around it, from a run of the module
 maps       clips, importance maps and kernels

@@ -49,7 +49,7 @@ def clip_and_maps(clip: torch.Tensor, maps: Mapping[str, torch.Tensor], title: s
 
 def _draw_maps(figure: FigureBase, maps: Mapping[str, torch.Tensor], same_channels: bool = False) -> None:
     axes = figure.subplots(1, len(maps), squeeze=False)[0]
-    first = next(iter(maps.values()))
+    first_name, first = next(iter(maps.items()))
     for axis, (name, values) in zip(axes, maps.items()):
         order = (first if same_channels else values).argmax(1).argsort(stable=True)
         image = axis.imshow(
@@ -57,7 +57,7 @@ def _draw_maps(figure: FigureBase, maps: Mapping[str, torch.Tensor], same_channe
         )
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("frame t")
-    axes[0].set_ylabel("channel, by its peak on the left" if same_channels else "channel, sorted by its peak")
+    axes[0].set_ylabel(f"channel, by its peak in {first_name}" if same_channels else "channel, sorted by its peak")
     figure.colorbar(image, ax=list(axes), label="importance V (sigmoid, 0 to 1)")
 
 
@@ -84,7 +84,7 @@ def aggregation_kernels(kernels: Mapping[str, torch.Tensor], title: str, same_ch
     """
     figure = Figure(figsize=(2.1 * len(kernels) + 1, 4.6), layout="constrained")
     axes = figure.subplots(2, len(kernels), squeeze=False, height_ratios=(3, 1.2))
-    first = next(iter(kernels.values()))
+    first_name, first = next(iter(kernels.items()))
     for (upper, lower), (name, values) in zip(axes.T, kernels.items()):
         taps, sorted_by = values.shape[1], first if same_channels else values
         offsets = ["0" if k == taps // 2 else f"{k - taps // 2:+d}" for k in range(taps)]
@@ -96,7 +96,7 @@ def aggregation_kernels(kernels: Mapping[str, torch.Tensor], title: str, same_ch
         lower.set_xlabel("frame offset")
         for axis in (upper, lower):
             axis.set_xticks(range(taps), offsets)
-    axes[0][0].set_ylabel("channel, past to future on the left" if same_channels else "channel, past to future")
+    axes[0][0].set_ylabel("channel, past to future" + (f" in {first_name}" if same_channels else ""))
     axes[1][0].set_ylabel("mean weight")
     figure.colorbar(image, ax=list(axes[0]), label="weight W (softmax)")
     figure.suptitle(title, fontsize=11)

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-BOX, GAP, HEIGHT = 100, 16, 44  # width of a box, space to the next one, height
+BOX, GAP, HEIGHT = 92, 13, 44  # width of a box, space to the next one, height
+FIRST = 130  # where the branches of TAM begin
 LOCAL, GLOBAL, ACTION, DATA, PLAIN = "#d9efdf", "#e4dff5", "#ffe9b8", "#e8eef6", "#f2f2f2"
 
 
@@ -52,27 +53,27 @@ def tam_schematic(tam: nn.Module, frames: torch.Tensor) -> Schematic:
     title = f"TAM: {n} clips of T = {t} frames, C = {c} channels, K = {W.shape[2]} taps"
     local_end, local = _branch(calls, "local_branch", 145, LOCAL, "local branch: which frames count")
     global_end, global_ = _branch(calls, "global_branch", 245, GLOBAL, "global branch: which neighbours to take")
-    by_v, by_w = max(local_end, global_end) + 70, max(local_end, global_end) + 186  # centres of the two actions
-    right = by_w + 176
+    multiply, convolve = local_end - BOX, max(local_end, global_end) + GAP  # left ends of the boxes
+    y, by_v, by_w = convolve + BOX + GAP, multiply + BOX / 2, convolve + BOX / 2
     parts = [
         _box(10, 45, "x", "frames", _shape(frames), DATA),
         _box(10, 195, "θ", "mean over H, W", _shape(theta), DATA),
-        _arrow((60, 108), (60, 195)),
-        *(_arrow((10 + BOX, 217), (130, 217), (130, y), (150, y)) for y in (167, 267)),
+        _arrow((10 + BOX / 2, 108), (10 + BOX / 2, 195)),
+        *(_arrow((10 + BOX, 217), (FIRST - 12, 217), (FIRST - 12, row), (FIRST, row)) for row in (167, 267)),
         *local,
         *global_,
-        _arrow((10 + BOX, 67), (by_v - BOX / 2, 67)),
-        _box(by_v - BOX / 2, 45, "multiply", "each frame by V", "", ACTION),
-        _arrow((by_v + BOX / 2, 67), (by_w - BOX / 2, 67)),
-        _box(by_w - BOX / 2, 45, "convolve", "over time with W", "", ACTION),
-        _arrow((by_w + BOX / 2, 67), (right - BOX - 10, 67)),
-        _box(right - BOX - 10, 45, "y", "frames", _shape(calls[-1].returned), DATA),
-        _arrow((local_end, 167), (by_v, 167), (by_v, 89)),
-        _text(by_v + 6, 135, f"V {_shape(V)}", anchor="start", size=12),
+        _arrow((10 + BOX, 67), (multiply, 67)),
+        _box(multiply, 45, "multiply", "each frame by V", "", ACTION),
+        _arrow((multiply + BOX, 67), (convolve, 67)),
+        _box(convolve, 45, "convolve", "over time by W", "", ACTION),
+        _arrow((convolve + BOX, 67), (y, 67)),
+        _box(y, 45, "y", "frames", _shape(calls[-1].returned), DATA),
+        _arrow((by_v, 145), (by_v, 89)),
+        _text(by_v + 6, 120, f"V {_shape(V)}", anchor="start", size=12),
         _arrow((global_end, 267), (by_w, 267), (by_w, 89)),
-        _text(by_w + 6, 235, f"W {_shape(W)}", anchor="start", size=12),
+        _text(by_w + 6, 180, f"W {_shape(W)}", anchor="start", size=12),
     ]
-    return _drawing(title, right, 320, parts)
+    return _drawing(title, y + BOX + 10, 320, parts)
 
 
 def bottleneck_schematic(block: nn.Module, frames: torch.Tensor) -> Schematic:
@@ -143,7 +144,7 @@ def _calls(module: nn.Module, layers: Iterable[tuple[str, nn.Module]], frames: t
 
 def _branch(calls: list[_Call], name: str, y: float, fill: str, label: str) -> tuple[float, list[str]]:
     """The boxes of one branch from left to right, and where the last one ends."""
-    parts, x = [_text(150, y - 10, label, anchor="start", size=13)], 150
+    parts, x = [_text(FIRST, y - 10, label, anchor="start", size=13)], FIRST
     for index, call in enumerate(call for call in calls if call.name.startswith(name)):
         if index:
             parts.append(_arrow((x, y + HEIGHT / 2), (x + GAP, y + HEIGHT / 2)))
@@ -177,9 +178,9 @@ def _shape(values: torch.Tensor) -> str:
 def _box(x: float, y: float, label: str, detail: str, shape: str, fill: str) -> str:
     """A box with a label and a detail in it, and a shape below it."""
     lines = [
-        (y + (19 if detail else 27), label, 13, "#111"),
-        (y + 36, detail, 11, "#333"),
-        (y + 57, shape, 10.5, "#555"),
+        (y + (19 if detail else 27), label, 12, "#111"),
+        (y + 36, detail, 10.5, "#333"),
+        (y + 57, shape, 10, "#555"),
     ]
     texts = [_text(x + BOX / 2, height, words, size, color) for height, words, size, color in lines if words]
     return f'<rect x="{x}" y="{y}" width="{BOX}" height="{HEIGHT}" rx="5" fill="{fill}" stroke="#666"/>' + "".join(
