@@ -5,7 +5,7 @@
 
 import argparse
 
-from tanet.demo import ROOT, make_demo_kinetics, make_demo_something, run_all
+from tanet.demo import ROOT, make_demo_kinetics, make_demo_late, make_demo_something, run_all
 from tanet.runtime import user_path
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="with data: seed of the videos; default: 0")
     chosen = parser.parse_args()
     if chosen.step == "data":
-        for make in (make_demo_kinetics, make_demo_something):
+        for make in (make_demo_kinetics, make_demo_something, make_demo_late):
             print(make(chosen.root, seed=chosen.seed))
     else:
         run_all()

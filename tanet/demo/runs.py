@@ -11,14 +11,19 @@ import time
 from pathlib import Path
 
 from tanet import checkpoint, evaluate, recipes, train
-from tanet.demo.footage import make_demo_kinetics, make_demo_something
+from tanet.demo.footage import make_demo_kinetics, make_demo_late, make_demo_near, make_demo_something
 from tanet.evaluate import videos_tested
 from tanet.recipes import Recipe
 from tanet.runtime import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "runs" / "demo"
-_MAKERS = {"demo_kinetics": make_demo_kinetics, "demo_something": make_demo_something}
+_MAKERS = {
+    "demo_kinetics": make_demo_kinetics,
+    "demo_something": make_demo_something,
+    "demo_late": make_demo_late,
+    "demo_near": make_demo_near,
+}
 
 
 def data_root(recipe: Recipe) -> Path:
