@@ -20,7 +20,21 @@ from tanet.demo.footage import (
     write_video,
 )
 from tanet.demo.home_videos import HOME_CLASSES, PEOPLE, make_home_videos
-from tanet.demo.runs import ROOT, RUNS, data_root, execute, run_all, run_dir, summary, tested, trained
+from tanet.demo.runs import (
+    ROOT,
+    RUNS,
+    STORED,
+    data_root,
+    execute,
+    run_all,
+    run_dir,
+    store,
+    stored,
+    stored_metrics,
+    summary,
+    tested,
+    trained,
+)
 
 __all__ = [
     "HOME_CLASSES",
@@ -29,6 +43,7 @@ __all__ = [
     "ROOT",
     "RUNS",
     "SOMETHING_PAIRS",
+    "STORED",
     "TOLD_PAIRS",
     "ablation",
     "data_root",
@@ -42,6 +57,9 @@ __all__ = [
     "make_home_videos",
     "run_all",
     "run_dir",
+    "store",
+    "stored",
+    "stored_metrics",
     "summary",
     "tested",
     "trained",

@@ -88,7 +88,7 @@ def run_cell(cell: Cell) -> dict:
 
 
 def run_cells(share: str = "1/1") -> None:
-    """Trains and tests the cells that are missing: hours. `share`: "2/3" is the second of three, for three processes."""
+    """Trains and tests the cells that are missing: hours. `share`: "2/3" is the second of three processes' share."""
     part, parts = map(int, share.split("/"))
     torch.set_num_threads(1)  # several threads for networks so small wait for each other
     chosen = [cell for number, cell in enumerate(cells()) if number % parts == part - 1]
@@ -107,9 +107,10 @@ def table_rows() -> list[dict]:
     for cell in cells():
         result_path = cell.folder / "result.json"
         if result_path.exists():
+            epochs = train.read_metrics(cell.folder)
             row = rows.setdefault((cell.dataset, cell.variant), _new_row(cell))
             row["top1"].append(round(read_json(result_path)["top1"], 2))
-            row["curves"].append([round(epoch["val_top1"], 2) for epoch in _epochs(cell.folder)])
+            row["curves"].append([round(epoch["val_top1"], 2) for epoch in epochs])
     return list(rows.values())
 
 
@@ -117,10 +118,6 @@ def _new_row(cell: Cell) -> dict:
     cost = measure(cell.recipe, cell.recipe.test_size)
     row = {"dataset": cell.dataset, "variant": cell.variant, "top1": [], "curves": []}
     return row | {"parameters": cost.parameters, "macs": cost.macs}
-
-
-def _epochs(folder: Path) -> list[dict]:
-    return [entry for entry in train.read_metrics(folder) if "val_top1" in entry]
 
 
 def spread(values: list[float]) -> str:
