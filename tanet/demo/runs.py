@@ -80,7 +80,8 @@ def store(name: str, temporal: str, run: Path) -> None:
     """Puts the network of the run folder `run`, and what its training reported, where `stored` finds them."""
     target = stored(name, temporal)
     target.parent.mkdir(exist_ok=True)
-    checkpoint.convert(run / "checkpoints" / "last.pth", target, "tanet")
+    recipe = dataclasses.replace(recipes.get(name), temporal=temporal)
+    checkpoint.convert(run / "checkpoints" / "last.pth", target, "tanet", recipe)
     speed = ("clips_per_second", "data_wait", "peak_memory_mib")
     lines = [json.dumps({key: row[key] for key in row if key not in speed}) for row in train.read_metrics(run)]
     target.with_suffix(".json").write_text('{"epochs": [\n' + ",\n".join(lines) + "\n]}\n")

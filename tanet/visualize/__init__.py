@@ -5,6 +5,7 @@ network: the maps and kernels that are drawn come from its forward pass. Figures
 kept. A notebook shows a figure by naming it on the last line of a cell.
 
 maps      clips, importance maps and kernels
+moving    clips that play
 data      which frames and which pixels a network gets, and what a data set is made of
 training  how a training went, and what its network confuses
 speed     where the time of a step goes, and how fast it could be
@@ -19,6 +20,7 @@ from tanet.visualize.maps import (
     importance_over_time,
     temporal_operator,
 )
+from tanet.visualize.moving import moving_picture
 from tanet.visualize.speed import bars_figure, ladder_figure, roofline_figure, step_figure
 from tanet.visualize.training import confusion_matrix, learning_curves, training_curves
 
@@ -36,6 +38,7 @@ __all__ = [
     "importance_over_time",
     "ladder_figure",
     "learning_curves",
+    "moving_picture",
     "roofline_figure",
     "step_figure",
     "temporal_operator",
