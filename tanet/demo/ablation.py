@@ -18,7 +18,7 @@ from tanet.recipes import Recipe
 from tanet.runtime import read_json
 
 FOLDER = RUNS.parent / "ablation"
-SETS = ("demo_kinetics", "demo_something", "demo_near", "demo_late")
+SETS = ("demo_late", "demo_something", "demo_kinetics", "demo_near")
 SEEDS = (0, 1, 2)
 # What stands in the slots -> the changes of the recipe.
 MODULES = {
