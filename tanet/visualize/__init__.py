@@ -6,11 +6,14 @@ Figures are made without pyplot, so no state is kept. A notebook shows a figure 
 
 schematic  drawings of TAM and of the bottleneck around it, from a run of the module
 maps       clips, importance maps and kernels
+moving     clips that play
 data       which frames and which pixels a network gets, and what a data set is made of
 training   how a training went, and what its network confuses
+ablation   what each part of a network is good for
 speed      where the time of a step goes, and how fast it could be
 """
 
+from tanet.visualize.ablation import curves_by_module, module_figure
 from tanet.visualize.data import crop_boxes, data_overview, frame_choices, frame_difference
 from tanet.visualize.maps import (
     aggregation_kernels,
@@ -20,6 +23,7 @@ from tanet.visualize.maps import (
     importance_over_time,
     temporal_operator,
 )
+from tanet.visualize.moving import moving_picture
 from tanet.visualize.schematic import Schematic, bottleneck_schematic, tam_schematic
 from tanet.visualize.speed import bars_figure, ladder_figure, roofline_figure, step_figure
 from tanet.visualize.training import confusion_matrix, learning_curves, training_curves
@@ -32,6 +36,7 @@ __all__ = [
     "clip_and_maps",
     "confusion_matrix",
     "crop_boxes",
+    "curves_by_module",
     "data_overview",
     "filmstrip",
     "frame_choices",
@@ -40,6 +45,8 @@ __all__ = [
     "importance_over_time",
     "ladder_figure",
     "learning_curves",
+    "module_figure",
+    "moving_picture",
     "roofline_figure",
     "step_figure",
     "tam_schematic",
