@@ -54,6 +54,17 @@ bench: $(INSTALLED)  ## measure speed on this machine (half an hour on a CPU), w
 gpu:  ## on a GPU, with the torch of PYTHON: its tests, the benchmarks, a training (8 minutes); options in GPU_OPTIONS
 	$(PYTHON) benchmarks/gpu.py $(GPU_OPTIONS)
 
+.PHONY: site
+site: $(VENV)/.installed-site  ## make a site of the README, docs/ and the notebooks in site/, without a network
+	rm -rf build/site site
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs -d build/site/doctrees . build/site/html
+	mv build/site/html site
+	@echo "open site/index.html"
+
+$(VENV)/.installed-site: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[site]'
+	@touch $@
+
 data: $(INSTALLED)  ## make the demo data only
 	$(BIN)/python -m tanet.demo data
 
