@@ -46,13 +46,17 @@ notebooks: $(INSTALLED)  ## run the notebooks in place and store their outputs, 
 
 BENCHMARKS := module network gradients scaling loader train_e2e export
 
-bench: $(INSTALLED)  ## measure speed on this machine (half an hour on a CPU), write the README's table from the records
+bench: $(INSTALLED)  ## measure speed on this machine (half an hour on a CPU), write the tables of the pages from the records
 	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py; done
-	$(BIN)/python benchmarks/table.py --write
+	$(BIN)/python benchmarks/pages.py --write
 
 .PHONY: gpu
 gpu:  ## on a GPU, with the torch of PYTHON: its tests, the benchmarks, a training (8 minutes); options in GPU_OPTIONS
 	$(PYTHON) benchmarks/gpu.py $(GPU_OPTIONS)
+
+.PHONY: picture
+picture: data  ## make the moving picture of the README, docs/clip.gif, with the demo network
+	$(BIN)/python -m tanet.demo picture
 
 .PHONY: site
 site: $(VENV)/.installed-site  ## make a site of the README, docs/ and the notebooks in site/, without a network

@@ -1,4 +1,4 @@
-"""How Sphinx makes the site of README.md, docs/ and notebooks/: `make site`. It needs no network, and readers need none.
+"""How Sphinx makes the site of README.md, docs/ and notebooks/: `make site`. Neither it nor readers need a network.
 
 The folder of sources is the checkout, so links between pages hold on the site as they do on GitHub. Notebooks are not
 run: the site shows the outputs that they are stored with.

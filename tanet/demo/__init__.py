@@ -2,6 +2,7 @@
 
 footage      makes the demo videos in the real data sets' formats
 home_videos  makes a small folder of videos as people have them
+picture      makes the moving picture of the README
 runs         trains and tests the demo networks, runs the notebooks
 """
 
@@ -14,6 +15,7 @@ from tanet.demo.footage import (
     write_video,
 )
 from tanet.demo.home_videos import HOME_CLASSES, PEOPLE, make_home_videos
+from tanet.demo.picture import make_picture
 from tanet.demo.runs import ROOT, RUNS, data_root, execute, run_all, run_dir, summary, tested, trained
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "make_demo_kinetics",
     "make_demo_something",
     "make_home_videos",
+    "make_picture",
     "run_all",
     "run_dir",
     "summary",

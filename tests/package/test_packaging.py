@@ -17,9 +17,6 @@ from packaging.version import Version
 
 import tanet
 from tanet import recipes
-from tanet.checkpoint import published_files_table
-from tanet.model import summary_table
-from tanet.recipes import published_table
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -239,21 +236,6 @@ def test_pages_name_only_files_that_exist(page):
     assert not [name for name in sorted(named) if not list(ROOT.glob(name.rstrip("/")))]
 
 
-def test_readme_holds_the_table_of_published_results():
-    assert published_table() in README.read_text(), "paste tanet.recipes.published_table()"
-
-
-def test_docs_hold_the_table_of_published_files():
-    page = (ROOT / "docs/predict.md").read_text()
-    assert published_files_table() in page, "paste tanet.checkpoint.published_files_table()"
-
-
 def test_docs_hold_every_field_of_every_recipe_with_its_source():
     page = ROOT / "docs/recipes.md"
     assert recipes.recipes_page() == page.read_text(), "remake the page as CONTRIBUTING.md says"
-
-
-@pytest.mark.slow
-def test_readme_holds_the_table_of_sizes():
-    published = [recipes.get(name) for name in recipes.RECIPES if recipes.published_results(name)]
-    assert summary_table(published) in README.read_text(), "paste what tanet summary prints"
