@@ -5,7 +5,7 @@ network: the maps and kernels that are drawn come from its forward pass. Figures
 kept. A notebook shows a figure by naming it on the last line of a cell.
 
 maps      clips, importance maps and kernels
-moving    a clip that plays beside its importance maps, as a GIF
+moving    clips that play, alone or beside their importance maps
 data      which frames and which pixels a network gets, and what a data set is made of
 training  how a training went, and what its network confuses
 speed     where the time of a step goes, and how fast it could be
@@ -20,7 +20,7 @@ from tanet.visualize.maps import (
     importance_over_time,
     temporal_operator,
 )
-from tanet.visualize.moving import moving_maps, save_gif
+from tanet.visualize.moving import moving_maps, moving_picture
 from tanet.visualize.speed import bars_figure, ladder_figure, roofline_figure, step_figure
 from tanet.visualize.training import confusion_matrix, learning_curves, training_curves
 
@@ -39,8 +39,8 @@ __all__ = [
     "ladder_figure",
     "learning_curves",
     "moving_maps",
+    "moving_picture",
     "roofline_figure",
-    "save_gif",
     "step_figure",
     "temporal_operator",
     "training_curves",
