@@ -20,7 +20,7 @@ from tanet.visualize.maps import (
     temporal_operator,
 )
 from tanet.visualize.speed import bars_figure, ladder_figure, roofline_figure, step_figure
-from tanet.visualize.training import confusion_matrix, learning_curves, training_curves
+from tanet.visualize.training import confusion_matrix, learning_curves, step_curves, training_curves
 
 __all__ = [
     "aggregation_kernels",
@@ -37,6 +37,7 @@ __all__ = [
     "ladder_figure",
     "learning_curves",
     "roofline_figure",
+    "step_curves",
     "step_figure",
     "temporal_operator",
     "training_curves",
