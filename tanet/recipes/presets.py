@@ -64,7 +64,6 @@ def demo_late() -> Recipe:
         test_size=32,
         epochs=10,
         lr_steps=(8,),
-        protocols=("sth-efficient",),
     )
 
 
