@@ -6,12 +6,32 @@ that has the notebook's number. A check prints one line if the answer is right o
 
 checking     what all checks share
 notebook_01  TAM, step by step
+notebook_03  from a video on disk to a clip
+notebook_04  training on Kinetics-400
+notebook_05  training on Something-Something
+notebook_07  from published checkpoints
+notebook_08  speed
+notebook_09  your own videos
 """
 
-from tanet.exercises import notebook_01
+from tanet.exercises import (
+    notebook_01,
+    notebook_03,
+    notebook_04,
+    notebook_05,
+    notebook_07,
+    notebook_08,
+    notebook_09,
+)
 from tanet.exercises.checking import WrongAnswer
 
 __all__ = [
     "WrongAnswer",
     "notebook_01",
+    "notebook_03",
+    "notebook_04",
+    "notebook_05",
+    "notebook_07",
+    "notebook_08",
+    "notebook_09",
 ]

@@ -7,7 +7,7 @@ from tanet.checkpoint import read
 
 
 def test_each_protocol_of_the_run_s_recipe_is_tested_and_its_result_is_beside_the_run(
-    trained_run, kinetics_root, linked
+    trained_run, something_root, linked
 ):
     run = linked(trained_run)  # results are written into it
     protocols = read(run / "checkpoints/last.pth").recipe.protocols
