@@ -23,8 +23,17 @@ lint: $(INSTALLED)  ## check format and style of all Python files and notebooks
 check: $(INSTALLED)  ## run the quick tests only: nothing that trains, kills or waits, no notebook
 	$(BIN)/python -m pytest -q -m "not slow" tests
 
-test: lint  ## check the style, run all tests, then the notebooks against their stored outputs
-	$(BIN)/python -m pytest -q --durations=10 --nbval
+test: lint data  ## check the style, run all tests, and beside them the notebooks against their stored outputs
+	@$(MAKE) --no-print-directory --jobs=2 test-code test-notebooks
+
+.PHONY: test-code test-notebooks
+test-code:
+	$(BIN)/python -m pytest -q --durations=10 tests
+
+# Its output comes in one piece, so that it does not stand between the dots of the tests.
+test-notebooks:
+	@log=$$(mktemp); $(BIN)/python -m pytest -q --durations=5 --nbval notebooks > $$log 2>&1; status=$$?; \
+	  echo; echo "notebooks:"; cat $$log; rm -f $$log; exit $$status
 
 OLDEST := .venv-oldest
 OLDEST_PYTHON ?= python3.11

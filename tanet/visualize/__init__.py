@@ -5,11 +5,14 @@ network: the maps and kernels that are drawn come from its forward pass. Figures
 kept. A notebook shows a figure by naming it on the last line of a cell.
 
 maps      clips, importance maps and kernels
+moving    clips that play
 data      which frames and which pixels a network gets, and what a data set is made of
 training  how a training went, and what its network confuses
+ablation  what each part of a network is good for
 speed     where the time of a step goes, and how fast it could be
 """
 
+from tanet.visualize.ablation import curves_by_module, module_figure
 from tanet.visualize.data import crop_boxes, data_overview, frame_choices, frame_difference
 from tanet.visualize.maps import (
     aggregation_kernels,
@@ -19,6 +22,7 @@ from tanet.visualize.maps import (
     importance_over_time,
     temporal_operator,
 )
+from tanet.visualize.moving import moving_picture
 from tanet.visualize.speed import bars_figure, ladder_figure, roofline_figure, step_figure
 from tanet.visualize.training import confusion_matrix, learning_curves, step_curves, training_curves
 
@@ -28,6 +32,7 @@ __all__ = [
     "clip_and_maps",
     "confusion_matrix",
     "crop_boxes",
+    "curves_by_module",
     "data_overview",
     "filmstrip",
     "frame_choices",
@@ -36,6 +41,8 @@ __all__ = [
     "importance_over_time",
     "ladder_figure",
     "learning_curves",
+    "module_figure",
+    "moving_picture",
     "roofline_figure",
     "step_curves",
     "step_figure",
