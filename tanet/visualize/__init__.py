@@ -26,7 +26,7 @@ from tanet.visualize.maps import (
 from tanet.visualize.moving import moving_maps, moving_picture
 from tanet.visualize.schematic import Schematic, bottleneck_schematic, tam_schematic
 from tanet.visualize.speed import bars_figure, ladder_figure, roofline_figure, step_figure
-from tanet.visualize.training import confusion_matrix, learning_curves, training_curves
+from tanet.visualize.training import confusion_matrix, learning_curves, step_curves, training_curves
 
 __all__ = [
     "Schematic",
@@ -49,6 +49,7 @@ __all__ = [
     "moving_maps",
     "moving_picture",
     "roofline_figure",
+    "step_curves",
     "step_figure",
     "tam_schematic",
     "temporal_operator",
