@@ -1,12 +1,14 @@
 """What a trained network loses without a part of TAM: its maps are replaced, its weights stay as they are.
 
 The replacing maps are made of those that the unchanged network computes, by a function (V, W) -> (V, W) that is called
-for each TAM. So "V is its mean over the clips" is `lambda V, W: (V.mean(0, keepdim=True), W)`.
+for each TAM. None leaves a branch alone: it computes its map from what it gets, which may be changed already. So "V is
+its mean over the clips" is `lambda V, W: (V.mean(0, keepdim=True), None)`. With `(V.mean(0, keepdim=True), W)` the
+network would keep the W of the unchanged one, and with it what the unchanged V told it.
 
 M clips, T frames, C channels, H x W pixels, K taps.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -16,7 +18,8 @@ from tanet.model.folding import ClipNetwork
 from tanet.model.tam import TAM
 
 Maps = dict[str, tuple[torch.Tensor, torch.Tensor]]  # TAM's block -> V [M, C, T], W [M, C, K]
-Change = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+Replacement = tuple[torch.Tensor | None, torch.Tensor | None]
+Change = Callable[[torch.Tensor, torch.Tensor], Replacement]
 BATCH = 64  # clips at once
 
 
@@ -30,13 +33,13 @@ def _of_another(maps: torch.Tensor) -> torch.Tensor:
 
 # What is replaced -> how.
 CHANGES: dict[str, Change] = {
-    "nothing": lambda V, W: (V, W),
-    "V by its mean over the clips": lambda V, W: (V.mean(0, keepdim=True), W),
-    "W by its mean over the clips": lambda V, W: (V, W.mean(0, keepdim=True)),
+    "nothing": lambda V, W: (None, None),
+    "V by its mean over the clips": lambda V, W: (V.mean(0, keepdim=True), None),
+    "W by its mean over the clips": lambda V, W: (None, W.mean(0, keepdim=True)),
     "V and W by their means": lambda V, W: (V.mean(0, keepdim=True), W.mean(0, keepdim=True)),
-    "V by its mean over time": lambda V, W: (V.mean(2, keepdim=True), W),
-    "V by another clip's": lambda V, W: (_of_another(V), W),
-    "W by another clip's": lambda V, W: (V, _of_another(W)),
+    "V by its mean over time": lambda V, W: (V.mean(2, keepdim=True), None),
+    "V by another clip's": lambda V, W: (_of_another(V), None),
+    "W by another clip's": lambda V, W: (None, _of_another(W)),
 }
 
 
@@ -54,30 +57,32 @@ def maps_of(model: ClipNetwork, clips: torch.Tensor) -> Maps:
 
 
 @torch.no_grad()
-def scores(model: ClipNetwork, clips: torch.Tensor, maps: Maps) -> torch.Tensor:
+def scores(model: ClipNetwork, clips: torch.Tensor, maps: Mapping[str, Replacement]) -> torch.Tensor:
     """The network's logits [M, classes] for clips [M, T, 3, H, W] if its TAMs used `maps` in place of their own.
 
-    A TAM whose block is not in `maps` computes its own, from what it gets. A map's sizes may also be 1: the same value
-    for all clips, channels or frames. ValueError as for `maps_of`, for a block that the network does not have, and for
-    maps of other sizes.
+    A branch whose map is None computes its own, and so does a TAM whose block is not in `maps`. A map's sizes may also
+    be 1: the same value for all clips, channels or frames. ValueError as for `maps_of`, for a block that the network
+    does not have, and for maps of other sizes.
     """
-    every = maps_of(model, clips[:1])
+    own_maps = maps_of(model, clips[:1])
+    wide = {}  # block -> V [M, C, T], W [M, C, K]
     for block, pair in maps.items():
-        if block not in every:
-            raise ValueError(f"the network has no TAM in {block}; it has: {', '.join(every)}")
-        for name, replacing, own in zip("VW", pair, every[block]):
-            wanted = (len(clips), *own.shape[1:])
-            if replacing.ndim != 3 or any(a not in (1, b) for a, b in zip(replacing.shape, wanted)):
-                raise ValueError(f"{name} of {block} must be {list(wanted)} or 1, got {list(replacing.shape)}")
+        if block not in own_maps:
+            raise ValueError(f"the network has no TAM in {block}; it has: {', '.join(own_maps)}")
+        wide[block] = []
+        for name, replacing, own in zip("VW", pair, own_maps[block]):
+            size = (len(clips), *own.shape[1:])
+            if replacing is not None:
+                if replacing.ndim != 3 or any(a not in (1, b) for a, b in zip(replacing.shape, size)):
+                    raise ValueError(f"{name} of {block} must be {list(size)} or 1, got {list(replacing.shape)}")
+                replacing = replacing.expand(size)
+            wide[block].append(replacing)
     answers = []
     for start in range(0, len(clips), BATCH):
-        chosen = slice(start, start + BATCH)
-        part = {
-            block: tuple(replacing.expand(len(clips), -1, -1)[chosen] for replacing in pair)
-            for block, pair in maps.items()
-        }
-        with _replaced(model, part):
-            answers.append(model(clips[chosen]))
+        part = slice(start, start + BATCH)
+        chosen = {block: [None if each is None else each[part] for each in pair] for block, pair in wide.items()}
+        with _replaced(model, chosen):
+            answers.append(model(clips[part]))
     return torch.cat(answers)
 
 
@@ -113,17 +118,17 @@ def without_frame(clips: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def _replaced(model: ClipNetwork, maps: Maps) -> Iterator[None]:
+def _replaced(model: ClipNetwork, maps: Mapping[str, Sequence[torch.Tensor | None]]) -> Iterator[None]:
     """While it is open, the TAMs use these maps, V [N, C, T] and W [N, C, K], for batches of N clips."""
     hooks = []
     for name, module in model.named_modules():
         block = name.removesuffix(".temporal")
         if isinstance(module, TAM) and block in maps:
             V, W = maps[block]
-            V = V.expand(-1, module.channels, module.num_frames)
-            W = W.expand(-1, module.channels, module.kernel_size).flatten(0, 1)
-            for branch, replacing in ((module.local_branch, V), (module.global_branch, W)):
-                hooks.append(branch.register_forward_hook(partial(_instead, replacing)))
+            if V is not None:
+                hooks.append(module.local_branch.register_forward_hook(partial(_instead, V)))
+            if W is not None:  # the branch sees each channel by itself, [N*C, T]
+                hooks.append(module.global_branch.register_forward_hook(partial(_instead, W.flatten(0, 1))))
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ Figures are made without pyplot, so no state is kept. A notebook shows a figure 
 
 schematic  drawings of TAM and of the bottleneck around it, from a run of the module
 maps       clips, importance maps and kernels
-moving     clips that play
+moving     clips that play, alone or beside their importance maps
 data       which frames and which pixels a network gets, and what a data set is made of
 training   how a training went, and what its network confuses
 ablation   what each part of a network is good for
@@ -23,10 +23,10 @@ from tanet.visualize.maps import (
     importance_over_time,
     temporal_operator,
 )
-from tanet.visualize.moving import moving_picture
+from tanet.visualize.moving import moving_maps, moving_picture
 from tanet.visualize.schematic import Schematic, bottleneck_schematic, tam_schematic
 from tanet.visualize.speed import bars_figure, ladder_figure, roofline_figure, step_figure
-from tanet.visualize.training import confusion_matrix, learning_curves, training_curves
+from tanet.visualize.training import confusion_matrix, learning_curves, step_curves, training_curves
 
 __all__ = [
     "Schematic",
@@ -46,8 +46,10 @@ __all__ = [
     "ladder_figure",
     "learning_curves",
     "module_figure",
+    "moving_maps",
     "moving_picture",
     "roofline_figure",
+    "step_curves",
     "step_figure",
     "tam_schematic",
     "temporal_operator",

@@ -103,8 +103,11 @@ def aggregation_kernels(kernels: Mapping[str, torch.Tensor], title: str, same_ch
     return figure
 
 
-def temporal_operator(matrix: torch.Tensor, title: str) -> Figure:
-    """The matrix [T, T] by which TAM maps one channel's frames to its output frames. Zeros, off the band, are blank."""
+def temporal_operator(matrix: torch.Tensor, title: str, label: str = "weight W[s - t + p] V[s]") -> Figure:
+    """The matrix [T, T] by which TAM maps one channel's frames to its output frames. Zeros, off the band, are blank.
+
+    label: what the values are, for matrices of another kind.
+    """
     figure = Figure(figsize=(4.8, 3.6), layout="constrained")
     axis = figure.subplots()
     banded = np.ma.masked_equal(matrix.numpy(), 0)
@@ -112,5 +115,5 @@ def temporal_operator(matrix: torch.Tensor, title: str) -> Figure:
     axis.set_xlabel("input frame s")
     axis.set_ylabel("output frame t")
     axis.set_title(title, fontsize=10)
-    figure.colorbar(image, label="weight W[s - t + p] V[s]")
+    figure.colorbar(image, label=label)
     return figure

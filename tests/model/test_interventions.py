@@ -57,6 +57,16 @@ def test_a_block_that_is_not_named_computes_its_own_map_from_what_it_gets():
     assert not torch.allclose(first_alone, model(clips()), atol=1e-4)
 
 
+def test_a_branch_that_is_left_alone_computes_its_map_from_the_changed_features():
+    """Else what the change takes away would come back through the other branch's maps of the unchanged network."""
+    model, seen = network(), []
+    maps = interventions.maps_of(model, clips())
+    only_W = {block: (None, maps_W.flip(2)) for block, (_, maps_W) in maps.items()}
+    model.layer2[0].temporal.local_branch.register_forward_hook(lambda module, inputs, V: seen.append(V))
+    interventions.scores(model, clips(), only_W)
+    assert not torch.allclose(seen[-1], maps["layer2.0"][0], atol=1e-4)
+
+
 def test_the_network_is_as_it_was_also_after_an_error():
     model = network()
     before, maps = model(clips()), interventions.maps_of(model, clips(seed=1))
@@ -85,11 +95,15 @@ def test_the_changes_are_what_their_names_say():
     V, W = torch.rand(6, 2, 4), torch.rand(6, 2, 3).softmax(2)
     changed = {name: change(V, W) for name, change in interventions.CHANGES.items()}
     for name, (new_V, new_W) in changed.items():
-        assert (new_V is V) == (not name.startswith("V ")), name
-        assert (new_W is W) == (not name.startswith(("W ", "V and W "))), name
-    torch.testing.assert_close(changed["V and W by their means"][0], changed["V by its mean over the clips"][0])
-    torch.testing.assert_close(changed["V by its mean over the clips"][0][0], sum(V) / 6)
-    torch.testing.assert_close(changed["W by its mean over the clips"][1][0], sum(W) / 6)
+        assert (new_V is not None) == name.startswith("V "), name
+        assert (new_W is not None) == name.startswith(("W ", "V and W ")), name
+    for name, part, expected in (
+        ("V by its mean over the clips", 0, sum(V) / 6),
+        ("W by its mean over the clips", 1, sum(W) / 6),
+        ("V and W by their means", 0, sum(V) / 6),
+        ("V and W by their means", 1, sum(W) / 6),
+    ):
+        torch.testing.assert_close(changed[name][part][0], expected)
     torch.testing.assert_close(changed["V by its mean over time"][0][..., 0], V.sum(2) / 4)
     for name, part, own in (("V by another clip's", 0, V), ("W by another clip's", 1, W)):
         others = changed[name][part]
