@@ -1,6 +1,8 @@
-"""Helpers for the notebooks: check their parameters, show the versions of packages."""
+"""Helpers for the notebooks: check their parameters, play clips, show the versions of packages."""
 
 import ast
+import base64
+import html
 import os
 import platform
 import typing
@@ -40,6 +42,16 @@ def _injected_names(namespace: dict) -> set[str]:
                 if isinstance(statement, ast.Assign):
                     names |= {target.id for target in statement.targets if isinstance(target, ast.Name)}
     return names
+
+
+def play(gif: bytes, alt: str):
+    """Shows an animated GIF, as `tanet.visualize.moving_picture` makes it. `alt` says what is in it.
+
+    As HTML, because pages made from notebooks leave out outputs of the type image/gif.
+    """
+    from IPython.display import HTML  # not at the top: the package is used without notebooks
+
+    return HTML(f'<img src="data:image/gif;base64,{base64.b64encode(gif).decode()}" alt="{html.escape(alt)}">')
 
 
 def versions(*packages: str) -> str:

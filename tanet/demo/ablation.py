@@ -4,7 +4,7 @@ Each cell of the tables is a training by the usual code, in the usual run folder
 `run_cells` trains and tests what is missing. `table_rows` gives what is there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -120,6 +120,30 @@ def _new_row(cell: Cell) -> dict:
     return row | {"parameters": cost.parameters, "macs": cost.macs}
 
 
+def results(rows: list[dict]) -> dict[str, dict[str, list[float]]]:
+    """{data set: {variant: [top-1 in per cent of each seed]}} of `table_rows`."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        found.setdefault(row["dataset"], {})[row["variant"]] = row["top1"]
+    return found
+
+
+def table(rows: list[dict], variants: Iterable[str], datasets: Sequence[str] = SETS) -> str:
+    """A Markdown table of `table_rows`: top-1 of each variant on each set, and its cost on the last of the sets."""
+    found = results(rows)
+    costs = {row["variant"]: row for row in rows if row["dataset"] == datasets[-1]}
+    lines = [
+        "| variant | " + " | ".join(datasets) + " | parameters | MACs of a clip |",
+        "|---|" + "---|" * (len(datasets) + 2),
+    ]
+    for variant in variants:
+        if variant in costs:
+            values = [spread(found[dataset][variant]) for dataset in datasets]
+            cost = f"{costs[variant]['parameters']:,} | {costs[variant]['macs'] / 1e6:.1f} M"
+            lines.append(f"| {variant} | " + " | ".join(values) + f" | {cost} |")
+    return "\n".join(lines)
+
+
 def spread(values: list[float]) -> str:
-    """Per cent of several seeds -> "mean ± standard deviation", or the one value."""
+    """Per cent of several seeds -> "mean ± standard deviation" (n - 1), or the one value."""
     return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
