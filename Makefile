@@ -74,6 +74,10 @@ site: $(VENV)/.installed-site  ## make a site of the README, docs/ and the noteb
 	mv build/site/html site
 	@echo "open site/index.html"
 
+.PHONY: links
+links:  ## print the links that open this repository in Binder and in Colab
+	@$(PYTHON) docs/cloud.py
+
 $(VENV)/.installed-site: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[site]'
 	@touch $@
