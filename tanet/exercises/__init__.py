@@ -7,15 +7,19 @@ that has the notebook's number. A check prints one line if the answer is right o
 checking     what all checks share
 notebook_00  Why time?
 notebook_01  TAM, step by step
+notebook_02  importance maps
+notebook_06  evaluation
 notebook_10  which part of TAM does what
 """
 
-from tanet.exercises import notebook_00, notebook_01, notebook_10
+from tanet.exercises import notebook_00, notebook_01, notebook_02, notebook_06, notebook_10
 from tanet.exercises.checking import WrongAnswer
 
 __all__ = [
     "WrongAnswer",
     "notebook_00",
     "notebook_01",
+    "notebook_02",
+    "notebook_06",
     "notebook_10",
 ]

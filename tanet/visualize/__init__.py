@@ -4,15 +4,24 @@ Each function takes tensors or numbers and returns a matplotlib figure. Nothing 
 network: the maps and kernels that are drawn come from its forward pass. Figures are made without pyplot, so no state is
 kept. A notebook shows a figure by naming it on the last line of a cell.
 
-maps      clips, importance maps and kernels
-moving    clips that play
-data      which frames and which pixels a network gets, and what a data set is made of
-training  how a training went, and what its network confuses
-ablation  what each part of a network is good for
-speed     where the time of a step goes, and how fast it could be
+maps         clips, importance maps and kernels
+moving       clips that play
+comparisons  how maps of clips, channels and classes differ
+data         which frames and which pixels a network gets, and what a data set is made of
+training     how a training went, and what its network confuses
+ablation     what each part of a network is good for
+speed        where the time of a step goes, and how fast it could be
 """
 
 from tanet.visualize.ablation import curves_by_module, module_figure
+from tanet.visualize.comparisons import (
+    accuracies,
+    curves_with_bands,
+    deviations,
+    share_bars,
+    temporal_operators,
+    value_distributions,
+)
 from tanet.visualize.data import crop_boxes, data_overview, frame_choices, frame_difference
 from tanet.visualize.maps import (
     aggregation_kernels,
@@ -24,16 +33,20 @@ from tanet.visualize.maps import (
 )
 from tanet.visualize.moving import moving_picture
 from tanet.visualize.speed import bars_figure, ladder_figure, roofline_figure, step_figure
-from tanet.visualize.training import confusion_matrix, learning_curves, training_curves
+from tanet.visualize.training import confusion_matrices, confusion_matrix, learning_curves, training_curves
 
 __all__ = [
+    "accuracies",
     "aggregation_kernels",
     "bars_figure",
     "clip_and_maps",
+    "confusion_matrices",
     "confusion_matrix",
     "crop_boxes",
     "curves_by_module",
+    "curves_with_bands",
     "data_overview",
+    "deviations",
     "filmstrip",
     "frame_choices",
     "frame_difference",
@@ -44,7 +57,10 @@ __all__ = [
     "module_figure",
     "moving_picture",
     "roofline_figure",
+    "share_bars",
     "step_figure",
     "temporal_operator",
+    "temporal_operators",
     "training_curves",
+    "value_distributions",
 ]
