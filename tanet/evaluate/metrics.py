@@ -63,11 +63,14 @@ def compare(first: dict, second: dict) -> dict:
 
     Returns the numbers of videos that "both", "only_first", "only_second" or "neither" gets right, and "p" of McNemar's
     exact test, two-sided: how often two networks that are equally good would differ by at least as much. Videos that
-    both get right, or both wrong, say nothing about the difference. ValueError if the results hold other videos.
+    both get right, or both wrong, say nothing about the difference. ValueError if the results hold other videos, or
+    videos without labels.
     """
-    rights = [
-        {row["path"]: row["predicted"] == row["label"] for row in result["per_video"]} for result in (first, second)
-    ]
+    rights = []
+    for result in (first, second):
+        if any(row["label"] is None for row in result["per_video"]):
+            raise ValueError("a result of videos without labels cannot be compared: no answer is right or wrong")
+        rights.append({row["path"]: row["predicted"] == row["label"] for row in result["per_video"]})
     if rights[0].keys() != rights[1].keys():
         others = sorted(rights[0].keys() ^ rights[1].keys())
         raise ValueError(

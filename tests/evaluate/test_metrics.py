@@ -97,6 +97,12 @@ def test_results_of_other_videos_are_not_compared():
         compare(result_of([True, True]), result_of([True, True], first=1))
 
 
+def test_results_without_labels_are_not_compared():
+    unlabelled = {"per_video": [{"path": "0.mp4", "label": None, "top5": []}]}
+    with pytest.raises(ValueError, match="without labels"):
+        compare(result_of([True]), unlabelled)
+
+
 def test_a_video_without_an_answer_is_wrong():
     broken = result_of([True])
     broken["per_video"][0]["predicted"] = None
