@@ -1,6 +1,8 @@
-"""Helpers for the notebooks: check their parameters, hold what their text says, show the versions of packages."""
+"""Helpers for the notebooks: check their parameters, hold what their text says, play clips, show versions."""
 
 import ast
+import base64
+import html
 import os
 import platform
 import typing
@@ -58,6 +60,16 @@ def claims_of(described: bool) -> Callable[[str, bool], None]:
             print(f"holds for this network, too: {sentence}" if holds else f"NOT SO for this network: {sentence}")
 
     return claim
+
+
+def play(gif: bytes, alt: str):
+    """Shows an animated GIF, as `tanet.visualize.moving_picture` makes it. `alt` says what is in it.
+
+    As HTML, because pages made from notebooks leave out outputs of the type image/gif.
+    """
+    from IPython.display import HTML  # not at the top: the package is used without notebooks
+
+    return HTML(f'<img src="data:image/gif;base64,{base64.b64encode(gif).decode()}" alt="{html.escape(alt)}">')
 
 
 def versions(*packages: str) -> str:

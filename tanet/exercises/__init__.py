@@ -8,11 +8,29 @@ checking     what all checks share
 notebook_00  Why time?
 notebook_01  TAM, step by step
 notebook_02  importance maps
+notebook_03  from a video on disk to a clip
+notebook_04  training on Kinetics-400
+notebook_05  training on Something-Something
 notebook_06  evaluation
+notebook_07  from published checkpoints
+notebook_08  speed
+notebook_09  your own videos
 notebook_10  which part of TAM does what
 """
 
-from tanet.exercises import notebook_00, notebook_01, notebook_02, notebook_06, notebook_10
+from tanet.exercises import (
+    notebook_00,
+    notebook_01,
+    notebook_02,
+    notebook_03,
+    notebook_04,
+    notebook_05,
+    notebook_06,
+    notebook_07,
+    notebook_08,
+    notebook_09,
+    notebook_10,
+)
 from tanet.exercises.checking import WrongAnswer
 
 __all__ = [
@@ -20,6 +38,12 @@ __all__ = [
     "notebook_00",
     "notebook_01",
     "notebook_02",
+    "notebook_03",
+    "notebook_04",
+    "notebook_05",
     "notebook_06",
+    "notebook_07",
+    "notebook_08",
+    "notebook_09",
     "notebook_10",
 ]

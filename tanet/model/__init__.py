@@ -17,7 +17,7 @@ from tanet.model.cost import KINDS, kept_for_backward, measure, summary_table, t
 from tanet.model.folding import PIXEL_MEAN, PIXEL_STD, ClipNetwork
 from tanet.model.freezing import freeze_stages
 from tanet.model.insertion import VideoNetwork, insert_tam
-from tanet.model.slots import POSITIONS, TEMPORAL_MODULES, Slots, TemporalConvolution, TemporalShift
+from tanet.model.slots import POSITIONS, TEMPORAL_MODULES, Slots, TemporalConvolution, TemporalShift, temporal_module
 from tanet.model.tam import TAM
 from tanet.model.tanet import (
     ARCHITECTURES,
@@ -63,5 +63,6 @@ __all__ = [
     "tanet152",
     "tanet50",
     "tanet_tiny",
+    "temporal_module",
     "time_by_kind",
 ]

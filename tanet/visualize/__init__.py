@@ -1,11 +1,12 @@
 """Figures of clips, maps, kernels and results.
 
-Each function takes tensors or numbers and returns a matplotlib figure. Nothing is computed here that belongs to a
-network: the maps and kernels that are drawn come from its forward pass. Figures are made without pyplot, so no state is
-kept. A notebook shows a figure by naming it on the last line of a cell.
+Each function takes tensors or numbers and returns a matplotlib figure; a schematic is an SVG drawing of a module.
+Nothing is computed here that belongs to a network: the maps and kernels that are drawn come from its forward pass.
+Figures are made without pyplot, so no state is kept. A notebook shows a figure by naming it on the last line of a cell.
 
+schematic    drawings of TAM and of the bottleneck around it, from a run of the module
 maps         clips, importance maps and kernels
-moving       clips that play
+moving       clips that play, alone or beside their importance maps
 comparisons  how maps of clips, channels and classes differ
 data         which frames and which pixels a network gets, and what a data set is made of
 training     how a training went, and what its network confuses
@@ -28,17 +29,25 @@ from tanet.visualize.maps import (
     clip_and_maps,
     filmstrip,
     importance_maps,
-    importance_over_time,
     temporal_operator,
 )
-from tanet.visualize.moving import moving_picture
+from tanet.visualize.moving import moving_maps, moving_picture
+from tanet.visualize.schematic import Schematic, bottleneck_schematic, tam_schematic
 from tanet.visualize.speed import bars_figure, ladder_figure, roofline_figure, step_figure
-from tanet.visualize.training import confusion_matrices, confusion_matrix, learning_curves, training_curves
+from tanet.visualize.training import (
+    confusion_matrices,
+    confusion_matrix,
+    learning_curves,
+    step_curves,
+    training_curves,
+)
 
 __all__ = [
+    "Schematic",
     "accuracies",
     "aggregation_kernels",
     "bars_figure",
+    "bottleneck_schematic",
     "clip_and_maps",
     "confusion_matrices",
     "confusion_matrix",
@@ -51,14 +60,16 @@ __all__ = [
     "frame_choices",
     "frame_difference",
     "importance_maps",
-    "importance_over_time",
     "ladder_figure",
     "learning_curves",
     "module_figure",
+    "moving_maps",
     "moving_picture",
     "roofline_figure",
     "share_bars",
+    "step_curves",
     "step_figure",
+    "tam_schematic",
     "temporal_operator",
     "temporal_operators",
     "training_curves",

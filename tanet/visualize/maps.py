@@ -24,9 +24,12 @@ def filmstrip(clips: Mapping[str, torch.Tensor], titles: Sequence[str] | None = 
 
 
 def importance_maps(maps: Mapping[str, torch.Tensor], title: str) -> Figure:
-    """Importance maps {name: [C, T]} side by side on one colour scale. Channels are sorted by their peak frame."""
+    """Importance maps {name: [C, T]} of the same channels, side by side on one colour scale.
+
+    A row is the same channel in all maps: channels are sorted by their peak frame in the first map.
+    """
     figure = Figure(figsize=(2.4 * len(maps) + 1, 3.6), layout="constrained")
-    _draw_maps(figure, maps)
+    _draw_maps(figure, maps, same_channels=True)
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -44,56 +47,52 @@ def clip_and_maps(clip: torch.Tensor, maps: Mapping[str, torch.Tensor], title: s
     return figure
 
 
-def _draw_maps(figure: FigureBase, maps: Mapping[str, torch.Tensor]) -> None:
+def _draw_maps(figure: FigureBase, maps: Mapping[str, torch.Tensor], same_channels: bool = False) -> None:
     axes = figure.subplots(1, len(maps), squeeze=False)[0]
+    first_name, first = next(iter(maps.items()))
     for axis, (name, values) in zip(axes, maps.items()):
-        values = values[values.argmax(1).argsort(stable=True)]
-        image = axis.imshow(values.numpy(), aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+        order = (first if same_channels else values).argmax(1).argsort(stable=True)
+        image = axis.imshow(
+            values[order].numpy(), aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest"
+        )
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("frame t")
-    axes[0].set_ylabel("channel, sorted by its peak")
+    axes[0].set_ylabel(f"channel, by its peak in {first_name}" if same_channels else "channel, sorted by its peak")
     figure.colorbar(image, ax=list(axes), label="importance V (sigmoid, 0 to 1)")
 
 
-def importance_over_time(curves: Mapping[str, Mapping[str, torch.Tensor]], title: str, ylabel: str) -> Figure:
-    """Curves {panel: {line: [T]}}, with a line for each clip, class or channel. Each panel has its own scale."""
-    figure = Figure(figsize=(2.9 * len(curves) + 0.6, 3.2), layout="constrained")
-    axes = figure.subplots(1, len(curves), squeeze=False)[0]
-    for axis, (name, lines) in zip(axes, curves.items()):
-        for label, values in lines.items():
-            axis.plot(values.numpy(), marker="o", markersize=3, label=label)
-        axis.set_title(name, fontsize=10)
-        axis.set_xlabel("frame t")
-    axes[0].set_ylabel(ylabel)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
-    figure.suptitle(title, fontsize=11)
-    return figure
+def aggregation_kernels(kernels: Mapping[str, torch.Tensor], title: str, same_channels: bool = False) -> Figure:
+    """Kernels {name: [C, K]}: the weights of every channel, sorted, and below them their mean over the channels.
 
-
-def aggregation_kernels(kernels: Mapping[str, torch.Tensor], title: str) -> Figure:
-    """Kernels {name: [C, K]}: the weights of every channel, sorted, and below them their mean over the channels."""
+    Each name has an order of its own, from past to future; with `same_channels` all have the order of the first, so
+    that a row is the same channel in all of them.
+    """
     figure = Figure(figsize=(2.1 * len(kernels) + 1, 4.6), layout="constrained")
     axes = figure.subplots(2, len(kernels), squeeze=False, height_ratios=(3, 1.2))
+    first_name, first = next(iter(kernels.items()))
     for (upper, lower), (name, values) in zip(axes.T, kernels.items()):
-        taps = values.shape[1]
+        taps, sorted_by = values.shape[1], first if same_channels else values
         offsets = ["0" if k == taps // 2 else f"{k - taps // 2:+d}" for k in range(taps)]
-        ordered = values[(values[:, -1] - values[:, 0]).argsort()].numpy()
-        image = upper.imshow(ordered, aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+        ordered = values[(sorted_by[:, -1] - sorted_by[:, 0]).argsort(stable=True)]
+        image = upper.imshow(ordered.numpy(), aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
         upper.set_title(name, fontsize=10)
         lower.bar(range(taps), values.mean(0).numpy(), color="tab:gray")
         lower.set_ylim(0, 1)
         lower.set_xlabel("frame offset")
         for axis in (upper, lower):
             axis.set_xticks(range(taps), offsets)
-    axes[0][0].set_ylabel("channel, past to future")
+    axes[0][0].set_ylabel("channel, past to future" + (f" in {first_name}" if same_channels else ""))
     axes[1][0].set_ylabel("mean weight")
     figure.colorbar(image, ax=list(axes[0]), label="weight W (softmax)")
     figure.suptitle(title, fontsize=11)
     return figure
 
 
-def temporal_operator(matrix: torch.Tensor, title: str) -> Figure:
-    """The matrix [T, T] by which TAM maps one channel's frames to its output frames. Zeros, off the band, are blank."""
+def temporal_operator(matrix: torch.Tensor, title: str, label: str = "weight W[s - t + p] V[s]") -> Figure:
+    """The matrix [T, T] by which TAM maps one channel's frames to its output frames. Zeros, off the band, are blank.
+
+    label: what the values are, for matrices of another kind.
+    """
     figure = Figure(figsize=(4.8, 3.6), layout="constrained")
     axis = figure.subplots()
     banded = np.ma.masked_equal(matrix.numpy(), 0)
@@ -101,5 +100,5 @@ def temporal_operator(matrix: torch.Tensor, title: str) -> Figure:
     axis.set_xlabel("input frame s")
     axis.set_ylabel("output frame t")
     axis.set_title(title, fontsize=10)
-    figure.colorbar(image, label="weight W[s - t + p] V[s]")
+    figure.colorbar(image, label=label)
     return figure
