@@ -27,11 +27,11 @@ test: lint data  ## check the style, run all tests, and beside them the notebook
 	@$(MAKE) --no-print-directory --jobs=2 test-code test-notebooks
 
 .PHONY: test-code test-notebooks
-test-code:
+test-code: $(INSTALLED)  ## run the tests without the notebooks
 	$(BIN)/python -m pytest -q --durations=10 tests
 
 # Its output comes in one piece, so that it does not stand between the dots of the tests.
-test-notebooks:
+test-notebooks: $(INSTALLED)  ## run the notebooks against their stored outputs
 	@log=$$(mktemp); $(BIN)/python -m pytest -q --durations=5 --nbval notebooks > $$log 2>&1; status=$$?; \
 	  echo; echo "notebooks:"; cat $$log; rm -f $$log; exit $$status
 
