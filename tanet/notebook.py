@@ -1,4 +1,4 @@
-"""Helpers for the notebooks: check their parameters, show the versions of packages."""
+"""Helpers for the notebooks: check their parameters, show the versions of packages, ask whether somebody is there."""
 
 import ast
 import os
@@ -40,6 +40,22 @@ def _injected_names(namespace: dict) -> set[str]:
                 if isinstance(statement, ast.Assign):
                     names |= {target.id for target in statement.targets if isinstance(target, ast.Name)}
     return names
+
+
+def has_front_end() -> bool:
+    """Whether somebody can use a notebook's sliders and buttons.
+
+    A front end, such as JupyterLab, tells with every cell that it can answer `input`. nbconvert, papermill and pytest
+    tell that they cannot, and outside a notebook nobody tells.
+    """
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    shell = get_ipython()
+    if not hasattr(shell, "get_parent"):  # a script, or IPython in a terminal
+        return False
+    return bool(shell.get_parent().get("content", {}).get("allow_stdin"))
 
 
 def versions(*packages: str) -> str:

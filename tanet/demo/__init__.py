@@ -14,7 +14,7 @@ from tanet.demo.footage import (
     write_video,
 )
 from tanet.demo.home_videos import HOME_CLASSES, PEOPLE, make_home_videos
-from tanet.demo.runs import ROOT, RUNS, data_root, execute, run_all, run_dir, summary, tested, trained
+from tanet.demo.runs import ROOT, RUNS, data_root, examples, execute, run_all, run_dir, summary, tested, trained
 
 __all__ = [
     "HOME_CLASSES",
@@ -25,6 +25,7 @@ __all__ = [
     "SOMETHING_PAIRS",
     "data_root",
     "draw_clip",
+    "examples",
     "execute",
     "make_demo_kinetics",
     "make_demo_something",

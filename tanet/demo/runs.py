@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from tanet import checkpoint, evaluate, recipes, train
+from tanet.data import Sample, load_list
 from tanet.demo.footage import make_demo_kinetics, make_demo_something
 from tanet.evaluate import videos_tested
 from tanet.recipes import Recipe
@@ -42,6 +43,22 @@ def trained(name: str, temporal: str = "tam") -> Path:
     recipe = dataclasses.replace(recipes.get(name), temporal=temporal)
     train.launch(recipe, data_root(recipe), run_dir(recipe))
     return run_dir(recipe)
+
+
+def examples(name: str) -> dict[str, Path]:
+    """A validation video of each class of a demo set, {class: path}: the longest of its first three."""
+    recipe = recipes.get(name)
+    videos = load_list(recipe, data_root(recipe), "val")
+    chosen = {}
+    for label, class_name in enumerate(videos.class_names):
+        first = [sample for sample in videos.samples if sample.label == label][:3]
+        chosen[class_name] = max(first, key=_length).path
+    return chosen
+
+
+def _length(sample: Sample) -> int:
+    with sample.open() as video:
+        return len(video)
 
 
 def tested(run: Path, protocol: str) -> dict:
@@ -103,7 +120,7 @@ def run_all() -> None:
     rows = summary()  # trains both networks without TAM, tests all four
     summary_path = RUNS / "summary.json"
     summary_path.write_text(json.dumps(rows, indent=2) + "\n")
-    for notebook in ("01", "02", "03", "06", "07", "08", "09"):
+    for notebook in ("01", "02", "03", "06", "07", "08", "09", "11"):
         execute(notebook)
     print(f"\n{'top-1, per cent':18}{'with TAM':>10}{'without':>10}   protocol")
     for name, row in rows.items():

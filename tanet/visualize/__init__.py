@@ -13,10 +13,12 @@ speed     where the time of a step goes, and how fast it could be
 from tanet.visualize.data import crop_boxes, data_overview, frame_choices, frame_difference
 from tanet.visualize.maps import (
     aggregation_kernels,
+    class_probabilities,
     clip_and_maps,
     filmstrip,
     importance_maps,
     importance_over_time,
+    one_channel,
     temporal_operator,
 )
 from tanet.visualize.speed import bars_figure, ladder_figure, roofline_figure, step_figure
@@ -25,6 +27,7 @@ from tanet.visualize.training import confusion_matrix, learning_curves, training
 __all__ = [
     "aggregation_kernels",
     "bars_figure",
+    "class_probabilities",
     "clip_and_maps",
     "confusion_matrix",
     "crop_boxes",
@@ -36,6 +39,7 @@ __all__ = [
     "importance_over_time",
     "ladder_figure",
     "learning_curves",
+    "one_channel",
     "roofline_figure",
     "step_figure",
     "temporal_operator",

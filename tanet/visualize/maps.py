@@ -23,10 +23,19 @@ def filmstrip(clips: Mapping[str, torch.Tensor], titles: Sequence[str] | None = 
     return figure
 
 
-def importance_maps(maps: Mapping[str, torch.Tensor], title: str) -> Figure:
-    """Importance maps {name: [C, T]} side by side on one colour scale. Channels are sorted by their peak frame."""
+def importance_maps(
+    maps: Mapping[str, torch.Tensor],
+    title: str,
+    like: Mapping[str, torch.Tensor] | None = None,
+    marked: tuple[str, int] | None = None,
+) -> Figure:
+    """Importance maps {name: [C, T]} side by side on one colour scale.
+
+    Channels are sorted by their peak frame, in `maps` or in other maps `like` them, so that a channel keeps its row
+    when the clip changes. `marked`: (name, channel) whose row gets a red mark.
+    """
     figure = Figure(figsize=(2.4 * len(maps) + 1, 3.6), layout="constrained")
-    _draw_maps(figure, maps)
+    _draw_maps(figure, maps, like or maps, marked)
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -40,16 +49,27 @@ def clip_and_maps(clip: torch.Tensor, maps: Mapping[str, torch.Tensor], title: s
         axis.set_title(f"t = {index}", fontsize=9)
         axis.set_axis_off()
     above.suptitle(title, fontsize=11)
-    _draw_maps(below, maps)
+    _draw_maps(below, maps, maps)
     return figure
 
 
-def _draw_maps(figure: FigureBase, maps: Mapping[str, torch.Tensor]) -> None:
+def _draw_maps(
+    figure: FigureBase,
+    maps: Mapping[str, torch.Tensor],
+    like: Mapping[str, torch.Tensor],
+    marked: tuple[str, int] | None = None,
+) -> None:
     axes = figure.subplots(1, len(maps), squeeze=False)[0]
     for axis, (name, values) in zip(axes, maps.items()):
-        values = values[values.argmax(1).argsort(stable=True)]
-        image = axis.imshow(values.numpy(), aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+        order = like[name].argmax(1).argsort(stable=True)
+        image = axis.imshow(
+            values[order].numpy(), aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest"
+        )
         axis.set_title(name, fontsize=10)
+        if marked is not None and name == marked[0]:
+            row = order.tolist().index(marked[1])
+            axis.plot([-0.5, values.shape[1] - 0.5], [row, row], ">", color="tab:red", markersize=8, clip_on=False)
+            axis.set_title(name, fontsize=10, color="tab:red", weight="bold")
         axis.set_xlabel("frame t")
     axes[0].set_ylabel("channel, sorted by its peak")
     figure.colorbar(image, ax=list(axes), label="importance V (sigmoid, 0 to 1)")
@@ -89,6 +109,46 @@ def aggregation_kernels(kernels: Mapping[str, torch.Tensor], title: str) -> Figu
     axes[1][0].set_ylabel("mean weight")
     figure.colorbar(image, ax=list(axes[0]), label="weight W (softmax)")
     figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def one_channel(importance: Mapping[str, torch.Tensor], kernels: Mapping[str, torch.Tensor], title: str) -> Figure:
+    """One channel under several clips: its importance {clip: [T]} over the frames, its kernel {clip: [K]} as bars."""
+    figure = Figure(figsize=(5.6, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
+    for number, (label, values) in enumerate(importance.items()):
+        left.plot(values.numpy(), marker="o", markersize=3, color=_shade(number, len(importance)), label=label)
+    left.set(ylim=(0, 1), xlabel="frame t", ylabel="importance V")
+    taps = len(next(iter(kernels.values())))
+    width = 0.8 / len(kernels)
+    for number, values in enumerate(kernels.values()):
+        places = np.arange(taps) + (number - (len(kernels) - 1) / 2) * width
+        right.bar(places, values.numpy(), width, color=_shade(number, len(kernels)))
+    right.set_xticks(range(taps), [f"{k - taps // 2:+d}" if k != taps // 2 else "0" for k in range(taps)])
+    right.set(ylim=(0, 1), xlabel="frame offset", ylabel="weight W")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _shade(number: int, count: int) -> str:
+    """Grey for what the last one is compared with."""
+    return "tab:blue" if number == count - 1 else "0.65"
+
+
+def class_probabilities(over_time: Mapping[str, torch.Tensor], totals: Mapping[str, float], title: str) -> Figure:
+    """Probabilities of classes {name: [T]} by each frame, beside those of the whole clip, {name: number}."""
+    figure = Figure(figsize=(5.6, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(2.4, 1), sharey=True)
+    for number, (name, values) in enumerate(over_time.items()):
+        left.plot(values.numpy(), marker="o", markersize=3, color=f"C{number}", label=name)
+        right.bar(number, totals[name], color=f"C{number}")
+    left.set(ylim=(0, 1.02), xlabel="frame t", ylabel="probability", title="each frame")
+    right.set(xticks=[], title="clip")
+    for axis in (left, right):
+        axis.title.set_fontsize(9)
+    figure.legend(loc="outside lower center", ncols=1, fontsize=8)
+    figure.suptitle(title, fontsize=10)
     return figure
 
 

@@ -21,6 +21,7 @@ FLOORS = (
     "cli",
     "demo",
     "share",
+    "explore",
     "prediction",
     "exporting",
     "train",
