@@ -6,6 +6,7 @@
 The wings of the package, top floor first; each uses only what stands below it:
 
     cli         the command `tanet`
+    exercises   checks of the answers to the notebooks' exercises
     demo        makes the demo videos, trains and tests the demo networks
     share       packs a run into a folder to share
     explore     one video played to one network in many ways

@@ -161,6 +161,9 @@ def _measured(results: list[dict]) -> list[str]:
 
 TEMPORAL = {
     "tam": "[TAM](https://arxiv.org/abs/2005.06803), the temporal adaptive module, in every bottleneck",
+    "tam_local": "the local branch of TAM alone in every bottleneck",
+    "tam_global": "the global branch of TAM alone in every bottleneck",
+    "conv": "a fixed temporal convolution in every bottleneck",
     "tsm": "TSM, the temporal shift module, in every bottleneck",
     "none": "no temporal module (TSN)",
 }

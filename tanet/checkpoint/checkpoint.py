@@ -22,7 +22,14 @@ from tanet.recipes import Recipe
 from tanet.runtime import atomic_write, user_path
 
 FORMAT = "tanet-1"
-KINDS = {"tam": "TANet", "tsm": "TSM", "none": "TSN"}
+KINDS = {
+    "tam": "TANet",
+    "tam_local": "TANet of local branches alone",
+    "tam_global": "TANet of global branches alone",
+    "conv": "network of fixed temporal convolutions",
+    "tsm": "TSM",
+    "none": "TSN",
+}
 
 
 @dataclass(frozen=True)

@@ -1,37 +1,67 @@
 """The demo: synthetic videos, and networks trained on them.
 
+drawing      draws the clips
 footage      makes the demo videos in the real data sets' formats
 home_videos  makes a small folder of videos as people have them
+ablation     trains and tests what notebook 10 compares
 runs         trains and tests the demo networks, runs the notebooks
 """
 
+from tanet.demo import ablation
+from tanet.demo.drawing import draw_clip, draw_told_clip
 from tanet.demo.footage import (
-    KINETICS_PAIRS,
+    KINETICS_CLASSES,
     SOMETHING_PAIRS,
-    draw_clip,
+    TOLD_PAIRS,
     make_demo_kinetics,
+    make_demo_late,
+    make_demo_near,
     make_demo_something,
     write_video,
 )
 from tanet.demo.home_videos import HOME_CLASSES, PEOPLE, make_home_videos
-from tanet.demo.runs import ROOT, RUNS, data_root, examples, execute, run_all, run_dir, summary, tested, trained
+from tanet.demo.runs import (
+    ROOT,
+    RUNS,
+    STORED,
+    data_root,
+    examples,
+    execute,
+    run_all,
+    run_dir,
+    store,
+    stored,
+    stored_metrics,
+    summary,
+    tested,
+    trained,
+)
 
 __all__ = [
     "HOME_CLASSES",
-    "KINETICS_PAIRS",
+    "KINETICS_CLASSES",
     "PEOPLE",
     "ROOT",
     "RUNS",
     "SOMETHING_PAIRS",
+    "STORED",
+    "TOLD_PAIRS",
+    "ablation",
     "data_root",
     "draw_clip",
+    "draw_told_clip",
     "examples",
     "execute",
     "make_demo_kinetics",
+    "make_demo_late",
+    "make_demo_near",
     "make_demo_something",
     "make_home_videos",
     "run_all",
     "run_dir",
+    "store",
+    "stored",
+    "stored_metrics",
     "summary",
     "tested",
     "trained",

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tanet.demo.footage import draw_clip, write_video
+from tanet.demo.drawing import draw_clip
+from tanet.demo.footage import write_video
 
 # class -> (what changes, whether it is played backwards)
 HOME_CLASSES = {

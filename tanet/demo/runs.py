@@ -12,14 +12,30 @@ from pathlib import Path
 
 from tanet import checkpoint, evaluate, recipes, train
 from tanet.data import Sample, load_list
-from tanet.demo.footage import make_demo_kinetics, make_demo_something
+from tanet.demo.footage import make_demo_kinetics, make_demo_late, make_demo_near, make_demo_something
 from tanet.evaluate import videos_tested
 from tanet.recipes import Recipe
 from tanet.runtime import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "runs" / "demo"
-_MAKERS = {"demo_kinetics": make_demo_kinetics, "demo_something": make_demo_something}
+NETWORKS = ROOT / "notebooks" / "networks"
+# The demo networks that come with the repository: (recipe, temporal module).
+STORED = (
+    ("demo_kinetics", "tam"),
+    ("demo_kinetics", "none"),
+    ("demo_something", "tam"),
+    ("demo_something", "tsm"),
+    ("demo_something", "none"),
+    ("demo_late", "tam"),
+    ("demo_late", "tsm"),
+)
+_MAKERS = {
+    "demo_kinetics": make_demo_kinetics,
+    "demo_something": make_demo_something,
+    "demo_late": make_demo_late,
+    "demo_near": make_demo_near,
+}
 
 
 def data_root(recipe: Recipe) -> Path:
@@ -59,6 +75,32 @@ def examples(name: str) -> dict[str, Path]:
 def _length(sample: Sample) -> int:
     with sample.open() as video:
         return len(video)
+
+
+def stored(name: str, temporal: str = "tam") -> Path:
+    """The file of a demo network that comes with the repository, so that texts and figures fit what everybody sees.
+
+    `name` and `temporal` as for `trained`, which trains the same network, the same to the last bit on the same machine.
+    ValueError if it is not one of STORED.
+    """
+    if (name, temporal) not in STORED:
+        raise ValueError(f"no network of {name} with temporal={temporal!r} comes with the repository; train it")
+    return NETWORKS / f"{name.removeprefix('demo_')}-{temporal}.safetensors"
+
+
+def stored_metrics(name: str, temporal: str = "tam") -> list[dict]:
+    """The epochs of a stored network's training, as `train.read_metrics` gives them, without the speed."""
+    return read_json(stored(name, temporal).with_suffix(".json"))["epochs"]
+
+
+def store(name: str, temporal: str, run: Path) -> None:
+    """Puts the network of the run folder `run`, and what its training reported, where `stored` finds them."""
+    target = stored(name, temporal)
+    target.parent.mkdir(exist_ok=True)
+    checkpoint.convert(run / "checkpoints" / "last.pth", target, "tanet")
+    speed = ("clips_per_second", "data_wait", "peak_memory_mib")
+    lines = [json.dumps({key: row[key] for key in row if key not in speed}) for row in train.read_metrics(run)]
+    target.with_suffix(".json").write_text('{"epochs": [\n' + ",\n".join(lines) + "\n]}\n")
 
 
 def tested(run: Path, protocol: str) -> dict:

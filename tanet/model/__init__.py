@@ -1,6 +1,7 @@
 """TAM and the network around it.
 
 tam            the temporal adaptive module (paper sections 3.1-3.3)
+slots          what stands in a bottleneck's slot: TAM, one of its branches, or a module to compare with
 folding        what every network of clips shares: pixels, frames, scores
 tanet          the network around it: a ResNet with a slot for a temporal module in every bottleneck (section 3.4)
 insertion      TAM or TSM in image networks of torchvision and timm
@@ -14,14 +15,13 @@ from tanet.model.cost import KINDS, kept_for_backward, measure, summary_table, t
 from tanet.model.folding import PIXEL_MEAN, PIXEL_STD, ClipNetwork
 from tanet.model.freezing import freeze_stages
 from tanet.model.insertion import VideoNetwork, insert_tam
+from tanet.model.slots import POSITIONS, TEMPORAL_MODULES, Slots, TemporalConvolution, TemporalShift
 from tanet.model.tam import TAM
 from tanet.model.tanet import (
     ARCHITECTURES,
     DEPTHS,
-    TEMPORAL_MODULES,
     Bottleneck,
     TANet,
-    TemporalShift,
     build,
     tanet50,
     tanet101,
@@ -38,9 +38,12 @@ __all__ = [
     "KINDS",
     "PIXEL_MEAN",
     "PIXEL_STD",
+    "POSITIONS",
+    "Slots",
     "TAM",
     "TANet",
     "TEMPORAL_MODULES",
+    "TemporalConvolution",
     "TemporalShift",
     "VideoNetwork",
     "build",

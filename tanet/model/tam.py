@@ -94,16 +94,21 @@ class TAM(nn.Module):
 
     def _importance(self, theta: torch.Tensor) -> torch.Tensor:
         with _without_autocast(theta.device.type):
-            return self.local_branch(theta.to(self.local_branch[0].weight.dtype)).to(theta.dtype)  # [N, C, T]
+            return self.local_branch(theta.to(_dtype(self.local_branch, theta))).to(theta.dtype)  # [N, C, T]
 
     def _kernel(self, theta: torch.Tensor) -> torch.Tensor:
         n, c, t = theta.shape
         with _without_autocast(theta.device.type):
-            channels = theta.reshape(n * c, t).to(self.global_branch[0].weight.dtype)
+            channels = theta.reshape(n * c, t).to(_dtype(self.global_branch, theta))
             return self.global_branch(channels).view(n, c, self.kernel_size).to(theta.dtype)  # [N, C, K]
 
     def extra_repr(self) -> str:
         return f"channels={self.channels}, num_frames={self.num_frames}, kernel_size={self.kernel_size}"
+
+
+def _dtype(branch: nn.Module, theta: torch.Tensor) -> torch.dtype:
+    """The type that a branch computes in: its weights', or that of `theta` if it has none."""
+    return next(branch.parameters(), theta).dtype
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager:

@@ -13,50 +13,33 @@ from torch import nn
 
 from tanet.model.folding import ClipNetwork
 from tanet.model.recomputation import recomputed
+from tanet.model.slots import POSITIONS, TEMPORAL_MODULES, Slots, TemporalShift, temporal_module
 from tanet.model.tam import TAM
 from tanet.model.weights import load_imagenet
 from tanet.ops import fused
 
-TEMPORAL_MODULES = ("tam", "tsm", "none")
-
-
-class TemporalShift(nn.Module):
-    """1/8 of the channels see the next frame, 1/8 the frame before, the others stay (Lin et al., TSM, ICCV 2019).
-
-    It stands at the start of a bottleneck's residual branch, before conv1; the shortcut is not shifted.
-    """
-
-    def __init__(self, num_frames: int):
-        super().__init__()
-        self.num_frames = num_frames
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x [N*T, C, H, W] -> the same shape."""
-        clips = x.unflatten(0, (-1, self.num_frames))  # [N, T, C, H, W]
-        fold = clips.shape[2] // 8
-        shifted = torch.zeros_like(clips)
-        shifted[:, :-1, :fold] = clips[:, 1:, :fold]
-        shifted[:, 1:, fold : 2 * fold] = clips[:, :-1, fold : 2 * fold]
-        shifted[:, :, 2 * fold :] = clips[:, :, 2 * fold :]
-        return shifted.flatten(0, 1)
+DEFAULT_SLOTS = Slots()  # as in the paper
 
 
 class Bottleneck(nn.Module):
     """The paper's TA-block (section 3.4): a ResNet bottleneck with TAM between conv1-bn1-relu and conv2.
 
-    temporal: "tam"; "tsm", which shifts the input of conv1; or "none". The stride is on conv2, the 3x3 convolution.
+    temporal: one of TEMPORAL_MODULES. slots: where it stands, and its sizes. The stride is on conv2, the 3x3 one.
     [N*T, in_channels, H, W] -> [N*T, 4 * width, H / stride, W / stride].
     """
 
     expansion = 4
+    position = "conv2"  # of the temporal module; also of one that was put into torchvision's bottleneck
 
-    def __init__(self, in_channels: int, width: int, stride: int, temporal: str, num_frames: int):
+    def __init__(self, in_channels: int, width: int, stride: int, temporal: str, num_frames: int, slots: Slots):
         super().__init__()
         out_channels = width * self.expansion
+        self.position = slots.position
         self.shift = TemporalShift(num_frames) if temporal == "tsm" else nn.Identity()
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.temporal = TAM(width, num_frames) if temporal == "tam" else nn.Identity()
+        channels = in_channels if slots.position == "conv1" else width
+        self.temporal = temporal_module(temporal, channels, num_frames, slots)
         self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
@@ -70,12 +53,17 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)  # [N*T, 4 * width, H / stride, W / stride]
+        if self.position == "conv1":
+            x = self.temporal(x)
         x = self.conv1(self.shift(x))  # [N*T, width, H, W]
-        if isinstance(self.temporal, TAM) and not self._has_hooks():
+        if self.position == "conv2" and isinstance(self.temporal, TAM) and not self._has_hooks():
             x = self.temporal(x, norm=self.bn1)  # TAM of relu(bn1(x)), computed together
         else:
-            x = self.temporal(self.relu(self.bn1(x)))
+            x = self.relu(self.bn1(x))
+            x = self.temporal(x) if self.position == "conv2" else x
         x = self.relu(self.bn2(self.conv2(x)))  # [N*T, width, H / stride, W / stride]
+        if self.position == "conv3":
+            x = self.temporal(x)
         return self.relu(self.bn3(self.conv3(x)) + shortcut)  # [N*T, 4 * width, H / stride, W / stride]
 
     def _has_hooks(self) -> bool:
@@ -88,7 +76,7 @@ class TANet(ClipNetwork):
 
     depths: number of bottlenecks in each stage. width: channels of the first stage's bottlenecks, 64 in ResNet-50.
     temporal: one of TEMPORAL_MODULES. As in the published code, TSM shifts every bottleneck, but every second one where
-    the third stage has 23 bottlenecks or more (ResNet-101 and ResNet-152).
+    the third stage has 23 bottlenecks or more (ResNet-101 and ResNet-152). slots: where the modules stand, their sizes.
 
     If the attribute `checkpoint_activations` is True, training keeps only the input of each bottleneck and computes the
     other activations again in the backward pass.
@@ -104,10 +92,13 @@ class TANet(ClipNetwork):
         temporal: str = "tam",
         dropout: float = 0.5,
         width: int = 64,
+        slots: Slots = DEFAULT_SLOTS,
     ):
         super().__init__(num_frames)
         if temporal not in TEMPORAL_MODULES:
             raise ValueError(f"temporal must be one of {', '.join(TEMPORAL_MODULES)}; got {temporal!r}")
+        if slots.position not in POSITIONS:
+            raise ValueError(f"position must be one of {', '.join(POSITIONS)}; got {slots.position!r}")
         self.num_classes, self.temporal = num_classes, temporal
         self.conv1 = nn.Conv2d(3, width, 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -118,8 +109,9 @@ class TANet(ClipNetwork):
             blocks = []
             for block in range(depth):
                 stride = 2 if stage > 0 and block == 0 else 1
-                block_temporal = temporal if block % temporal_step(temporal, depths) == 0 else "none"
-                blocks.append(Bottleneck(channels, width * 2**stage, stride, block_temporal, num_frames))
+                has_module = stage + 1 in slots.stages and block % temporal_step(temporal, depths) == 0
+                module = temporal if has_module else "none"
+                blocks.append(Bottleneck(channels, width * 2**stage, stride, module, num_frames, slots))
                 channels = width * 2**stage * Bottleneck.expansion
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
         self.num_stages = len(depths)
@@ -176,26 +168,32 @@ def temporal_step(temporal: str, depths: tuple[int, ...]) -> int:
 DEPTHS = {"tanet50": (3, 4, 6, 3), "tanet101": (3, 4, 23, 3), "tanet152": (3, 8, 36, 3), "tanet_tiny": (1, 1, 1, 1)}
 
 
-def tanet50(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None) -> TANet:
+def tanet50(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None, slots=DEFAULT_SLOTS) -> TANet:
     """TANet on ResNet-50. `weights="imagenet"` starts from torchvision's ResNet weights, as the published runs do."""
-    return load_imagenet(TANet(DEPTHS["tanet50"], num_classes, num_frames, temporal, dropout), "resnet50", weights)
+    return load_imagenet(
+        TANet(DEPTHS["tanet50"], num_classes, num_frames, temporal, dropout, slots=slots), "resnet50", weights
+    )
 
 
-def tanet101(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None) -> TANet:
+def tanet101(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None, slots=DEFAULT_SLOTS) -> TANet:
     """TANet on ResNet-101; arguments as for `tanet50`."""
-    return load_imagenet(TANet(DEPTHS["tanet101"], num_classes, num_frames, temporal, dropout), "resnet101", weights)
+    return load_imagenet(
+        TANet(DEPTHS["tanet101"], num_classes, num_frames, temporal, dropout, slots=slots), "resnet101", weights
+    )
 
 
-def tanet152(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None) -> TANet:
+def tanet152(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None, slots=DEFAULT_SLOTS) -> TANet:
     """TANet on ResNet-152; arguments as for `tanet50`."""
-    return load_imagenet(TANet(DEPTHS["tanet152"], num_classes, num_frames, temporal, dropout), "resnet152", weights)
+    return load_imagenet(
+        TANet(DEPTHS["tanet152"], num_classes, num_frames, temporal, dropout, slots=slots), "resnet152", weights
+    )
 
 
-def tanet_tiny(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None) -> TANet:
+def tanet_tiny(num_classes, num_frames=8, temporal="tam", dropout=0.5, weights=None, slots=DEFAULT_SLOTS) -> TANet:
     """One bottleneck a stage, widths 16 to 128, for frames of about 48 x 48: trains on a laptop's CPU in a minute."""
     if weights is not None:
         raise ValueError("tanet_tiny has no published weights; use weights=None")
-    return TANet(DEPTHS["tanet_tiny"], num_classes, num_frames, temporal, dropout, width=16)
+    return TANet(DEPTHS["tanet_tiny"], num_classes, num_frames, temporal, dropout, width=16, slots=slots)
 
 
 ARCHITECTURES = {"tanet50": tanet50, "tanet101": tanet101, "tanet152": tanet152, "tanet_tiny": tanet_tiny}
@@ -204,6 +202,7 @@ ARCHITECTURES = {"tanet50": tanet50, "tanet101": tanet101, "tanet152": tanet152,
 def build(recipe, weights: str | None = None) -> TANet:
     """The network that a `tanet.recipes.Recipe` describes, with random weights or `weights="imagenet"`."""
     architecture = ARCHITECTURES[recipe.arch]
-    model = architecture(recipe.num_classes, recipe.num_frames, recipe.temporal, recipe.dropout, weights)
+    slots = Slots(recipe.temporal_stages, recipe.temporal_position, recipe.kernel_size, recipe.alpha, recipe.beta)
+    model = architecture(recipe.num_classes, recipe.num_frames, recipe.temporal, recipe.dropout, weights, slots)
     model.checkpoint_activations = recipe.checkpoint_activations
     return model

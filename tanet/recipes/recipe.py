@@ -20,7 +20,7 @@ from tanet.recipes.protocols import PROTOCOLS, ProtocolName
 WINDOW = 64  # frames spanned by a dense clip: T frames, 64 // T apart
 
 Arch = Literal["tanet50", "tanet101", "tanet152", "tanet_tiny"]
-Temporal = Literal["tam", "tsm", "none"]
+Temporal = Literal["tam", "tam_local", "tam_global", "conv", "tsm", "none"]
 Style = Literal["mmaction2", "official"]
 STYLES = typing.get_args(Style)
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
@@ -56,7 +56,12 @@ class Recipe:
     num_classes: NonNegativeInt  # 0, with dataset "folder": as many as the data have, filled in when a training begins
     # network
     arch: Arch = "tanet50"
-    temporal: Temporal = "tam"
+    temporal: Temporal = "tam"  # TAM, one of its branches alone, a fixed convolution, TSM's shift, or TSN
+    temporal_stages: Annotated[tuple[Annotated[int, Field(ge=1, le=4)], ...], _FROM_LIST] = (1, 2, 3, 4)  # with modules
+    temporal_position: Literal["conv1", "conv2", "conv3"] = "conv2"  # a module stands in front of this convolution
+    kernel_size: PositiveInt = 3  # K, taps of the aggregation kernel
+    alpha: PositiveInt = 2  # widens the global branch
+    beta: PositiveInt = 4  # narrows the local branch
     num_frames: PositiveInt = 8
     dropout: BelowOne = 0.5
     init: str = "imagenet"  # "imagenet", "none", or the path of a checkpoint to start from

@@ -13,12 +13,13 @@ from graphlib import CycleError, TopologicalSorter
 
 import pytest
 from support.pages import items_of, names_in, section_of, wrong_names
-from support.paths import ROOT
+from support.paths import NOTEBOOKS, ROOT, SOLUTIONS
 
 PAGE = ROOT / "docs" / "architecture.md"
 # Top floor first. A new wing gets a place here and in the docstring of tanet/__init__.py.
 FLOORS = (
     "cli",
+    "exercises",
     "demo",
     "share",
     "explore",
@@ -238,7 +239,7 @@ def neighbours() -> Sources:
     """The scripts and notebooks, which come in through the maps as any user does."""
     scripts = [path for folder in ("data_scripts", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
     sources = {path.relative_to(ROOT).as_posix(): path.read_text() for path in scripts}
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for path in [*NOTEBOOKS, *SOLUTIONS]:
         cells = [cell["source"] for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
         text = "\n\n".join("".join(cell) for cell in cells)
         sources[path.relative_to(ROOT).as_posix()] = re.sub(r"^\s*[%!].*", "", text, flags=re.MULTILINE)

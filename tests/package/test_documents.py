@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from support.commands import CHECKS, SHELL_WORDS, commands_in, problems_of, problems_within
-from support.paths import ROOT
+from support.paths import NOTEBOOKS, ROOT, SOLUTIONS
 from support.published_weights import gold_weights
 
 from data_scripts import kinetics400, something
@@ -24,7 +24,7 @@ from tanet import cli, recipes, share
 from tanet.checkpoint import layouts
 from tanet.model import build
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *NOTEBOOKS, *SOLUTIONS])
 SHELLS = ("", "bash", "sh")
 # (page, first line) of blocks that are no code.
 OTHER = {

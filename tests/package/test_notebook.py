@@ -4,11 +4,10 @@ import logging
 import nbformat
 import papermill
 import pytest
-from support.paths import ROOT
+from support.paths import NOTEBOOKS
 
 from tanet.notebook import check_parameters, versions
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 LOADS_VALIDATION = ("02", "04", "05", "06", "07")
 

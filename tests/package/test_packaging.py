@@ -14,6 +14,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
+from support.paths import NOTEBOOKS, ROOT, SOLUTIONS
 
 import tanet
 from tanet import recipes
@@ -21,19 +22,19 @@ from tanet.checkpoint import published_files_table
 from tanet.model import summary_table
 from tanet.recipes import published_table
 
-ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIREMENTS = [
     Requirement(text)
     for group in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
     for text in group
 ]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 README = ROOT / "README.md"
 CHANGELOG = ROOT / "CHANGELOG.md"
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text())
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(work|root|tmp|home|Users|mnt)/")
-by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+by_name = pytest.mark.parametrize(
+    "path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: path.relative_to(ROOT / "notebooks").as_posix()
+)
 
 
 def pins(file: str = "constraints.txt") -> dict[str, str]:
@@ -200,7 +201,7 @@ def test_notebook_holds_outputs_and_no_errors(path):
     assert not [output for output in outputs if output["output_type"] == "error"]
 
 
-@by_name
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_has_one_cell_of_parameters_and_checks_them(path):
     cells = code_cells(path)
     tagged = [i for i, cell in enumerate(cells) if "parameters" in cell["metadata"].get("tags", [])]
