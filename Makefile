@@ -23,8 +23,17 @@ lint: $(INSTALLED)  ## check format and style of all Python files and notebooks
 check: $(INSTALLED)  ## run the quick tests only: nothing that trains, kills or waits, no notebook
 	$(BIN)/python -m pytest -q -m "not slow" tests
 
-test: lint  ## check the style, run all tests, then the notebooks against their stored outputs
-	$(BIN)/python -m pytest -q --durations=10 --nbval
+test: lint data  ## check the style, run all tests, and beside them the notebooks against their stored outputs
+	@$(MAKE) --no-print-directory --jobs=2 test-code test-notebooks
+
+.PHONY: test-code test-notebooks
+test-code: $(INSTALLED)  ## run the tests without the notebooks
+	$(BIN)/python -m pytest -q --durations=10 tests
+
+# Its output comes in one piece, so that it does not stand between the dots of the tests.
+test-notebooks: $(INSTALLED)  ## run the notebooks against their stored outputs
+	@log=$$(mktemp); $(BIN)/python -m pytest -q --durations=5 --nbval notebooks > $$log 2>&1; status=$$?; \
+	  echo; echo "notebooks:"; cat $$log; rm -f $$log; exit $$status
 
 OLDEST := .venv-oldest
 OLDEST_PYTHON ?= python3.11
@@ -46,13 +55,28 @@ notebooks: $(INSTALLED)  ## run the notebooks in place and store their outputs, 
 
 BENCHMARKS := module network gradients scaling loader train_e2e export
 
-bench: $(INSTALLED)  ## measure speed on this machine (half an hour on a CPU), write the README's table from the records
+bench: $(INSTALLED)  ## measure speed on this machine (half an hour on a CPU), write the tables of the pages from the records
 	set -e; for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py; done
-	$(BIN)/python benchmarks/table.py --write
+	$(BIN)/python benchmarks/pages.py --write
 
 .PHONY: gpu
 gpu:  ## on a GPU, with the torch of PYTHON: its tests, the benchmarks, a training (8 minutes); options in GPU_OPTIONS
 	$(PYTHON) benchmarks/gpu.py $(GPU_OPTIONS)
+
+.PHONY: picture
+picture: data  ## make the moving picture of the README, docs/clip.gif, with the demo network
+	$(BIN)/python -m tanet.demo picture
+
+.PHONY: site
+site: $(VENV)/.installed-site  ## make a site of the README, docs/ and the notebooks in site/, without a network
+	rm -rf build/site site
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs -d build/site/doctrees . build/site/html
+	mv build/site/html site
+	@echo "open site/index.html"
+
+$(VENV)/.installed-site: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[site]'
+	@touch $@
 
 data: $(INSTALLED)  ## make the demo data only
 	$(BIN)/python -m tanet.demo data

@@ -197,7 +197,7 @@ def main():
 
 
 def table(rows: list[dict]) -> list[str]:
-    """A Markdown table of the rows about videos, for the README."""
+    """A Markdown table of the rows about videos, for docs/data.md."""
     rows = [row for row in rows if "key frame every" in row]
     readers = [name for name in rows[0] if name not in ("task", "size", "key frame every")]
     lines = [f"| task, picture, key frame every | {' | '.join(readers)} |", "|---" * (len(readers) + 1) + "|"]

@@ -84,7 +84,7 @@ PARTS = (
         " --seconds 15 --without TSM --tasks inference 'training step'",
         150,
     ),
-    part("table", "benchmarks/table.py --write", 20),
+    part("pages", "benchmarks/pages.py --write", 60),
 )
 
 

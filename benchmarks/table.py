@@ -1,23 +1,14 @@
 """The tables of the records in benchmarks/results: the targets with what was measured, and the figures behind them.
 
-    python benchmarks/table.py [--write]
-
-Prints Markdown. `--write` puts the targets into README.md and the figures into docs/speed.md, between the two comments
-below. A target that no record measures is "not run".
+A target that no record measures is "not run". benchmarks/pages.py writes the tables into the pages.
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-README = ROOT / "README.md"
-FIGURES = ROOT / "docs" / "speed.md"
-BEGIN, END = "<!-- made by benchmarks/table.py -->", "<!-- end of benchmarks/table.py -->"
 
 MODULE = {"task": "module", "base": "published"}
 TANET = {"arch": "tanet50", "size": 224, "layout": "channels_last", "contestant": "TANet", "base": "TSN"}
@@ -328,29 +319,3 @@ def figures(folder: Path = RESULTS) -> str:
             if record["script"] == script:
                 lines += make_table(record)
     return "\n".join(lines[1:])  # each begins with an empty line
-
-
-def write(text: str, path: Path) -> None:
-    """Puts the text between the two comments of the file. Raises ValueError if the file does not have them."""
-    before, begin, from_begin = path.read_text().partition(BEGIN)
-    _, end, after = from_begin.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{path.name} needs the lines {BEGIN} and {END} around the tables")
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write the tables into README.md and docs/speed.md")
-    chosen = parser.parse_args()
-    print(targets(), figures(), sep="\n\n")
-    if chosen.write:
-        try:
-            write(targets(), README)
-            write(figures(), FIGURES)
-        except ValueError as error:
-            sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main()

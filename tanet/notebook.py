@@ -1,6 +1,8 @@
-"""Helpers for the notebooks: check their parameters, show the versions of packages, ask whether somebody is there."""
+"""Helpers for the notebooks: check their parameters, play clips, show versions, ask whether somebody is there."""
 
 import ast
+import base64
+import html
 import os
 import platform
 import typing
@@ -56,6 +58,16 @@ def has_front_end() -> bool:
     if not hasattr(shell, "get_parent"):  # a script, or IPython in a terminal
         return False
     return bool(shell.get_parent().get("content", {}).get("allow_stdin"))
+
+
+def play(gif: bytes, alt: str):
+    """Shows an animated GIF, as `tanet.visualize.moving_picture` makes it. `alt` says what is in it.
+
+    As HTML, because pages made from notebooks leave out outputs of the type image/gif.
+    """
+    from IPython.display import HTML  # not at the top: the package is used without notebooks
+
+    return HTML(f'<img src="data:image/gif;base64,{base64.b64encode(gif).decode()}" alt="{html.escape(alt)}">')
 
 
 def versions(*packages: str) -> str:

@@ -91,7 +91,7 @@ _READERS = {"kinetics": _read_kinetics, "something_v1": _read_something_v1, "som
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; see the README for the layout of a data root")
+        raise FileNotFoundError(f"{path}: no such file; see docs/data.md for the layout of a data root")
     return path
 
 

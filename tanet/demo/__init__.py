@@ -4,6 +4,7 @@ drawing      draws the clips
 footage      makes the demo videos in the real data sets' formats
 home_videos  makes a small folder of videos as people have them
 ablation     trains and tests what notebook 10 compares
+picture      makes the moving picture of the README
 runs         trains and tests the demo networks, runs the notebooks
 """
 
@@ -20,6 +21,7 @@ from tanet.demo.footage import (
     write_video,
 )
 from tanet.demo.home_videos import HOME_CLASSES, PEOPLE, make_home_videos
+from tanet.demo.picture import make_picture
 from tanet.demo.runs import (
     ROOT,
     RUNS,
@@ -57,6 +59,7 @@ __all__ = [
     "make_demo_near",
     "make_demo_something",
     "make_home_videos",
+    "make_picture",
     "run_all",
     "run_dir",
     "store",

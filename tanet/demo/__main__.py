@@ -2,12 +2,24 @@
 
 `python -m tanet.demo networks` trains the networks that come with the repository, and stores them anew.
 
+`python -m tanet.demo picture` makes the moving picture of the README.
+
 `make demo` runs the first, then the data scripts on the demo data, then the second.
 """
 
 import argparse
 
-from tanet.demo import ROOT, STORED, make_demo_kinetics, make_demo_late, make_demo_something, run_all, store, trained
+from tanet.demo import (
+    ROOT,
+    STORED,
+    make_demo_kinetics,
+    make_demo_late,
+    make_demo_something,
+    make_picture,
+    run_all,
+    store,
+    trained,
+)
 from tanet.runtime import user_path
 
 
@@ -18,9 +30,10 @@ def main() -> None:
     parser.add_argument(
         "step",
         nargs="?",
-        choices=("data", "networks", "all"),
+        choices=("data", "networks", "picture", "all"),
         default="all",
-        help="data: make the data only; networks: train those in notebooks/networks anew; default: all, the whole demo",
+        help="data: make the data only; networks: train those in notebooks/networks anew; picture: make docs/clip.gif; "
+        "default: all, the whole demo",
     )
     parser.add_argument(
         "--root", type=user_path, default=ROOT / "data", help="with data: folder of the sets; default: data"
@@ -33,6 +46,8 @@ def main() -> None:
     elif chosen.step == "networks":
         for name, temporal in STORED:
             store(name, temporal, trained(name, temporal))
+    elif chosen.step == "picture":
+        make_picture(ROOT / "docs" / "clip.gif")
     else:
         run_all()
 

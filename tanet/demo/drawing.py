@@ -32,16 +32,26 @@ class Scene:
 
 
 def draw_clip(
-    change: str, backwards: bool, num_frames: int, size: tuple[int, int], rng, shape: str = "", stripes: str = ""
+    change: str,
+    backwards: bool,
+    num_frames: int,
+    size: tuple[int, int],
+    rng,
+    shape: str = "",
+    color: tuple[int, int, int] | None = None,
+    stripes: str = "",
 ) -> np.ndarray:
     """One clip -> uint8 RGB [T, H, W, 3]. `change` is x, y, size, opacity or cover; `size` is (width, height).
 
-    `shape`: one of SHAPES or "cross"; by default a random one of SHAPES. `stripes`: "horizontal" or "vertical" ones on
-    the background; none by default. The same generator state gives the same frames; `backwards` reverses their order.
+    `shape`: one of SHAPES or "cross"; by default a random one of SHAPES. `color`: RGB, 0-255, of the object, whose
+    brightness stays random. `stripes`: "horizontal" or "vertical" ones on the background; none by default.
+    The same generator state gives the same frames; `backwards` reverses their order.
     ValueError for another `change`.
     """
     scene = _random_scene(change, size, rng)
     scene = replace(scene, shape=shape or scene.shape, background=scene.background + _stripes(stripes, size))
+    if color is not None:
+        scene = replace(scene, color=np.asarray(color) / max(color) * scene.color.max())
     phase = np.linspace(0, 1, num_frames) ** scene.easing
     states = scene.start + phase[:, None] * (scene.stop - scene.start)  # [T, 5]
     frames = np.stack([_draw_frame(scene, state) for state in states])

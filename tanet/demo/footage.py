@@ -6,7 +6,7 @@
 
     demo_late/, demo_near/   as demo_something
 
-demo_kinetics   what is seen names most classes: a shape, or the scene. One pair differs in its order alone.
+demo_kinetics   what is seen names most classes: an object, or the scene. One pair differs in its order alone.
 demo_something  the classes come in pairs: a clip of one class is a clip of the other, played backwards. Both draw their
                 frames from one distribution. So no frame tells a pair apart, nor does an unordered set of frames.
 demo_late       a short movement at the start, and at the end a lamp that says whether it counts as it is seen or the
@@ -36,16 +36,16 @@ from tanet.runtime import read_json
 VERSIONS = {"demo_kinetics": 2, "demo_something": 1, "demo_late": 1, "demo_near": 1}
 MANY_CLIPS = 100  # so many clips take longer to make than processes to start
 
-# Class -> (what changes, backwards, shape, stripes). None: as it happens. The last six are known by what is seen.
+# Class -> (what changes, backwards), None: as it happens; and what is seen: shape, colour, stripes.
 KINETICS_CLASSES = {
-    "moving left to right": ("x", False, "cross", ""),
-    "moving right to left": ("x", True, "cross", ""),
-    "rolling a disc": (None, None, "disc", ""),
-    "sliding a square": (None, None, "square", ""),
-    "flying a diamond": (None, None, "diamond", ""),
-    "swinging a ring": (None, None, "ring", ""),
-    "swimming in a lane": (None, None, None, "horizontal"),
-    "running past a fence": (None, None, None, "vertical"),
+    "moving left to right": ("x", False, "cross", (230, 230, 230), ""),
+    "moving right to left": ("x", True, "cross", (230, 230, 230), ""),
+    "rolling a disc": (None, None, "disc", (250, 120, 20), ""),
+    "sliding a square": (None, None, "square", (60, 220, 60), ""),
+    "flying a diamond": (None, None, "diamond", (60, 120, 250), ""),
+    "swinging a ring": (None, None, "ring", (240, 60, 220), ""),
+    "swimming in a lane": (None, None, "", None, "horizontal"),
+    "running past a fence": (None, None, "", None, "vertical"),
 }
 CHANGES_SEEN = ("x", "y", "size")  # of those that are known by what is seen
 # (class, the same played backwards, what changes), in label-file order.
@@ -143,14 +143,14 @@ def _youtube_id(split: str, index: int) -> str:
 def _write_kinetics_video(folder: Path, split: str, index: int, seed: int):
     names = list(KINETICS_CLASSES)
     label = index % len(names)
-    change, backwards, shape, stripes = KINETICS_CLASSES[names[label]]
+    change, backwards, *seen = KINETICS_CLASSES[names[label]]
     rng = np.random.default_rng((seed, 0, split == "val", index))
     size = KINETICS_SIZES[rng.integers(len(KINETICS_SIZES))]
     length = KINETICS_LENGTHS[rng.integers(len(KINETICS_LENGTHS))]
     fps = KINETICS_FPS[rng.integers(len(KINETICS_FPS))]
     change = change or CHANGES_SEEN[rng.integers(len(CHANGES_SEEN))]
     backwards = bool(rng.integers(2)) if backwards is None else backwards
-    frames = draw_clip(change, backwards, length, size, rng, shape or "", stripes)
+    frames = draw_clip(change, backwards, length, size, rng, *seen)
     start = 7 * index % 240
     name = f"{_youtube_id(split, index)}_{start:06d}_{start + 10:06d}.mp4"
     write_video(folder / split / names[label] / name, frames, fps)

@@ -1,6 +1,7 @@
 """Tests of a network: every video's scores by a protocol, the metrics, result.json.
 
 testing     plans a test and runs it
+several     the tests of a run by every protocol of its recipe
 scoring     a video's views and their scores, shared among processes
 validation  loss and accuracy during training
 metrics     accuracy from scores, and its confidence interval
@@ -21,6 +22,7 @@ from tanet.evaluate.scoring import (
     views_at_once,
     views_of,
 )
+from tanet.evaluate.several import run_protocols
 from tanet.evaluate.testing import plan, run
 from tanet.evaluate.validation import validate
 
@@ -34,6 +36,7 @@ __all__ = [
     "plan",
     "result_page",
     "run",
+    "run_protocols",
     "score_videos",
     "score_views",
     "test_views",

@@ -5,13 +5,39 @@ that has the notebook's number. A check prints one line if the answer is right o
 `WrongAnswer` if it is wrong.
 
 checking     what all checks share
+notebook_00  Why time?
 notebook_01  TAM, step by step
+notebook_03  from a video on disk to a clip
+notebook_04  training on Kinetics-400
+notebook_05  training on Something-Something
+notebook_07  from published checkpoints
+notebook_08  speed
+notebook_09  your own videos
+notebook_10  which part of TAM does what
 """
 
-from tanet.exercises import notebook_01
+from tanet.exercises import (
+    notebook_00,
+    notebook_01,
+    notebook_03,
+    notebook_04,
+    notebook_05,
+    notebook_07,
+    notebook_08,
+    notebook_09,
+    notebook_10,
+)
 from tanet.exercises.checking import WrongAnswer
 
 __all__ = [
     "WrongAnswer",
+    "notebook_00",
     "notebook_01",
+    "notebook_03",
+    "notebook_04",
+    "notebook_05",
+    "notebook_07",
+    "notebook_08",
+    "notebook_09",
+    "notebook_10",
 ]

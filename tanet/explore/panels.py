@@ -42,7 +42,7 @@ def maps_panel(explorer: Explorer, view: View) -> Figure:
     shown = {block: reading.maps[block] for block in stages.values()}
     like = {block: explorer.original.maps[block] for block in shown}
     title = f"Importance maps, {view.playback}"
-    return visualize.importance_maps(shown, title, like, (view.block, view.channel))
+    return visualize.stage_maps(shown, like, (view.block, view.channel), title)
 
 
 def channel_panel(explorer: Explorer, view: View) -> Figure:
@@ -56,7 +56,7 @@ def channel_panel(explorer: Explorer, view: View) -> Figure:
 def kernels_panel(explorer: Explorer, view: View) -> Figure:
     """The kernels of all channels of the view's block, for the playback and for the video as it is."""
     kernels = {label: reading.kernels[view.block] for label, reading in _compared(explorer, view).items()}
-    return visualize.aggregation_kernels(kernels, f"Aggregation kernels, {view.block}")
+    return visualize.aggregation_kernels(kernels, f"Aggregation kernels, {view.block}", same_channels=True)
 
 
 def classes_panel(explorer: Explorer, view: View) -> Figure:

@@ -64,7 +64,6 @@ def demo_late() -> Recipe:
         test_size=32,
         epochs=10,
         lr_steps=(8,),
-        protocols=("sth-efficient",),
     )
 
 
@@ -232,9 +231,14 @@ def get(name: str, style: str | None = None) -> Recipe:
     return in_style(recipe, style) if style else recipe
 
 
+def differences(one: Recipe, other: Recipe) -> dict[str, tuple]:
+    """Field -> (value of `one`, value of `other`), for the fields in which two recipes differ."""
+    pairs = {field.name: (getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(one)}
+    return {name: (first, second) for name, (first, second) in pairs.items() if first != second}
+
+
 def changes_of(recipe: Recipe) -> dict:
     """Field -> value, for the fields that differ from the preset of the recipe's name in its style; {} without one."""
     if recipe.name not in RECIPES:
         return {}
-    preset = dataclasses.asdict(get(recipe.name, recipe.style))
-    return {name: value for name, value in dataclasses.asdict(recipe).items() if value != preset[name]}
+    return {name: value for name, (_, value) in differences(get(recipe.name, recipe.style), recipe).items()}

@@ -1,6 +1,6 @@
 """What was published about TANet: the results to reproduce, with their sources, as data.
 
-Notebook 6 and the README's table are made from this module. None of its figures was measured with this code.
+docs/results.md, notebook 6 and the README show it. None of its figures was measured with this code.
 """
 
 from dataclasses import dataclass, field

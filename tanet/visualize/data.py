@@ -24,21 +24,39 @@ def frame_choices(choices: Mapping[str, np.ndarray], total_frames: int) -> Figur
     return figure
 
 
-def crop_boxes(frame: torch.Tensor, boxes: Mapping[str, Sequence[tuple[int, int, int, int]]]) -> Figure:
-    """Crop boxes {label: [(top, left, height, width)]} and their centres on a frame, uint8 [3, H, W]; a panel each."""
-    figure = Figure(figsize=(3.4 * len(boxes), 3.2), layout="constrained")
+def crop_boxes(
+    frame: torch.Tensor, boxes: Mapping[str, Sequence[tuple[int, int, int, int]]], only_centers: Sequence[str] = ()
+) -> Figure:
+    """Crop boxes {label: [(top, left, height, width)]} and their centres on a frame, uint8 [3, H, W]; a panel each.
+
+    Many boxes hide each other: of the labels in `only_centers` the centres are drawn, and the first box alone. Boxes
+    are drawn a little inside their edges, each a little further, so that edges in one place stay apart.
+    """
+    figure = Figure(figsize=(4.4 * len(boxes), 3.4), layout="constrained")
     axes = figure.subplots(1, len(boxes), squeeze=False)[0]
+    height, width = frame.shape[-2:]
+    gap = max(height, width) / 100
     for axis, (label, group) in zip(axes, boxes.items()):
         axis.imshow(frame.permute(1, 2, 0).numpy())
-        for index, (top, left, height, width) in enumerate(group):
-            color = f"C{index % 10}"
-            corner = left - 0.5, top - 0.5
-            axis.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=color, linewidth=1.5))
-            axis.plot(left + width / 2 - 0.5, top + height / 2 - 0.5, "o", color=color, markersize=4)
-        axis.set_title(label, fontsize=10)
-        axis.set_xlabel("x, pixels")
-        axis.set_ylabel("y, pixels")
+        for index, box in enumerate(group):
+            color = f"C{index % 10}" if label not in only_centers else "w"
+            axis.plot(*_center(box), "o", color=color, markersize=6, markeredgecolor="k")
+            if index == 0 or label not in only_centers:
+                axis.add_patch(_rectangle(box, gap * (index + 0.5), color))
+        axis.set(title=label, xlabel="x, pixels", ylabel="y, pixels")
+        axis.set(xlim=(-2 * gap, width + 2 * gap), ylim=(height + 2 * gap, -2 * gap))
     return figure
+
+
+def _center(box: tuple[int, int, int, int]) -> tuple[float, float]:
+    top, left, height, width = box
+    return left + width / 2 - 0.5, top + height / 2 - 0.5
+
+
+def _rectangle(box: tuple[int, int, int, int], inside: float, color: str) -> Rectangle:
+    top, left, height, width = box
+    corner = left - 0.5 + inside, top - 0.5 + inside
+    return Rectangle(corner, width - 2 * inside, height - 2 * inside, fill=False, edgecolor=color, linewidth=2)
 
 
 def frame_difference(frames: Mapping[str, torch.Tensor], title: str) -> Figure:

@@ -26,6 +26,26 @@ def learning_curves(runs: Mapping[str, Sequence[dict]]) -> Figure:
     return figure
 
 
+def step_curves(rows: Sequence[dict], clip_norm: float) -> Figure:
+    """Learning rate, loss and gradient norm over a training, from the rows of metrics.jsonl that stand for steps.
+
+    `clip_norm` is the norm at which gradients are clipped, drawn as a line.
+    """
+    steps = [row for row in rows if "step" in row]
+    figure = Figure(figsize=(11, 3), layout="constrained")
+    panels = figure.subplots(1, 3)
+    for index, (axis, field, name) in enumerate(
+        zip(panels, ("lr", "loss", "grad_norm"), ("learning rate", "cross-entropy loss", "norm of the gradient"))
+    ):
+        axis.plot(*_over_progress(steps, field), ".-", color=f"C{index}", markersize=4, linewidth=1)
+        axis.set(title=name, xlabel="epochs done", xlim=(0, None), ylim=(0, None))
+        axis.grid(alpha=0.3)
+    panels[2].axhline(clip_norm, color="k", linestyle=":", linewidth=1, label="clipped above")
+    panels[2].legend(fontsize=8)
+    figure.suptitle("Training, means over some steps each", fontsize=11)
+    return figure
+
+
 def training_curves(rows: Sequence[dict]) -> Figure:
     """Loss, top-1 and speed of a training that may still run, from all rows of its metrics.jsonl."""
     steps = [row for row in rows if "step" in row]

@@ -7,17 +7,10 @@ import pytest
 from PIL import Image
 
 from tanet.data import mirrored_classes
-from tanet.demo import footage
-from tanet.demo.footage import (
-    KINETICS_PAIRS,
-    SOMETHING_PAIRS,
-    draw_clip,
-    make_demo_kinetics,
-    make_demo_something,
-    write_video,
-)
+from tanet.demo import draw_clip, draw_told_clip, footage
+from tanet.demo.footage import make_demo_kinetics, make_demo_late, make_demo_near, make_demo_something, write_video
 
-CHANGES = sorted({pair[2] for pair in KINETICS_PAIRS + SOMETHING_PAIRS})
+CHANGES = ("cover", "opacity", "size", "x", "y")
 
 
 def clip(change, backwards=False, seed=0, frames=16, size=(80, 60)):
@@ -58,6 +51,54 @@ def test_objects_move_as_the_class_name_says():
 def test_unknown_change_is_refused():
     with pytest.raises(ValueError, match="'colour'"):
         clip("colour")
+
+
+@pytest.mark.parametrize("stripes, along", [("vertical", 2), ("horizontal", 1)])
+def test_stripes_show_in_every_frame_across_their_direction(stripes, along):
+    """Along the edge of the picture, where no object is."""
+    for seed in range(5):
+        frames = draw_clip("size", False, 8, (80, 60), np.random.default_rng(seed), stripes=stripes).astype(int)
+        edge = frames[:, :2] if along == 2 else frames[:, :, :2]
+        steps = np.abs(np.diff(edge, axis=along)).max(-1)
+        assert (steps > 30).any(along).all() and not (np.abs(np.diff(edge, axis=3 - along)) > 30).any()
+
+
+def test_a_shape_and_a_colour_can_be_asked_for():
+    """A ring has a hole, a cross has none; the colour's hue stays, its brightness is drawn."""
+    ring, cross = (
+        draw_clip("size", False, 8, (80, 60), np.random.default_rng(0), shape, color=(250, 0, 0))[-1].astype(int)
+        for shape in ("ring", "cross")
+    )
+    red = cross[..., 0] > 150
+    x, y = (round(float(np.nonzero(red)[axis].mean())) for axis in (1, 0))
+    assert cross[y, x, 0] > 150 > ring[y, x, 0] and cross[red][:, 1:].max() < 40
+
+
+def told(backwards, reversed_by_lamp, lamp, seed, frames=24):
+    rng = np.random.default_rng(seed)
+    return draw_told_clip("x", backwards, reversed_by_lamp, lamp, frames, (72, 64), rng)
+
+
+@pytest.mark.parametrize("lamp", ["late", "near"])
+def test_neither_the_movement_nor_the_lamp_alone_names_a_class(lamp):
+    """Each class of a pair has the same movements and the same lamps, equally often; only their combination differs."""
+    for seed in range(5):
+        clips = {(b, r): told(b, r, lamp, seed) for b in (False, True) for r in (False, True)}
+        moving, after = slice(6), slice(6, None)
+        for red in (False, True):  # unordered, the movement is the same both ways
+            there, back = clips[False, red], clips[True, red]
+            assert np.array_equal(there[moving], back[moving][::-1]) and np.array_equal(there[after], back[after])
+        lit = moving if lamp == "near" else slice(22, None)
+        for backwards in (False, True):
+            red, blue = clips[backwards, True].astype(int), clips[backwards, False].astype(int)
+            differs = np.abs(red - blue).reshape(24, -1).max(1) > 0
+            assert differs[lit].all() and differs.sum() == len(range(24)[lit])
+
+
+def test_the_movement_is_over_long_before_the_late_lamp_is_lit():
+    frames = told(False, True, "late", 0).astype(int)
+    assert all(np.array_equal(frames[6], frame) for frame in frames[7:22])  # nothing but the background
+    assert bright_center(frames[5])[0] > bright_center(frames[0])[0] + 20
 
 
 def files(root):
@@ -181,6 +222,23 @@ def test_every_class_is_equally_frequent_so_that_chance_is_one_eighth(something_
         rows = (something_root / f"something-something-v1-{split}.csv").read_text().splitlines()
         labels = [row.split(";")[1] for row in rows]
         assert {labels.count(label) for label in labels} == {each} and len(set(labels)) == 8
+
+
+@pytest.mark.parametrize("make", [make_demo_late, make_demo_near])
+def test_both_sets_with_lamps_are_in_the_format_of_something_and_have_every_combination_alike(tmp_path, make):
+    root = make(tmp_path, train=16, val=8)
+    prefix = "something-something-v1"
+    names = (root / f"{prefix}-labels.csv").read_text().splitlines()
+    rows = (root / f"{prefix}-train.csv").read_text().splitlines()
+    assert [row.split(";")[1] for row in rows] == names * 4 and mirrored_classes(names) == [1, 0, 2, 3]
+    assert {len(list(folder.iterdir())) % 12 for folder in (root / f"20bn-{prefix}").iterdir()} == {0}
+
+
+def test_kinetics_classes_are_named_by_what_is_seen_but_for_one_pair():
+    seen = [looks for change, _, *looks in footage.KINETICS_CLASSES.values() if change is None]
+    pair = [looks for change, _, *looks in footage.KINETICS_CLASSES.values() if change is not None]
+    assert len({str(looks) for looks in seen}) == 6
+    assert len(pair) == 2 and pair[0] == pair[1] and pair[0] not in seen
 
 
 def test_settings_are_on_record(kinetics_root):

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tanet import TAM
+from tanet import TAM, recipes
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+REMAKE = "run python benchmarks/pages.py --write"
 
 
 def load(name):
@@ -24,7 +25,8 @@ def load(name):
     return module
 
 
-common, baselines, gpu, table = (load(name) for name in ("common", "baselines", "gpu", "table"))
+sys.path.append(str(BENCHMARKS))  # pages.py imports table.py by name
+common, baselines, gpu, table, pages = (load(name) for name in ("common", "baselines", "gpu", "table", "pages"))
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -144,16 +146,46 @@ def test_a_measurement_ends_early_but_not_before_two_rounds():
     assert times == {"a": {"time": [1.0, 1.0]}}
 
 
-def test_table_is_written_between_its_two_comments_only(tmp_path):
-    path = tmp_path / "README.md"
-    path.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
-    table.write("new", path)
-    table.write("new", path)
-    assert path.read_text() == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
-    path.write_text("no comments\n")
-    with pytest.raises(ValueError, match="README.md needs the lines"):
-        table.write("new", path)
-    assert path.read_text() == "no comments\n"
+def test_a_part_is_written_between_its_two_comments_only():
+    begin, end = pages.BEGIN.format("sizes"), pages.END.format("sizes")
+    page = f"before\n{begin}\nold\n{end}\nbetween\n{pages.BEGIN.format('demo')}\nold\n{pages.END.format('demo')}\n"
+    written = pages.with_part(pages.with_part(page, "sizes", "new"), "sizes", "new")
+    assert written == page.replace("old", "new", 1)
+    with pytest.raises(ValueError, match="the page needs the lines .*: speed"):
+        pages.with_part(page, "speed", "new")
+
+
+def write_demo(folder, tam: float):
+    row = {
+        "protocol": "k400-dense",
+        "tam": {"top1": tam, "videos": "7 of 8"},
+        "none": {"top1": 50.0, "videos": "7 of 8"},
+    }
+    (folder / "demo-cpu.json").write_text(json.dumps({"date": "2000-01-01", "device": "a CPU", "demo_kinetics": row}))
+
+
+def test_the_demo_has_the_same_figures_on_both_pages_with_device_and_date(tmp_path):
+    write_demo(tmp_path, tam=87.46)
+    for text in (pages.short(tmp_path), pages.demo(tmp_path)):
+        (line,) = [line for line in text.splitlines() if "demo_kinetics" in line]
+        assert "87.5" in line and "50.0" in line and "k400-dense" in line
+        assert "a CPU, 2000-01-01" in text
+
+
+def test_the_readme_shows_the_first_published_figure_of_each_source():
+    text = pages.short()
+    for row in recipes.published_results("sthv1_8f", "sth-efficient"):
+        assert (row.percent("top1") in text) == (row.source != "MMAction2 1.x")
+
+
+def test_every_row_of_an_ablation_is_on_the_page(tmp_path):
+    assert pages.ablations(tmp_path) == "Not run yet."
+    head = {"title": "K on demo Something", "date": "2000-01-01", "device": "a CPU"}
+    rows = [{"K": 1, "top1": 51.23456}, {"K": 3, "top1": 99.0, "note": "as published"}]
+    (tmp_path / "ablation-k.json").write_text(json.dumps(head | {"rows": rows}))
+    text = pages.ablations(tmp_path)
+    assert "K on demo Something; a CPU, 2000-01-01:" in text
+    assert "| 1 | 51.23 | - |" in text and "| 3 | 99 | as published |" in text
 
 
 @pytest.mark.slow  # starts a process that imports torch, decord and the whole package
@@ -242,7 +274,18 @@ def test_what_one_temporal_module_adds(monkeypatch):
     }
 
 
-def test_the_pages_hold_the_tables_of_the_records():
-    for text, page in ((table.targets(), table.README), (table.figures(), table.FIGURES)):
-        between = page.read_text().partition(table.BEGIN)[2].partition(table.END)[0]
-        assert between.strip() == text.strip(), f"run python benchmarks/table.py --write for {page.name}"
+@pytest.mark.parametrize("page, name", [part for part in pages.PARTS if part[1] != "sizes"], ids="-".join)
+def test_the_pages_hold_what_the_records_say(page, name):
+    assert pages.part_of((pages.ROOT / page).read_text(), name) == pages.PARTS[page, name](), REMAKE
+
+
+@pytest.mark.slow  # builds every network
+def test_the_page_holds_the_sizes_of_the_networks():
+    assert pages.part_of((pages.ROOT / "docs/results.md").read_text(), "sizes") == pages.sizes(), REMAKE
+
+
+def test_every_part_of_a_page_is_made_by_the_script():
+    for path in [pages.ROOT / "README.md", *(pages.ROOT / "docs").glob("*.md")]:
+        name = path.relative_to(pages.ROOT).as_posix()
+        marked = re.findall(r"^<!-- made by benchmarks/pages.py: (\w+) -->$", path.read_text(), re.MULTILINE)
+        assert sorted(marked) == sorted(part for page, part in pages.PARTS if page == name)

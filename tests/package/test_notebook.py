@@ -6,7 +6,7 @@ import papermill
 import pytest
 from support.paths import NOTEBOOKS
 
-from tanet.notebook import check_parameters, has_front_end, versions
+from tanet.notebook import check_parameters, has_front_end, play, versions
 
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 LOADS_VALIDATION = ("02", "04", "05", "06", "07")
@@ -62,6 +62,11 @@ def test_parameters_of_another_type_are_named_with_type_and_value(value, expecte
 @pytest.mark.parametrize("value", [True, False, None])
 def test_optional_flags_may_be_given(value):
     check_parameters(namespace(fast=value), fast=bool | None)
+
+
+def test_a_clip_plays_as_html_that_says_what_it_shows():
+    shown = play(b"GIF89a", 'a "clip"').data
+    assert shown == '<img src="data:image/gif;base64,R0lGODlh" alt="a &quot;clip&quot;">'
 
 
 def test_versions_are_those_of_python_and_the_packages():

@@ -78,7 +78,7 @@ def train_steps(root, run_dir, init: str, *changes: str) -> float:
 @pytest.mark.slow
 def test_fine_tuning_a_published_layout_beats_random_weights(tmp_path):
     """The demo network, saved with 400 classes as MMAction2 does, knows motion; its classifier is made anew."""
-    model, _, _ = load_model(demo.trained("demo_something") / "checkpoints" / "last.pth")
+    model, _, _ = load_model(demo.stored("demo_something"))
     weights = model.state_dict()
     for name in ("fc.weight", "fc.bias"):
         weights[name] = weights[name].repeat_interleave(50, 0)  # 8 classes, 50 rows each

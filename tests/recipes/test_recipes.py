@@ -215,6 +215,16 @@ def test_a_schedule_that_contradicts_itself_is_refused(changes, message):
         recipes.get("k400_8f").with_changes(changes).check_schedule()
 
 
+def test_differences_are_the_fields_of_both_recipes_that_differ():
+    recipe = recipes.get("sthv1_8f")
+    changed = dataclasses.replace(recipe, lr=0.5, protocols=("sth-accurate",))
+    assert recipes.differences(recipe, changed) == {
+        "lr": (recipe.lr, 0.5),
+        "protocols": (("sth-efficient", "sth-accurate"), ("sth-accurate",)),
+    }
+    assert recipes.differences(recipe, recipe) == {}
+
+
 def test_changes_of_a_preset_are_listed_in_any_style():
     for style in recipes.STYLES:
         changes = {"lr": 0.5, "lr_steps": (3,)}

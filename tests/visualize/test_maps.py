@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+import torch
+
+from tanet.visualize import aggregation_kernels, clip_and_maps, importance_maps
+
+
+def images_of(figure):
+    """The arrays of the heat maps, from left to right, without the colour bar."""
+    return [np.asarray(axis.images[0].get_array()) for axis in figure.axes if axis.images]
+
+
+@pytest.fixture
+def two_maps():
+    return torch.rand(2, 6, 8, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_row_of_two_importance_maps_is_one_channel(two_maps):
+    first, second = two_maps
+    order = np.argsort(first.argmax(1).numpy(), kind="stable")
+    left, right = images_of(importance_maps({"a": first, "b": second}, "title"))
+    np.testing.assert_array_equal(left, first.numpy()[order])
+    np.testing.assert_array_equal(right, second.numpy()[order])
+    assert (np.diff(left.argmax(1)) >= 0).all() and not (np.diff(right.argmax(1)) >= 0).all()
+
+
+def test_a_row_of_two_kernels_is_one_channel_if_the_channels_are_the_same(two_maps):
+    first, second = two_maps[..., :3].softmax(-1)
+    order = np.argsort((first[:, -1] - first[:, 0]).numpy(), kind="stable")
+    left, right = images_of(aggregation_kernels({"a": first, "b": second}, "title", same_channels=True))
+    np.testing.assert_array_equal(left, first.numpy()[order])
+    np.testing.assert_array_equal(right, second.numpy()[order])
+
+
+def test_maps_of_different_blocks_have_each_its_own_order(two_maps):
+    first, second = two_maps
+    clip = torch.zeros(8, 3, 4, 4, dtype=torch.uint8)
+    blocks = images_of(clip_and_maps(clip, {"layer1": first, "layer2": second[:4]}, "title"))[-2:]
+    kernels = images_of(aggregation_kernels({"layer1": first[:, :3], "layer2": second[:4, :3]}, "title"))
+    assert all((np.diff(block.argmax(1)) >= 0).all() for block in blocks)
+    assert all((np.diff(kernel[:, -1] - kernel[:, 0]) >= 0).all() for kernel in kernels)
