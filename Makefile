@@ -23,7 +23,7 @@ lint: $(INSTALLED)  ## check format and style of all Python files and notebooks
 check: $(INSTALLED)  ## run the quick tests only: nothing that trains, kills or waits, no notebook
 	$(BIN)/python -m pytest -q -m "not slow" tests
 
-test: lint data  ## check the style, run all tests, and the notebooks against their stored outputs
+test: lint data $(VENV)/.installed-site  ## check the style, run all tests, and the notebooks against their stored outputs
 	@$(MAKE) --no-print-directory --jobs=2 test-notebooks test-slow
 
 .PHONY: test-notebooks test-slow
