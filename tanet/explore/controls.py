@@ -62,11 +62,12 @@ class Controls:
             "reset": w.Button(description="reset"),
         }
         self.named, self.message = w.HTML(), w.HTML(layout=w.Layout(min_height="28px"))
-        self.images = {panel: w.Image(format="png", layout=w.Layout(max_width="100%")) for panel in PANELS}
+        own_size = w.Layout(max_width="100%", align_self="flex-start")
+        self.images = {panel: w.Image(format="png", layout=own_size) for panel in PANELS}
         self._connect()
         pair = [self.images["classes"], self.images["channel"]]
         for image in pair:
-            image.layout = w.Layout(max_width="49%", object_fit="contain")
+            image.layout = w.Layout(max_width="49%", align_self="flex-start")
         self.box = w.VBox(
             [
                 w.HBox([self.video, self.upload]),
