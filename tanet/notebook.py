@@ -1,4 +1,4 @@
-"""Helpers for the notebooks: check their parameters, hold what their text says, play clips, show versions."""
+"""Helpers for the notebooks: check parameters, hold what the text says, play clips, ask whether somebody is there."""
 
 import ast
 import base64
@@ -60,6 +60,22 @@ def claims_of(described: bool) -> Callable[[str, bool], None]:
             print(f"holds for this network, too: {sentence}" if holds else f"NOT SO for this network: {sentence}")
 
     return claim
+
+
+def has_front_end() -> bool:
+    """Whether somebody can use a notebook's sliders and buttons.
+
+    A front end, such as JupyterLab, tells with every cell that it can answer `input`. nbconvert, papermill and pytest
+    tell that they cannot, and outside a notebook nobody tells.
+    """
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    shell = get_ipython()
+    if not hasattr(shell, "get_parent"):  # a script, or IPython in a terminal
+        return False
+    return bool(shell.get_parent().get("content", {}).get("allow_stdin"))
 
 
 def play(gif: bytes, alt: str):

@@ -182,6 +182,12 @@ def readable_items(clips: Dataset, keys: Iterable, on_error: str = "raise") -> I
                 raise VideoError(f'{error}; on_error="skip" leaves such videos out') from error
 
 
+def readable_batch(clips: Dataset, keys: Iterable, on_error: str = "raise") -> tuple[torch.Tensor, torch.Tensor]:
+    """`readable_items` as one batch: clips uint8 [N, T, 3, S, S] and their labels [N]."""
+    items = list(readable_items(clips, keys, on_error))
+    return torch.stack([clip for clip, *_ in items]), torch.tensor([label for _, label, *_ in items])
+
+
 class EpochBatches(Sampler):
     """The training batches of one rank: lists of keys of TrainingClips. Set `epoch` and `start` before iterating.
 

@@ -6,6 +6,7 @@ Figures are made without pyplot, so no state is kept. A notebook shows a figure 
 
 schematic    drawings of TAM and of the bottleneck around it, from a run of the module
 maps         clips, importance maps and kernels
+playback     a clip played in other ways: stages, one channel, probabilities
 moving       clips that play, alone or beside their importance maps
 comparisons  how maps of clips, channels and classes differ
 data         which frames and which pixels a network gets, and what a data set is made of
@@ -32,6 +33,7 @@ from tanet.visualize.maps import (
     temporal_operator,
 )
 from tanet.visualize.moving import moving_maps, moving_picture
+from tanet.visualize.playback import class_probabilities, one_channel, stage_maps
 from tanet.visualize.schematic import Schematic, bottleneck_schematic, tam_schematic
 from tanet.visualize.speed import bars_figure, ladder_figure, roofline_figure, step_figure
 from tanet.visualize.training import (
@@ -48,6 +50,7 @@ __all__ = [
     "aggregation_kernels",
     "bars_figure",
     "bottleneck_schematic",
+    "class_probabilities",
     "clip_and_maps",
     "confusion_matrices",
     "confusion_matrix",
@@ -65,8 +68,10 @@ __all__ = [
     "module_figure",
     "moving_maps",
     "moving_picture",
+    "one_channel",
     "roofline_figure",
     "share_bars",
+    "stage_maps",
     "step_curves",
     "step_figure",
     "tam_schematic",

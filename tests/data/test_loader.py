@@ -14,6 +14,7 @@ from tanet.data import (
     ValidationClips,
     load_list,
     make_loader,
+    readable_batch,
     readable_items,
     training_loader,
     validation_loader,
@@ -177,3 +178,7 @@ def test_a_look_at_some_items_leaves_out_broken_videos_only_if_asked_to(linked, 
     with pytest.raises(VideoError, match='empty: .*; on_error="skip" leaves such videos out'):
         list(readable_items(clips, range(3)))
     assert [index for _, _, index in readable_items(clips, range(3), "skip")] == [0, 2]
+    with pytest.raises(VideoError, match="empty"):
+        readable_batch(clips, range(3))
+    batch, labels = readable_batch(clips, range(3), "skip")
+    assert torch.equal(batch, torch.stack([clips[0][0], clips[2][0]])) and labels.tolist() == [clips[0][1], clips[2][1]]

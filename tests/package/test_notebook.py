@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.paths import NOTEBOOKS
 
-from tanet.notebook import check_parameters, claims_of, play, versions
+from tanet.notebook import check_parameters, claims_of, has_front_end, play, versions
 
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 LOADS_VALIDATION = ("02", "04", "05", "06", "07")
@@ -118,6 +118,16 @@ def execute(notebook, **parameters):
 def test_papermill_gives_declared_parameters(notebook):
     finished = execute(notebook, gpus=3, data_root="/data")
     assert finished.cells[-1].outputs[0].text == "gpus 3 data_root /data\n"
+
+
+@pytest.mark.slow  # starts a kernel
+def test_where_nobody_can_move_a_slider_there_is_no_front_end(tmp_path):
+    """tests/explore/test_in_jupyterlab.py shows that there is one where somebody can."""
+    assert not has_front_end()
+    cell = nbformat.v4.new_code_cell("from tanet.notebook import has_front_end\nprint(has_front_end())")
+    metadata = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=metadata), tmp_path / "small.ipynb")
+    assert execute(tmp_path / "small.ipynb").cells[-1].outputs[0].text == "False\n"
 
 
 @pytest.mark.slow  # starts a kernel

@@ -64,4 +64,4 @@ def test_a_killed_papermill_run_leaves_a_folder_that_the_same_command_resumes(tm
     assert rows[: len(before)] == before and [row["epoch"] for row in rows] == [1, 2]
     assert all((run_dir / f"result-{protocol}.json").exists() for protocol in ("sth-efficient", "sth-accurate"))
     cells = nbformat.read(out, 4).cells
-    assert "all claims hold" in str(cells[-1].outputs)
+    assert any("all claims hold" in str(cell.get("outputs")) for cell in cells)
