@@ -23,17 +23,17 @@ lint: $(INSTALLED)  ## check format and style of all Python files and notebooks
 check: $(INSTALLED)  ## run the quick tests only: nothing that trains, kills or waits, no notebook
 	$(BIN)/python -m pytest -q -m "not slow" tests
 
-test: lint data  ## check the style, run all tests, and beside them the notebooks against their stored outputs
-	@$(MAKE) --no-print-directory --jobs=2 test-code test-notebooks
+test: lint data $(VENV)/.installed-site  ## check the style, run all tests, and the notebooks against their stored outputs
+	@$(MAKE) --no-print-directory --jobs=2 test-notebooks test-slow
 
-.PHONY: test-code test-notebooks
-test-code: $(INSTALLED)  ## run the tests without the notebooks
-	$(BIN)/python -m pytest -q --durations=10 tests
+.PHONY: test-notebooks test-slow
+test-notebooks: check  ## run the quick tests, then the notebooks against their stored outputs
+	$(BIN)/python -m pytest -q --durations=5 --nbval notebooks
 
-# Its output comes in one piece, so that it does not stand between the dots of the tests.
-test-notebooks: $(INSTALLED)  ## run the notebooks against their stored outputs
-	@log=$$(mktemp); $(BIN)/python -m pytest -q --durations=5 --nbval notebooks > $$log 2>&1; status=$$?; \
-	  echo; echo "notebooks:"; cat $$log; rm -f $$log; exit $$status
+# It runs beside the others, since most of both use one core. Its output comes in one piece, at its end.
+test-slow: $(INSTALLED)  ## run the tests that train, kill, wait or start processes
+	@log=$$(mktemp); $(BIN)/python -m pytest -q --durations=10 -m slow tests > $$log 2>&1; status=$$?; \
+	  echo; echo "tests that take seconds:"; cat $$log; rm -f $$log; exit $$status
 
 OLDEST := .venv-oldest
 OLDEST_PYTHON ?= python3.11
@@ -73,6 +73,10 @@ site: $(VENV)/.installed-site  ## make a site of the README, docs/ and the noteb
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs -d build/site/doctrees . build/site/html
 	mv build/site/html site
 	@echo "open site/index.html"
+
+.PHONY: links
+links:  ## print the links that open this repository in Binder and in Colab
+	@$(PYTHON) docs/cloud.py
 
 $(VENV)/.installed-site: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[site]'

@@ -16,6 +16,7 @@ from table import RESULTS, figures, targets
 
 from tanet import recipes
 from tanet.checkpoint import published_files_table
+from tanet.demo import ablation
 from tanet.model import summary_table
 from tanet.recipes import Published, published_results, published_table
 
@@ -63,21 +64,14 @@ def demo_rows(record: dict) -> dict[str, dict]:
 
 
 def ablations(folder: Path = RESULTS) -> str:
-    """The rows of each record of an ablation, a column for each of their fields."""
-    lines = []
-    for path in sorted(folder.glob("ablation-*.json")):
-        record = json.loads(path.read_text())
-        columns = list(dict.fromkeys(name for row in record["rows"] for name in row))
-        title = record.get("title", path.stem)
-        lines += [f"{title}; {where_and_when(record)}:", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-        for row in record["rows"]:
-            lines.append(f"| {' | '.join(cell(row.get(name, '-')) for name in columns)} |")
-        lines.append("")
-    return "\n".join(lines[:-1]) or "Not run yet."
-
-
-def cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """What each part of TAM is worth, and what other sizes and places of it are, where the record is there."""
+    path = folder / "ablation-cpu.json"
+    if not path.exists():
+        return "Not run yet."
+    record = json.loads(path.read_text())
+    lines = [f"Top-1 in per cent, mean and standard deviation of the seeds; {where_and_when(record)}.", ""]
+    lines += [ablation.table(record["rows"], ablation.MODULES), "", f"On `{ablation.SIZES_SET}`:", ""]
+    return "\n".join([*lines, ablation.table(record["rows"], ["TAM", *ablation.SIZES], [ablation.SIZES_SET])])
 
 
 def percent(value: float) -> str:
@@ -85,7 +79,7 @@ def percent(value: float) -> str:
 
 
 def where_and_when(record: dict) -> str:
-    return f"{record['device']}, {record['date']}"
+    return f"{record['device']}, {record['threads']} thread(s), {record['date']}"
 
 
 PARTS: dict[tuple[str, str], Callable[[], str]] = {

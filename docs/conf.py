@@ -13,10 +13,12 @@ from textwrap import indent
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("docs", "notebooks")  # what the site is made of, beside README.md
 CONTENTS = {
+    "Start": ["docs/browser"],
     "Notebooks": ["notebooks/*"],
     "Use": ["docs/data", "docs/lists", "docs/training", "docs/own_videos", "docs/predict", "docs/checkpoints"],
     "Results": ["docs/results", "docs/speed", "docs/recipes", "docs/differences"],
     "Build on it": ["docs/tam_elsewhere", "docs/export", "docs/sharing", "docs/machines"],
+    "Solutions of the exercises": ["notebooks/solutions/*"],
     "Code": ["docs/api", "docs/architecture", "CONTRIBUTING", "CHANGELOG"],
 }
 
@@ -24,12 +26,14 @@ project = "TANet"
 author = "the authors of this package"
 root_doc = "README"
 exclude_patterns = [path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in FOLDERS]
-include_patterns = ["*.md", "docs/**", "notebooks/*.ipynb"]
+exclude_patterns.append("**/.*")
+include_patterns = ["*.md", "docs/**", "notebooks/**.ipynb"]
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 nb_execution_mode = "off"
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath"]
+suppress_warnings = ["myst.header"]  # a notebook may go from its title to a smaller heading
 myst_heading_anchors = 4  # the anchors that GitHub gives to headings
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

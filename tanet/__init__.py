@@ -9,6 +9,7 @@ The wings of the package, top floor first; each uses only what stands below it:
     exercises   checks of the answers to the notebooks' exercises
     demo        makes the demo videos, trains and tests the demo networks
     share       packs a run into a folder to share
+    explore     one video played to one network in many ways
     prediction  the classes of one's own videos
     exporting   writes a network as a program that runs without this package
     train       trains a recipe into a run folder

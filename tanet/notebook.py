@@ -1,4 +1,4 @@
-"""Helpers for the notebooks: check their parameters, play clips, show the versions of packages."""
+"""Helpers for the notebooks: check parameters, hold what the text says, play clips, ask whether somebody is there."""
 
 import ast
 import base64
@@ -6,6 +6,7 @@ import html
 import os
 import platform
 import typing
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 INJECTED = "# Parameters"  # the first line of the cell that papermill injects
@@ -42,6 +43,39 @@ def _injected_names(namespace: dict) -> set[str]:
                 if isinstance(statement, ast.Assign):
                     names |= {target.id for target in statement.targets if isinstance(target, ast.Name)}
     return names
+
+
+def claims_of(described: bool) -> Callable[[str, bool], None]:
+    """Returns `claim(sentence, holds)`, for what a notebook's text says of the network that it shows.
+
+    described: whether the network is the one that the text was written for. If so, a claim that does not hold raises
+    AssertionError. For another network `claim` prints whether the sentence holds for it.
+    """
+
+    def claim(sentence: str, holds: bool) -> None:
+        assert holds or not described, f"the text says: {sentence}"
+        if described:
+            print(f"holds: {sentence}")
+        else:
+            print(f"holds for this network, too: {sentence}" if holds else f"NOT SO for this network: {sentence}")
+
+    return claim
+
+
+def has_front_end() -> bool:
+    """Whether somebody can use a notebook's sliders and buttons.
+
+    A front end, such as JupyterLab, tells with every cell that it can answer `input`. nbconvert, papermill and pytest
+    tell that they cannot, and outside a notebook nobody tells.
+    """
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    shell = get_ipython()
+    if not hasattr(shell, "get_parent"):  # a script, or IPython in a terminal
+        return False
+    return bool(shell.get_parent().get("content", {}).get("allow_stdin"))
 
 
 def play(gif: bytes, alt: str):

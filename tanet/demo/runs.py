@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tanet import checkpoint, evaluate, recipes, train
+from tanet.data import Sample, load_list
 from tanet.demo.footage import make_demo_kinetics, make_demo_late, make_demo_near, make_demo_something
 from tanet.evaluate import videos_tested
 from tanet.recipes import Recipe
@@ -60,6 +61,22 @@ def trained(name: str, temporal: str = "tam") -> Path:
     recipe = dataclasses.replace(recipes.get(name), temporal=temporal)
     train.launch(recipe, data_root(recipe), run_dir(recipe))
     return run_dir(recipe)
+
+
+def examples(name: str) -> dict[str, Path]:
+    """A validation video of each class of a demo set, {class: path}: the longest of its first three."""
+    recipe = recipes.get(name)
+    videos = load_list(recipe, data_root(recipe), "val")
+    chosen = {}
+    for label, class_name in enumerate(videos.class_names):
+        first = [sample for sample in videos.samples if sample.label == label][:3]
+        chosen[class_name] = max(first, key=_length).path
+    return chosen
+
+
+def _length(sample: Sample) -> int:
+    with sample.open() as video:
+        return len(video)
 
 
 def stored(name: str, temporal: str = "tam") -> Path:

@@ -1,4 +1,4 @@
-"""Accuracy from scores, and its confidence interval."""
+"""Accuracy from scores, its confidence interval, and two tests of the same videos compared."""
 
 import math
 from collections.abc import Sequence
@@ -56,3 +56,41 @@ def interval(right: int, count: int) -> list[float]:
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     return [100 * max(0.0, middle - half), 100 * min(1.0, middle + half)]
+
+
+def compare(first: dict, second: dict) -> dict:
+    """Two results of `evaluate.run` on the same videos, compared video by video.
+
+    Returns the numbers of videos that "both", "only_first", "only_second" or "neither" gets right, and "p" of McNemar's
+    exact test, two-sided: how often two networks that are equally good would differ by at least as much. Videos that
+    both get right, or both wrong, say nothing about the difference. ValueError if the results hold other videos, or
+    videos without labels.
+    """
+    rights = []
+    for result in (first, second):
+        if any(row["label"] is None for row in result["per_video"]):
+            raise ValueError("a result of videos without labels cannot be compared: no answer is right or wrong")
+        rights.append({row["path"]: row["predicted"] == row["label"] for row in result["per_video"]})
+    if rights[0].keys() != rights[1].keys():
+        others = sorted(rights[0].keys() ^ rights[1].keys())
+        raise ValueError(
+            f"the two results are of different videos: {len(others)} are in one alone, such as {others[0]}"
+        )
+    pairs = [(right, rights[1][path]) for path, right in rights[0].items()]
+    counts = {
+        "both": pairs.count((True, True)),
+        "only_first": pairs.count((True, False)),
+        "only_second": pairs.count((False, True)),
+        "neither": pairs.count((False, False)),
+    }
+    return counts | {"p": paired_p(counts["only_first"], counts["only_second"])}
+
+
+def paired_p(only_first: int, only_second: int) -> float:
+    """McNemar's exact test: the p-value of a split of videos that only one of two networks gets right, two-sided.
+
+    If both are equally good, each such video is the toss of a coin.
+    """
+    count = only_first + only_second
+    tail = sum(math.comb(count, k) for k in range(min(only_first, only_second) + 1))
+    return min(1.0, 2 * tail / 2**count)

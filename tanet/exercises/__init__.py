@@ -7,9 +7,11 @@ that has the notebook's number. A check prints one line if the answer is right o
 checking     what all checks share
 notebook_00  Why time?
 notebook_01  TAM, step by step
+notebook_02  importance maps
 notebook_03  from a video on disk to a clip
 notebook_04  training on Kinetics-400
 notebook_05  training on Something-Something
+notebook_06  evaluation
 notebook_07  from published checkpoints
 notebook_08  speed
 notebook_09  your own videos
@@ -19,9 +21,11 @@ notebook_10  which part of TAM does what
 from tanet.exercises import (
     notebook_00,
     notebook_01,
+    notebook_02,
     notebook_03,
     notebook_04,
     notebook_05,
+    notebook_06,
     notebook_07,
     notebook_08,
     notebook_09,
@@ -33,9 +37,11 @@ __all__ = [
     "WrongAnswer",
     "notebook_00",
     "notebook_01",
+    "notebook_02",
     "notebook_03",
     "notebook_04",
     "notebook_05",
+    "notebook_06",
     "notebook_07",
     "notebook_08",
     "notebook_09",

@@ -61,21 +61,6 @@ def _draw_maps(figure: FigureBase, maps: Mapping[str, torch.Tensor], same_channe
     figure.colorbar(image, ax=list(axes), label="importance V (sigmoid, 0 to 1)")
 
 
-def importance_over_time(curves: Mapping[str, Mapping[str, torch.Tensor]], title: str, ylabel: str) -> Figure:
-    """Curves {panel: {line: [T]}}, with a line for each clip, class or channel. Each panel has its own scale."""
-    figure = Figure(figsize=(2.9 * len(curves) + 0.6, 3.2), layout="constrained")
-    axes = figure.subplots(1, len(curves), squeeze=False)[0]
-    for axis, (name, lines) in zip(axes, curves.items()):
-        for label, values in lines.items():
-            axis.plot(values.numpy(), marker="o", markersize=3, label=label)
-        axis.set_title(name, fontsize=10)
-        axis.set_xlabel("frame t")
-    axes[0].set_ylabel(ylabel)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
-    figure.suptitle(title, fontsize=11)
-    return figure
-
-
 def aggregation_kernels(kernels: Mapping[str, torch.Tensor], title: str, same_channels: bool = False) -> Figure:
     """Kernels {name: [C, K]}: the weights of every channel, sorted, and below them their mean over the channels.
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 
 def learning_curves(runs: Mapping[str, Sequence[dict]]) -> Figure:
@@ -75,19 +76,33 @@ def _over_progress(rows: Sequence[dict], field: str) -> tuple[list[float], list[
 
 def confusion_matrix(confusion: Sequence[Sequence[int]], names: Sequence[str], title: str) -> Figure:
     """Counts [classes, classes] as shares of each true class (row), in per cent; as text, too, up to 20 classes."""
-    counts = np.asarray(confusion, float)
-    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure = Figure(figsize=(7.2, 5.6), layout="constrained")
-    axis = figure.subplots()
-    image = axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
-    if len(names) <= 20:
-        axis.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
-        axis.set_yticks(range(len(names)), names, fontsize=8)
-        for (i, j), value in np.ndenumerate(share):
-            if value >= 0.5:
-                axis.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color="w" if value > 50 else "k")
-    axis.set_xlabel("taken for")
-    axis.set_ylabel("true class")
-    axis.set_title(title, fontsize=11)
-    figure.colorbar(image, label="per cent of the true class's videos")
+    return confusion_matrices({title: confusion}, names)
+
+
+def confusion_matrices(
+    confusions: Mapping[str, Sequence[Sequence[int]]], names: Sequence[str], pairs: Sequence[tuple[int, int]] = ()
+) -> Figure:
+    """Counts {title: [classes, classes]} side by side, as `confusion_matrix` draws one.
+
+    pairs: (class, the next class) that stand together; their 2 x 2 blocks are framed.
+    """
+    figure = Figure(figsize=(4.9 * len(confusions) + 2.3, 5.6), layout="constrained")
+    axes = figure.subplots(1, len(confusions), sharey=True, squeeze=False)[0]
+    for axis, (title, confusion) in zip(axes, confusions.items()):
+        counts = np.asarray(confusion, float)
+        share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        image = axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
+        if len(names) <= 20:
+            axis.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
+            axis.set_yticks(range(len(names)), names, fontsize=8)
+            for (i, j), value in np.ndenumerate(share):
+                if value >= 0.5:
+                    color = "w" if value > 50 else "k"
+                    axis.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color=color)
+        for first, _ in pairs:
+            axis.add_patch(Rectangle((first - 0.5, first - 0.5), 2, 2, fill=False, edgecolor="tab:orange", linewidth=2))
+        axis.set_xlabel("taken for")
+        axis.set_title(title, fontsize=11)
+    axes[0].set_ylabel("true class")
+    figure.colorbar(image, ax=list(axes), label="per cent of the true class's videos")
     return figure

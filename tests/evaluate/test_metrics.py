@@ -1,7 +1,9 @@
+import math
+
 import numpy as np
 import pytest
 
-from tanet.evaluate import interval
+from tanet.evaluate import compare, interval, paired_p
 from tanet.evaluate.metrics import compute_metrics
 
 NAN = float("nan")
@@ -71,3 +73,51 @@ def test_the_interval_covers_the_truth_about_95_times_in_100():
         hits = rng.binomial(200, share, 4000)
         covered = np.mean([low <= 100 * share <= high for low, high in (interval(int(hit), 200) for hit in hits)])
         assert 0.93 < covered < 0.98
+
+
+def result_of(rights: list[bool], first: int = 0) -> dict:
+    return {
+        "per_video": [
+            {"path": f"{number}.mp4", "label": 1, "predicted": int(right)} for number, right in enumerate(rights, first)
+        ]
+    }
+
+
+def test_two_results_are_compared_video_by_video():
+    first = result_of([True, True, True, True, False, False])
+    second = result_of([True, False, False, False, True, False])
+    second["per_video"].reverse()  # the order of the rows does not matter
+    counts = compare(first, second)
+    assert (counts["both"], counts["only_first"], counts["only_second"], counts["neither"]) == (1, 3, 1, 1)
+    assert counts["p"] == pytest.approx(0.625)  # 2 (1 + 4) / 16
+
+
+def test_results_of_other_videos_are_not_compared():
+    with pytest.raises(ValueError, match="2 are in one alone, such as 0.mp4"):
+        compare(result_of([True, True]), result_of([True, True], first=1))
+
+
+def test_results_without_labels_are_not_compared():
+    unlabelled = {"per_video": [{"path": "0.mp4", "label": None, "top5": []}]}
+    with pytest.raises(ValueError, match="without labels"):
+        compare(result_of([True]), unlabelled)
+
+
+def test_a_video_without_an_answer_is_wrong():
+    broken = result_of([True])
+    broken["per_video"][0]["predicted"] = None
+    assert compare(result_of([True]), broken)["only_first"] == 1
+
+
+@pytest.mark.parametrize(
+    "only_first, only_second, p", [(0, 0, 1), (1, 0, 1), (4, 4, 1), (0, 5, 2 / 32), (5, 0, 2 / 32), (1, 7, 18 / 256)]
+)
+def test_p_counts_the_tosses_of_a_coin(only_first, only_second, p):
+    assert paired_p(only_first, only_second) == pytest.approx(p)
+
+
+def test_p_of_equally_good_networks_is_small_as_rarely_as_it_says():
+    """Over all outcomes of 12 tosses, p <= level happens with a probability of at most the level."""
+    ways = {k: math.comb(12, k) / 2**12 for k in range(13)}
+    for level in (0.01, 0.05, 0.2):
+        assert sum(share for k, share in ways.items() if paired_p(k, 12 - k) <= level) <= level

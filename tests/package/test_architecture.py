@@ -22,6 +22,7 @@ FLOORS = (
     "exercises",
     "demo",
     "share",
+    "explore",
     "prediction",
     "exporting",
     "train",

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tanet import TAM, recipes
+from tanet.demo import ablation
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 REMAKE = "run python benchmarks/pages.py --write"
@@ -155,13 +156,16 @@ def test_a_part_is_written_between_its_two_comments_only():
         pages.with_part(page, "speed", "new")
 
 
+HEAD = {"date": "2000-01-01", "device": "a CPU", "threads": 2}
+
+
 def write_demo(folder, tam: float):
     row = {
         "protocol": "k400-dense",
         "tam": {"top1": tam, "videos": "7 of 8"},
         "none": {"top1": 50.0, "videos": "7 of 8"},
     }
-    (folder / "demo-cpu.json").write_text(json.dumps({"date": "2000-01-01", "device": "a CPU", "demo_kinetics": row}))
+    (folder / "demo-cpu.json").write_text(json.dumps(HEAD | {"demo_kinetics": row}))
 
 
 def test_the_demo_has_the_same_figures_on_both_pages_with_device_and_date(tmp_path):
@@ -169,7 +173,7 @@ def test_the_demo_has_the_same_figures_on_both_pages_with_device_and_date(tmp_pa
     for text in (pages.short(tmp_path), pages.demo(tmp_path)):
         (line,) = [line for line in text.splitlines() if "demo_kinetics" in line]
         assert "87.5" in line and "50.0" in line and "k400-dense" in line
-        assert "a CPU, 2000-01-01" in text
+        assert "a CPU, 2 thread(s), 2000-01-01" in text
 
 
 def test_the_readme_shows_the_first_published_figure_of_each_source():
@@ -178,14 +182,18 @@ def test_the_readme_shows_the_first_published_figure_of_each_source():
         assert (row.percent("top1") in text) == (row.source != "MMAction2 1.x")
 
 
-def test_every_row_of_an_ablation_is_on_the_page(tmp_path):
+def test_every_variant_of_the_ablation_is_on_the_page_with_its_spread(tmp_path):
     assert pages.ablations(tmp_path) == "Not run yet."
-    head = {"title": "K on demo Something", "date": "2000-01-01", "device": "a CPU"}
-    rows = [{"K": 1, "top1": 51.23456}, {"K": 3, "top1": 99.0, "note": "as published"}]
-    (tmp_path / "ablation-k.json").write_text(json.dumps(head | {"rows": rows}))
+    variants = [(name, variant) for name in ablation.SETS for variant in ablation.MODULES]
+    variants += [(ablation.SIZES_SET, variant) for variant in ablation.SIZES]
+    cost = {"parameters": 1000, "macs": 2_000_000}
+    rows = [{"dataset": name, "variant": variant, "top1": [90.0, 92.0], **cost} for name, variant in variants]
+    (tmp_path / "ablation-cpu.json").write_text(json.dumps(HEAD | {"rows": rows}))
     text = pages.ablations(tmp_path)
-    assert "K on demo Something; a CPU, 2000-01-01:" in text
-    assert "| 1 | 51.23 | - |" in text and "| 3 | 99 | as published |" in text
+    assert "a CPU, 2 thread(s), 2000-01-01" in text
+    for _, variant in variants:
+        (line, *again) = [line for line in text.splitlines() if line.startswith(f"| {variant} |")]
+        assert "91.0 ± 1.4" in line and "2.0 M" in line and len(again) == (variant == "TAM")
 
 
 @pytest.mark.slow  # starts a process that imports torch, decord and the whole package

@@ -4,9 +4,10 @@ import logging
 import nbformat
 import papermill
 import pytest
+import torch
 from support.paths import NOTEBOOKS
 
-from tanet.notebook import check_parameters, play, versions
+from tanet.notebook import check_parameters, claims_of, has_front_end, play, versions
 
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 LOADS_VALIDATION = ("02", "04", "05", "06", "07")
@@ -70,9 +71,25 @@ def test_a_clip_plays_as_html_that_says_what_it_shows():
 
 
 def test_versions_are_those_of_python_and_the_packages():
-    import torch
-
     assert versions("torch").startswith("Python 3.") and f"torch {torch.__version__.split('+')[0]}" in versions("torch")
+
+
+def test_a_claim_on_the_network_of_the_text_holds_or_fails(capsys):
+    claim = claims_of(described=True)
+    claim("kernels differ", torch.tensor(1.0) > 0.5)
+    assert capsys.readouterr().out == "holds: kernels differ\n"
+    with pytest.raises(AssertionError, match="the text says: kernels differ"):
+        claim("kernels differ", False)
+
+
+def test_a_claim_on_another_network_says_whether_it_holds(capsys):
+    claim = claims_of(described=False)
+    claim("kernels differ", True)
+    claim("maps are flat", False)
+    assert capsys.readouterr().out.splitlines() == [
+        "holds for this network, too: kernels differ",
+        "NOT SO for this network: maps are flat",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +118,16 @@ def execute(notebook, **parameters):
 def test_papermill_gives_declared_parameters(notebook):
     finished = execute(notebook, gpus=3, data_root="/data")
     assert finished.cells[-1].outputs[0].text == "gpus 3 data_root /data\n"
+
+
+@pytest.mark.slow  # starts a kernel
+def test_where_nobody_can_move_a_slider_there_is_no_front_end(tmp_path):
+    """tests/explore/test_in_jupyterlab.py shows that there is one where somebody can."""
+    assert not has_front_end()
+    cell = nbformat.v4.new_code_cell("from tanet.notebook import has_front_end\nprint(has_front_end())")
+    metadata = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=metadata), tmp_path / "small.ipynb")
+    assert execute(tmp_path / "small.ipynb").cells[-1].outputs[0].text == "False\n"
 
 
 @pytest.mark.slow  # starts a kernel
