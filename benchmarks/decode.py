@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from common import Contestant, clock, fair_malloc, median_in_turns, record
 from PIL import Image
+from table import decoding_table
 
 from tanet.data import open_video, probe, sampling
 from tanet.demo import write_video
@@ -193,18 +194,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         rows = measure_videos(Path(folder), rounds) + measure_folders(Path(folder), rounds)
     record("decode", rows)
-    print("\n".join(table(rows)))
-
-
-def table(rows: list[dict]) -> list[str]:
-    """A Markdown table of the rows about videos, for docs/data.md."""
-    rows = [row for row in rows if "key frame every" in row]
-    readers = [name for name in rows[0] if name not in ("task", "size", "key frame every")]
-    lines = [f"| task, picture, key frame every | {' | '.join(readers)} |", "|---" * (len(readers) + 1) + "|"]
-    for row in rows:
-        conditions = f"{row['task']}, {row['size'][0]}x{row['size'][1]}, {row['key frame every']}"
-        lines.append(f"| {conditions} | {' | '.join(f'{row[name]:.2f}' for name in readers)} |")
-    return lines
+    print("\n".join(decoding_table(rows)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from table import RESULTS, figures, targets
+from table import RESULTS, decoding_table, figures, targets
 
 from tanet import recipes
 from tanet.checkpoint import published_files_table
@@ -63,6 +63,10 @@ def demo_rows(record: dict) -> dict[str, dict]:
     return {name: row for name, row in record.items() if isinstance(row, dict) and "protocol" in row}
 
 
+def decoding(folder: Path = RESULTS) -> str:
+    return "\n".join(decoding_table(json.loads((folder / "decode-cpu.json").read_text())["rows"]))
+
+
 def ablations(folder: Path = RESULTS) -> str:
     """What each part of TAM is worth, and what other sizes and places of it are, where the record is there."""
     path = folder / "ablation-cpu.json"
@@ -90,6 +94,7 @@ PARTS: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/results.md", "ablations"): ablations,
     ("docs/results.md", "speed"): targets,
     ("docs/speed.md", "figures"): figures,
+    ("docs/data.md", "decoding"): decoding,
     ("docs/predict.md", "weights"): published_files_table,
 }
 

@@ -261,6 +261,17 @@ def export_table(record: dict) -> list[str]:
     return grid(title, record, rows, "{task}, {clips} x {size}", _ratios)
 
 
+def decoding_table(rows: list[dict]) -> list[str]:
+    """Each reader's time to open a video file and read it, as ratios to decord."""
+    rows = [row for row in rows if "key frame every" in row]
+    readers = [name for name in rows[0] if name not in ("task", "size", "key frame every")]
+    lines = [f"| task, picture, key frame every | {' | '.join(readers)} |", "|---" * (len(readers) + 1) + "|"]
+    for row in rows:
+        conditions = f"{row['task']}, {row['size'][0]}x{row['size'][1]}, {row['key frame every']}"
+        lines.append(f"| {conditions} | {' | '.join(f'{row[name]:.2f}' for name in readers)} |")
+    return lines
+
+
 def grid(title: str, record: dict, rows: list[dict], column: str, cell: Callable[[list[dict]], str]) -> list[str]:
     """A Markdown table with a line for each contestant.
 

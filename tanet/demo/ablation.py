@@ -60,7 +60,7 @@ class Cell:
 
     @property
     def recipe(self) -> Recipe:
-        changes = MODULES.get(self.variant) or SIZES.get(self.variant) or {}
+        changes = {**MODULES, **SIZES}[self.variant]
         return recipes.get(self.dataset).with_changes({"workers": 0, "seed": self.seed, **changes})
 
     @property
@@ -140,12 +140,14 @@ def table(rows: list[dict], variants: Iterable[str], datasets: Sequence[str] = S
     ]
     for variant in variants:
         if variant in costs:
-            values = [spread(found[dataset][variant]) for dataset in datasets]
+            values = [spread(found[dataset].get(variant, [])) for dataset in datasets]
             cost = f"{costs[variant]['parameters']:,} | {costs[variant]['macs'] / 1e6:.1f} M"
             lines.append(f"| {variant} | " + " | ".join(values) + f" | {cost} |")
     return "\n".join(lines)
 
 
 def spread(values: list[float]) -> str:
-    """Per cent of several seeds -> "mean ± standard deviation" (n - 1), or the one value."""
+    """Per cent of several seeds -> "mean ± standard deviation" (n - 1); one value alone; "not run" for none."""
+    if not values:
+        return "not run"
     return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")

@@ -48,7 +48,7 @@ class Controls:
         import ipywidgets as w  # not at the top: without a notebook nothing needs it
 
         late = {"continuous_update": False}  # a slider reports where it is left, not every place on its way
-        self.video = w.Dropdown(options=list(self._videos), description="video")
+        self.video = w.Dropdown(options=list(self._videos), description="video", layout=w.Layout(width="450px"))
         self.upload = w.FileUpload(accept="video/*,.avi,.mkv", description="your video")
         self.speed = w.SelectionSlider(options=SPEEDS, value=1.0, description="speed", **late)
         self.frame = w.IntSlider(max=self.explorer.recipe.num_frames - 1, description="frame ▼", **late)
@@ -61,10 +61,13 @@ class Controls:
             "drop": w.Button(description="drop frame ▼"),
             "reset": w.Button(description="reset"),
         }
-        self.named, self.message = w.HTML(), w.HTML()
-        self.images = {panel: w.Image(format="png", layout=w.Layout(max_width="100%")) for panel in PANELS}
+        self.named, self.message = w.HTML(), w.HTML(layout=w.Layout(min_height="28px"))
+        own_size = w.Layout(max_width="100%", align_self="flex-start")
+        self.images = {panel: w.Image(format="png", layout=own_size) for panel in PANELS}
         self._connect()
         pair = [self.images["classes"], self.images["channel"]]
+        for image in pair:
+            image.layout = w.Layout(max_width="49%", align_self="flex-start")
         self.box = w.VBox(
             [
                 w.HBox([self.video, self.upload]),
@@ -75,7 +78,7 @@ class Controls:
                 self.images["frames"],
                 w.HBox([self.stage, self.channel]),
                 self.images["maps"],
-                w.HBox(pair, layout=w.Layout(flex_flow="row wrap")),
+                w.HBox(pair),
                 self.images["kernels"],
             ]
         )

@@ -9,21 +9,21 @@ from matplotlib.patches import Rectangle
 
 def learning_curves(runs: Mapping[str, Sequence[dict]]) -> Figure:
     """Loss and top-1 over the epochs of runs {name: epoch rows of metrics.jsonl}: training dashed, validation solid."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    figure.suptitle("Training (dashed) and validation", fontsize=11)
+    figure = Figure(figsize=(9, 3.7), layout="constrained")
+    figure.suptitle("Training (dashed) and validation (solid)", fontsize=11)
     left, right = figure.subplots(1, 2)
     for index, (name, rows) in enumerate(runs.items()):
         color, epochs = f"C{index}", [row["epoch"] for row in rows]
         for axis, train, val in ((left, "loss", "val_loss"), (right, "top1", "val_top1")):
-            axis.plot(epochs, [row[train] for row in rows], "--", color=color, label=f"{name}, training")
-            axis.plot(epochs, [row[val] for row in rows], "-o", markersize=4, color=color, label=f"{name}, validation")
+            axis.plot(epochs, [row[train] for row in rows], "--", color=color)
+            axis.plot(epochs, [row[val] for row in rows], "-o", markersize=4, color=color, label=name)
     left.set_ylabel("cross-entropy loss")
     right.set_ylabel("top-1, per cent")
     right.set_ylim(0, 101)
     for axis in (left, right):
         axis.set_xlabel("epoch")
         axis.grid(alpha=0.3)
-    right.legend(fontsize=8)
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     return figure
 
 
@@ -35,15 +35,14 @@ def step_curves(rows: Sequence[dict], clip_norm: float) -> Figure:
     steps = [row for row in rows if "step" in row]
     figure = Figure(figsize=(11, 3), layout="constrained")
     panels = figure.subplots(1, 3)
-    for index, (axis, field, name) in enumerate(
-        zip(panels, ("lr", "loss", "grad_norm"), ("learning rate", "cross-entropy loss", "norm of the gradient"))
-    ):
-        axis.plot(*_over_progress(steps, field), ".-", color=f"C{index}", markersize=4, linewidth=1)
-        axis.set(title=name, xlabel="epochs done", xlim=(0, None), ylim=(0, None))
-        axis.grid(alpha=0.3)
     panels[2].axhline(clip_norm, color="k", linestyle=":", linewidth=1, label="clipped above")
     panels[2].legend(fontsize=8)
-    figure.suptitle("Training, means over some steps each", fontsize=11)
+    names = {"lr": "learning rate", "loss": "cross-entropy loss", "grad_norm": "norm of the gradient"}
+    for index, (axis, field) in enumerate(zip(panels, names)):
+        axis.plot(*_over_progress(steps, field), ".-", color=f"C{index}", markersize=4, linewidth=1)
+        axis.set(title=names[field], xlabel="epochs done", xlim=(0, None), ylim=(0, None))
+        axis.grid(alpha=0.3)
+    figure.suptitle("Training; losses and norms are means since the dot before", fontsize=11)
     return figure
 
 
