@@ -46,6 +46,7 @@ def exit_with_message(parser: argparse.ArgumentParser) -> Iterator[None]:
 
 
 def add_processes_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--processes`, the number of worker processes, to a command."""
     parser.add_argument("--processes", type=int, default=worker_count(os.cpu_count()), help="default: one a core")
 
 

@@ -37,6 +37,7 @@ SETTINGS = "resize.json"
 
 
 def add_resize_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that both resizes take to a command."""
     parser.add_argument("--out", type=user_path, required=True, help="data root of the resized videos")
     parser.add_argument("--short-side", type=int, default=320, choices=(256, 320), help="pixels (default: 320)")
     parser.add_argument("--crf", type=int, default=20, help="x264's quality, less is better (default: 20)")
