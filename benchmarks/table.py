@@ -145,13 +145,15 @@ TARGETS = (
 
 
 def read_records(folder: Path) -> list[dict]:
-    """Every record of `folder`, with two fields added: "script" that wrote it, and "on", "CPU" or "GPU"."""
+    """Every record of `folder`, with three fields added: "script" that wrote it, "on", "CPU" or "GPU", and "before",
+    whether its name says that it is of earlier code."""
     names = sorted({target.script for target in TARGETS} | set(TABLES))
     records = []
     for path in sorted(folder.glob("*.json")):
         script = next((name for name in names if path.stem.startswith(name + "-")), None)
         device_kind = "CPU" if path.stem.endswith("-cpu") else "GPU"
-        records.append(json.loads(path.read_text()) | {"script": script, "on": device_kind})
+        added = {"script": script, "on": device_kind, "before": "-before-" in path.stem}
+        records.append(json.loads(path.read_text()) | added)
     return records
 
 
@@ -165,17 +167,29 @@ def matching(record: dict, where: dict) -> list[dict]:
 
 
 def targets_table(records: list[dict]) -> list[str]:
-    """The table of targets: one line for each record that measured a target, or one line that says "not run"."""
-    lines = ["| | must be | measured | reached | device | date | by |", "|---|---|---|---|---|---|---|"]
+    """The table of targets: one line for each device that measured a target, or one line that says "not run".
+
+    A line is from the newest record. A second table has the lines of the older ones.
+    """
+    head = ["| | must be | measured | reached | device | date | by |", "|---|---|---|---|---|---|---|"]
+    now, before = [], []
     for target in TARGETS:
         sign = "at least" if target.at_least else "at most"
         start = f"| {target.on}: {target.title} | {sign} {_number(target.limit, target.value)} |"
         script = f"`benchmarks/{target.script}.py`"
-        measured = [cells for record in records if (cells := _measured(target, record))]
-        if not measured:
-            measured = ["not run | | |"]
-        lines += [f"{start} {cells} | {script} |" for cells in measured]
-    return lines
+        measured = [(record, cells) for record in records if (cells := _measured(target, record))]
+        newest = {}
+        for record, cells in sorted(measured, key=lambda pair: _age(pair[0])):
+            newest[record["device"]] = cells
+        now += [f"{start} {cells} | {script} |" for cells in newest.values() or ["not run | | |"]]
+        old = [cells for record, cells in measured if cells != newest[record["device"]]]
+        before += [f"{start} {cells} | {script} |" for cells in old]
+    return [*head, *now, "", "Before, by older records:", "", *head, *before] if before else [*head, *now]
+
+
+def _age(record: dict) -> tuple:
+    """Greater for a newer record."""
+    return record["date"], not record["before"]
 
 
 def _measured(target: Target, record: dict) -> str | None:
@@ -323,10 +337,10 @@ def targets(folder: Path = RESULTS) -> str:
 
 
 def figures(folder: Path = RESULTS) -> str:
-    """One table for each record of the scripts in TABLES."""
+    """One table for each record of the scripts in TABLES; last those of earlier code, with a heading."""
     records, lines = read_records(folder), []
-    for script, make_table in TABLES.items():
-        for record in records:
-            if record["script"] == script:
-                lines += make_table(record)
+    for before in (False, True):
+        chosen = [record for record in records if record["before"] is before]
+        tables = [line for script, make in TABLES.items() for r in chosen if r["script"] == script for line in make(r)]
+        lines += ["", "### Before: records of earlier code", *tables] if before and tables else tables
     return "\n".join(lines[1:])  # each begins with an empty line

@@ -18,8 +18,8 @@ CONTENTS = {
     "Use": ["docs/data", "docs/lists", "docs/training", "docs/own_videos", "docs/predict", "docs/checkpoints"],
     "Results": ["docs/results", "docs/speed", "docs/recipes", "docs/differences"],
     "Build on it": ["docs/tam_elsewhere", "docs/export", "docs/sharing", "docs/machines"],
-    "Solutions of the exercises": ["notebooks/solutions/*"],
     "Code": ["docs/api", "docs/architecture", "CONTRIBUTING", "CHANGELOG"],
+    "Solutions of the exercises": ["notebooks/solutions/*"],
 }
 
 project = "TANet"
@@ -32,11 +32,14 @@ include_patterns = ["*.md", "docs/**", "notebooks/**.ipynb"]
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_code_prompt_show = "set-up: show the {type}"  # of cells with the tag hide-input
+nb_code_prompt_hide = "set-up: hide the {type}"
 myst_enable_extensions = ["dollarmath"]
 suppress_warnings = ["myst.header"]  # a notebook may go from its title to a smaller heading
 myst_heading_anchors = 4  # the anchors that GitHub gives to headings
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+highlight_language = "none"  # blocks without a language are commands of a shell
 default_role = "code"  # docstrings write `name`
 
 html_theme = "furo"

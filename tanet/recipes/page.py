@@ -8,9 +8,10 @@ _INTRODUCTION = """\
 # Recipes
 
 <!-- made by tanet.recipes.recipes_page; CONTRIBUTING.md says how -->
-A preset is a published training, or the demo's. Each table has a row for every field. A source begins with the code
-base that the value comes from; "official" is the authors' repository, and "official alike" says that it has the same
-value. "ours" is a choice of this project, with the reason.
+A preset is a published training, one of the demo's (`demo_`), or one for your own videos (`own_8f`, `own_tiny`). Each
+table has a row for every field. A source begins with the code base that the value comes from; "official" is the
+authors' repository, and "official alike" says that it has the same value. "ours" is a choice of this project, with the
+reason.
 
 **Styles.** The two code bases train and test in different ways. A preset follows one of them, and `--style` gives it
 as the other one runs it, as a whole: parameter groups, flips, tests, the batch where it differs, and through the field

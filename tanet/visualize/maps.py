@@ -57,6 +57,7 @@ def _draw_maps(figure: FigureBase, maps: Mapping[str, torch.Tensor], same_channe
         )
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("frame t")
+        axis.set_yticks([])  # rows are ranks, not the numbers of channels
     axes[0].set_ylabel(f"channel, by its peak in {first_name}" if same_channels else "channel, sorted by its peak")
     figure.colorbar(image, ax=list(axes), label="importance V (sigmoid, 0 to 1)")
 
@@ -81,6 +82,7 @@ def aggregation_kernels(kernels: Mapping[str, torch.Tensor], title: str, same_ch
         lower.set_xlabel("frame offset")
         for axis in (upper, lower):
             axis.set_xticks(range(taps), offsets)
+        upper.set_yticks([])  # rows are ranks, not the numbers of channels
     axes[0][0].set_ylabel("channel, past to future" + (f" in {first_name}" if same_channels else ""))
     axes[1][0].set_ylabel("mean weight")
     figure.colorbar(image, ax=list(axes[0]), label="weight W (softmax)")

@@ -22,6 +22,7 @@ def stage_maps(
         image = axis.imshow(values[order].numpy(), aspect="auto", vmin=0, vmax=1, interpolation="nearest")
         axis.set_title(block, fontsize=10)
         axis.set_xlabel("frame t")
+        axis.set_yticks([])  # rows are ranks, not the numbers of channels
         if block == marked[0]:
             row = order.tolist().index(marked[1])
             axis.plot([-0.5, values.shape[1] - 0.5], [row, row], ">", color="tab:red", markersize=8, clip_on=False)

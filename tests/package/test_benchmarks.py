@@ -133,6 +133,18 @@ def test_a_record_counts_only_for_targets_of_its_device(tmp_path):
     assert "not run" in line_of(text, "aggregation, forward")
 
 
+def test_older_records_of_a_device_stand_in_a_table_of_their_own(tmp_path):
+    for name, ratio in (("module-before-a-gpu", 0.4), ("module-a-gpu", 0.2)):
+        row = table.TANET | {"task": "training step", "precision": "bfloat16", "clips": 64, "figure": "time"}
+        row |= {"contestant": "TANet, compiled", "ratio": ratio}
+        write_record(tmp_path, name.replace("module", "network"), [row], "A GPU")
+    now, before = table.targets(tmp_path).split("Before, by older records:")
+    assert "| 0.20 | yes |" in line_of(now, "TANet compiled / TSN eager", "64 clips")
+    assert "| 0.40 | yes |" in line_of(before, "TANet compiled / TSN eager", "64 clips")
+    now, before = table.figures(tmp_path).split("### Before")
+    assert "0.20" in now and "0.40" not in now and "0.40" in before
+
+
 def test_a_step_that_is_waited_for_is_no_target(tmp_path):
     row = table.TANET | {"task": "training step", "precision": "bfloat16", "clips": 64, "figure": "time, waited for"}
     row |= {"contestant": "TANet, compiled"}

@@ -21,7 +21,7 @@ from support.published_weights import gold_weights
 
 from data_scripts import kinetics400, something
 from tanet import cli, recipes, share
-from tanet.checkpoint import layouts
+from tanet.checkpoint import PUBLISHED_FILES, layouts
 from tanet.model import build
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *NOTEBOOKS, *SOLUTIONS])
@@ -34,6 +34,14 @@ OTHER = {
         "docs/own_videos.md",
         "videos/train/swipe left/anna-01.mp4      videos/swipe left/anna-01.mp4      videos/videos.csv:",
     ): "three folders, a picture",
+    **{
+        ("docs/browser.md", part): "test_links.py compares it with docs/cloud.py"
+        for part in (
+            "https://mybinder.org/v2/gh/OWNER/NAME/HEAD?urlpath=lab/tree/notebooks/00_why_time.ipynb",
+            "https://colab.research.google.com/github/OWNER/NAME/blob/HEAD/notebooks/00_why_time.ipynb",
+            "!git clone --quiet --depth 1 https://github.com/OWNER/NAME tanet-clone",
+        )
+    },
 }
 # Commands that are executed on demo data, by the words that they begin with.
 RUNS_HERE = (
@@ -130,9 +138,10 @@ def ways_of(block: Block) -> list[str]:
 
 
 def is_shell(block: Block) -> bool:
-    """Whether the block begins as a script, with a command that can be checked, or with a variable."""
-    first_word = re.split(r"[\s=]", block.first_line)[0]
-    return first_word in CHECKS or first_word in SHELL_WORDS or bool(re.match(r"#!|\w+=", block.first_line))
+    """Whether the block begins as a script, after comments, with a command that can be checked, or with a variable."""
+    first = next((line for line in block.text.splitlines() if not line.startswith("# ")), "").strip()
+    word = re.split(r"[\s=]", first)[0]
+    return word in CHECKS or word in SHELL_WORDS or bool(re.match(r"#!|\w+=", first))
 
 
 def ways_of_command(words: list[str]) -> list[str]:
@@ -231,7 +240,7 @@ def test_the_commands_from_the_data_to_the_checkpoints_run_on_demo_data(
     commands = [words for words in commands if ways_of_command(words)[0] in RUNS_HERE]
     shutil.copytree(trained_run, "runs/sthv1")
     shutil.copy(sorted(kinetics_root.rglob("*.mp4"))[0], "clip.mp4")
-    (published,) = {word for words in commands for word in words if word.startswith("tanet_r50")}
+    (published,) = {word for words in commands for word in words if word in PUBLISHED_FILES}
     weights = build(recipes.demo_kinetics()).state_dict()
     torch.save({"state_dict": layouts.from_ours(weights, "mmaction2")}, published)
     for words in commands:

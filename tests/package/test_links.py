@@ -1,6 +1,7 @@
 """Readers come from one page to the next: links, the reading order, and a README that fits on a screen."""
 
 import re
+import runpy
 
 import pytest
 from PIL import Image
@@ -48,3 +49,10 @@ def test_the_picture_of_the_readme_moves_and_is_small():
     (picture,) = re.findall(r"^!\[.+\]\(([\w/.]+)\)$", README, re.MULTILINE)
     assert Image.open(ROOT / picture).n_frames == 8
     assert (ROOT / picture).stat().st_size < 1_000_000
+
+
+def test_the_page_for_a_browser_shows_what_make_links_prints():
+    made = runpy.run_path(str(ROOT / "docs/cloud.py"))
+    page = (ROOT / "docs/browser.md").read_text()
+    shown = [*made["links"]("OWNER/NAME").values(), made["colab_cell"]("https://github.com/OWNER/NAME")]
+    assert all(f"```text\n{text}\n```" in page for text in shown)

@@ -87,7 +87,6 @@ SENTENCES: tuple[tuple[str, str, Callable], ...] = (
         lambda: in_file("tests/data/test_footage_exact.py", r"^MANY, FEW = (\d+)"),
     ),
     ("docs/data.md", "Eight JPEGs take {:.2f} to {:.2f} of Pillow's time", jpegs),
-    ("docs/training.md", "{:.0f} MB for each video of a test with 30 views", shared_memory_of_a_test),
     ("docs/machines.md", "a test of 30 views takes {:.0f} MB with two workers", lambda: 4 * shared_memory_of_a_test()),
     (
         "docs/training.md",

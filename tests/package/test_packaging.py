@@ -208,6 +208,15 @@ def test_notebook_has_one_cell_of_parameters_and_checks_them(path):
     )
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_site_folds_what_a_notebook_sets_up(path):
+    """The code between the title and the first text after it: parameters, imports, versions."""
+    cells = json.loads(path.read_text())["cells"]
+    second = [index for index, cell in enumerate(cells) if cell["cell_type"] == "markdown"][1]
+    folded = ["hide-input" in cell["metadata"].get("tags", []) for cell in cells[1:]]
+    assert folded[: second - 1] == [True] * (second - 1) and not any(folded[second - 1 :])
+
+
 def texts(cell):
     """A cell's source and everything in its outputs that people read."""
     yield "".join(cell["source"])

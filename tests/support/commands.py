@@ -32,7 +32,7 @@ PARSERS = {
     "data_scripts.something": something._parser,
 }
 # The shell's own words, and a cluster's; `bash -n` checks how they are put together.
-SHELL_WORDS = {"export", "trap", "wait", "source"}
+SHELL_WORDS = {"export", "rm", "trap", "wait", "source"}
 # A command without what it needs, to check a part of one: `--set lr=0.02`.
 BEGINNINGS = (
     "tanet train --recipe k400_8f --data-root DATA --run-dir RUN",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tanet.visualize import aggregation_kernels, clip_and_maps, importance_maps
+from tanet.visualize import aggregation_kernels, clip_and_maps, importance_maps, stage_maps
 
 
 def images_of(figure):
@@ -39,3 +39,17 @@ def test_maps_of_different_blocks_have_each_its_own_order(two_maps):
     kernels = images_of(aggregation_kernels({"layer1": first[:, :3], "layer2": second[:4, :3]}, "title"))
     assert all((np.diff(block.argmax(1)) >= 0).all() for block in blocks)
     assert all((np.diff(kernel[:, -1] - kernel[:, 0]) >= 0).all() for kernel in kernels)
+
+
+def test_rows_have_no_numbers_since_they_are_ranks(two_maps):
+    first, second = two_maps
+    clip = torch.zeros(8, 3, 4, 4, dtype=torch.uint8)
+    figures = [
+        importance_maps({"a": first, "b": second}, "title"),
+        clip_and_maps(clip, {"a": first, "b": second}, "title"),
+        aggregation_kernels({"a": first[..., :3], "b": second[..., :3]}, "title"),
+        stage_maps({"a": first}, {"a": second}, ("a", 2), "title"),
+    ]
+    for figure in figures:
+        maps = [axis for axis in figure.axes if axis.images and axis.get_ylabel().startswith("channel")]
+        assert maps and all(axis.get_yticks().size == 0 for axis in maps)
