@@ -4,18 +4,19 @@ import torch
 
 from tanet.data import mirrored_classes
 from tanet.exercises.checking import exercise, require, require_close
-from tanet.model import TemporalShift
 from tanet.ops import aggregate_reference
 
 
 @exercise(1)
-def check_1(shift) -> None:
-    """TSM's shift of one clip [T, C]: an eighth of the channels from the next frame, an eighth from the one before."""
+def check_1(kept_within) -> None:
+    """The number of pairs of frames that stand in their true order, at most `reach` places apart."""
     generator = torch.Generator().manual_seed(0)
-    for frames, channels in ((4, 8), (8, 16), (5, 32)):
-        clip = torch.randn(frames, channels, generator=generator)
-        wanted = TemporalShift(frames)(clip[:, :, None, None])[:, :, 0, 0]
-        require_close(shift(clip), wanted, f"the shifted clip [{frames}, {channels}]")
+    orders = [[*range(8)], [*reversed(range(8))]] + [torch.randperm(8, generator=generator).tolist() for _ in range(4)]
+    for order in orders:
+        for reach in (7, 1, 2, 3):
+            wanted = sum(order[i] < order[j] for i in range(8) for j in range(i + 1, 8) if j - i <= reach)
+            got = kept_within(order, reach)
+            require(got == wanted, f"{order}, reach {reach}: {wanted} pairs stand in their true order, not {got}")
 
 
 @exercise(2)

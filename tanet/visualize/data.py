@@ -94,7 +94,8 @@ def data_overview(overview, title: str) -> Figure:
     left.set(xlabel="videos", title="Videos of each class", xlim=(0, 1.3 * max(1, start.max())))
     left.legend(fontsize=8, loc="upper right")
     lengths = [video.frames for video in overview.videos]
-    right.hist(lengths, bins=min(30, max(1, len(set(lengths)))), color="C7")
+    counts, *_ = right.hist(lengths, bins=min(30, max(1, len(set(lengths)))), color="C7")
+    right.set_ylim(0, 1.3 * max(1, counts.max()))  # room for the legend
     right.axvline(overview.num_frames, color="C3", linewidth=1.5, label=f"T = {overview.num_frames}, frames of a clip")
     right.set(xlabel="frames of a video", ylabel="videos", title="Lengths")
     right.set_xlim(left=0)

@@ -1,33 +1,27 @@
 """Answers that a reader may well give, and that are wrong; notebooks/solutions holds the right ones."""
 
 import pytest
-import torch
 
 from tanet.exercises import WrongAnswer
 from tanet.exercises.notebook_05 import check_1, check_2, check_3
 
 
-def shift(clip, first, second):
-    eighth = clip.shape[1] // 8
-    shifted = clip.clone()
-    shifted[:, : 2 * eighth] = 0
-    for part, step in ((slice(eighth), first), (slice(eighth, 2 * eighth), second)):
-        target, source = (slice(1, None), slice(-1)) if step < 0 else (slice(-1), slice(1, None))
-        shifted[target, part] = clip[source, part]
-    return shifted
+def pairs(order):
+    return [(i, j) for j in range(len(order)) for i in range(j)]
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda clip: shift(clip, -1, 1),  # past and future exchanged
-        lambda clip: shift(clip, 1, 1),
-        lambda clip: torch.cat([clip.roll(-1, 0)[:, :1], clip[:, 1:]], 1),  # wraps around
-        lambda clip: clip,
+        lambda order, reach: sum(order[i] < order[j] for i, j in pairs(order)),  # however far apart
+        lambda order, reach: sum(order[i] < order[j] for i, j in pairs(order) if j - i < reach),
+        lambda order, reach: sum(order[i] > order[j] for i, j in pairs(order) if j - i <= reach),  # turned ones
+        lambda order, reach: sum(0 < order[j] - order[i] <= reach for i, j in pairs(order)),  # reach in frames
+        lambda order, reach: sum(order[i] < order[i + 1] for i in range(len(order) - 1)),  # neighbours only
     ],
 )
-def test_shifts_of_other_channels_or_directions_are_refused(wrong):
-    with pytest.raises(WrongAnswer, match="the shifted clip"):
+def test_counts_of_other_pairs_are_refused(wrong):
+    with pytest.raises(WrongAnswer, match="pairs stand in their true order"):
         check_1(wrong)
 
 

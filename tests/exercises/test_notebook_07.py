@@ -37,15 +37,26 @@ def test_columns_in_another_order_are_refused(wrong):
         check_2(wrong)
 
 
+def accuracy_left(confusion, listed, stored):
+    return 100 * sum(confusion[stored.index(name), j] for j, name in enumerate(listed)) / confusion.sum()
+
+
 @pytest.mark.parametrize(
-    "wrong, message",
+    "wrong, kind",
     [
-        ([[3.0, 1.0], [2.0, 0.0]], "both name class 0"),
-        ([[0.0, 0.0], [0.0, 0.0]], "both name class"),
-        ([3.0, 1.0], r"\[views, classes\], got \[2\]"),
-        ([[3.0, 1.0]], r"got \[1, 2\]"),
+        (lambda confusion, listed, stored: accuracy_left(confusion, listed, listed), "another order, a perfect"),
+        (
+            lambda confusion, listed, stored: accuracy_left(confusion, stored, listed),
+            "a network with mistakes",
+        ),  # inverse
+        (lambda confusion, listed, stored: accuracy_left(confusion, listed, stored) / 100, "the right order"),
+        (
+            lambda confusion, listed, stored: 100 * np.mean([a == b for a, b in zip(listed, stored)]),
+            "another order, a",  # as if every class had equally many videos
+        ),
     ],
 )
-def test_logits_that_agree_or_are_no_views_are_refused(wrong, message):
-    with pytest.raises(WrongAnswer, match=message):
+def test_other_accuracies_are_refused(wrong, kind):
+    check_3(accuracy_left)
+    with pytest.raises(WrongAnswer, match=kind):
         check_3(wrong)
