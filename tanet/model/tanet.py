@@ -31,7 +31,9 @@ class Bottleneck(nn.Module):
     expansion = 4
     position = "conv2"  # of the temporal module; also of one that was put into torchvision's bottleneck
 
-    def __init__(self, in_channels: int, width: int, stride: int, temporal: str, num_frames: int, slots: Slots):
+    def __init__(
+        self, in_channels: int, width: int, stride: int, temporal: str, num_frames: int, slots: Slots = DEFAULT_SLOTS
+    ):
         super().__init__()
         out_channels = width * self.expansion
         self.position = slots.position
