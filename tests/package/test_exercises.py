@@ -10,9 +10,14 @@ from tanet import exercises
 
 NUMBERS = [1, 2, 3]
 ANSWER = "# your answer"
-# Notebooks without solutions have no exercises yet.
+NO_EXERCISES = {"11_explore"}  # it is a tool
 PAIRS = [pytest.param(path.parents[1] / path.name, path, id=path.stem) for path in SOLUTIONS]
 by_pair = pytest.mark.parametrize("notebook, solutions", PAIRS)
+
+
+def test_every_notebook_has_exercises_but_the_tool():
+    with_exercises = {path.stem for path in SOLUTIONS}
+    assert {path.stem for path in NOTEBOOKS if path.stem not in with_exercises} == NO_EXERCISES
 
 
 def exercises_of(path) -> list[tuple]:
