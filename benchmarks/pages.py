@@ -73,7 +73,11 @@ def ablations(folder: Path = RESULTS) -> str:
     if not path.exists():
         return "Not run yet."
     record = json.loads(path.read_text())
-    lines = [f"Top-1 in per cent, mean and standard deviation of the seeds; {where_and_when(record)}.", ""]
+    lines = [
+        "Top-1 in per cent, mean and standard deviation of three seeds, or one seed alone; "
+        f"{where_and_when(record)}. Notebook 10 says what the table shows.",
+        "",
+    ]
     lines += [ablation.table(record["rows"], ablation.MODULES), "", f"On `{ablation.SIZES_SET}`:", ""]
     return "\n".join([*lines, ablation.table(record["rows"], ["TAM", *ablation.SIZES], [ablation.SIZES_SET])])
 
