@@ -13,7 +13,6 @@ from tanet.demo.drawing import draw_clip, draw_told_clip
 from tanet.demo.footage import (
     KINETICS_CLASSES,
     SOMETHING_PAIRS,
-    TOLD_PAIRS,
     make_demo_kinetics,
     make_demo_late,
     make_demo_near,
@@ -47,7 +46,6 @@ __all__ = [
     "RUNS",
     "SOMETHING_PAIRS",
     "STORED",
-    "TOLD_PAIRS",
     "ablation",
     "data_root",
     "draw_clip",

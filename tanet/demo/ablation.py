@@ -110,7 +110,10 @@ def table_rows() -> list[dict]:
         result_path = cell.folder / "result.json"
         if result_path.exists():
             epochs = train.read_metrics(cell.folder)
-            row = rows.setdefault((cell.dataset, cell.variant), _new_row(cell))
+            key = cell.dataset, cell.variant
+            if key not in rows:
+                rows[key] = _new_row(cell)
+            row = rows[key]
             row["top1"].append(round(read_json(result_path)["top1"], 2))
             row["curves"].append([round(epoch["val_top1"], 2) for epoch in epochs])
     return list(rows.values())

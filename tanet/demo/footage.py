@@ -106,34 +106,34 @@ def make_demo_something(root: str | os.PathLike, train: int = 640, val: int = 24
 
     FileExistsError if other data are there.
     """
-
-    fill = partial(_fill_something, SOMETHING_PAIRS, _draw_something, train, val, seed)
-    return _make_once(Path(root) / "demo_something", fill, train, val, seed)
+    return _make_something(Path(root) / "demo_something", SOMETHING_PAIRS, _draw_something, train, val, seed)
 
 
 def make_demo_late(root: str | os.PathLike, train: int = 800, val: int = 240, seed: int = 0) -> Path:
     """Writes `demo_late` (JPEG folders) into `root`, otherwise as `make_demo_something`."""
-    fill = partial(_fill_something, TOLD_PAIRS, partial(_draw_told, "late"), train, val, seed)
-    return _make_once(Path(root) / "demo_late", fill, train, val, seed)
+    return _make_something(Path(root) / "demo_late", TOLD_PAIRS, partial(_draw_told, "late"), train, val, seed)
 
 
 def make_demo_near(root: str | os.PathLike, train: int = 800, val: int = 240, seed: int = 0) -> Path:
     """Writes `demo_near` (JPEG folders) into `root`, otherwise as `make_demo_something`."""
-    fill = partial(_fill_something, TOLD_PAIRS, partial(_draw_told, "near"), train, val, seed)
-    return _make_once(Path(root) / "demo_near", fill, train, val, seed)
+    return _make_something(Path(root) / "demo_near", TOLD_PAIRS, partial(_draw_told, "near"), train, val, seed)
 
 
-def _fill_something(pairs: tuple, draw: Callable, train: int, val: int, seed: int, folder: Path) -> None:
+def _make_something(target: Path, pairs: tuple, draw: Callable, train: int, val: int, seed: int) -> Path:
     """Lists and videos in the format of Something-Something V1. `draw(label, seed, index)` -> frames [T, H, W, 3]."""
-    names = [name for pair in pairs for name in pair[:2]]
-    prefix = "something-something-v1"
-    (folder / f"{prefix}-labels.csv").write_text("".join(f"{name}\n" for name in names))
-    jobs = []
-    for split, count, offset in (("train", train, 0), ("validation", val, train)):
-        rows = [f"{offset + i + 1};{names[i % len(names)]}\n" for i in range(count)]
-        (folder / f"{prefix}-{split}.csv").write_text("".join(rows))
-        jobs += [(draw, folder, offset + i, i % len(names), seed) for i in range(count)]
-    _run_all(_write_something_video, jobs)
+
+    def fill(folder: Path):
+        names = [name for pair in pairs for name in pair[:2]]
+        prefix = "something-something-v1"
+        (folder / f"{prefix}-labels.csv").write_text("".join(f"{name}\n" for name in names))
+        jobs = []
+        for split, count, offset in (("train", train, 0), ("validation", val, train)):
+            rows = [f"{offset + i + 1};{names[i % len(names)]}\n" for i in range(count)]
+            (folder / f"{prefix}-{split}.csv").write_text("".join(rows))
+            jobs += [(draw, folder, offset + i, i % len(names), seed) for i in range(count)]
+        _run_all(_write_something_video, jobs)
+
+    return _make_once(target, fill, train, val, seed)
 
 
 def _youtube_id(split: str, index: int) -> str:

@@ -56,7 +56,7 @@ def run_dir(recipe: Recipe) -> Path:
 def trained(name: str, temporal: str = "tam") -> Path:
     """The run folder of a trained demo network. Trains it on the first call.
 
-    `name` is "demo_kinetics" or "demo_something"; `temporal` as in `Recipe.temporal`.
+    `name` is that of a demo recipe; `temporal` as in `Recipe.temporal`.
     """
     recipe = dataclasses.replace(recipes.get(name), temporal=temporal)
     train.launch(recipe, data_root(recipe), run_dir(recipe))

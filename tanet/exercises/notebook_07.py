@@ -1,5 +1,7 @@
 """Notebook 7, from published checkpoints."""
 
+import string
+
 import numpy as np
 import torch
 
@@ -7,6 +9,8 @@ from tanet.checkpoint import layouts
 from tanet.exercises.checking import exercise, require, require_close
 from tanet.model import build
 from tanet.recipes import get
+
+LISTS = [[f"class {letter}" for letter in string.ascii_lowercase[:count]] for count in (3, 8, 20)]
 
 
 @exercise(1)
@@ -23,9 +27,8 @@ def check_1(our_name) -> None:
 def check_2(in_label_order) -> None:
     """Scores [videos, classes] of a classifier with other rows -> the same in the order of the label file."""
     rng = np.random.default_rng(0)
-    for count in (3, 8, 20):
-        listed = [f"class {letter}" for letter in "abcdefghijklmnopqrstuvwxyz"[:count]]
-        stored = list(rng.permutation(listed))
+    for listed in LISTS:
+        count, stored = len(listed), list(rng.permutation(listed))
         scores = rng.random((5, count))
         got = np.asarray(in_label_order(scores, stored, listed))
         require(got.shape == scores.shape, f"scores {list(scores.shape)} stay so, not {list(got.shape)}")
@@ -38,9 +41,8 @@ def check_2(in_label_order) -> None:
 def check_3(accuracy_left) -> None:
     """Top-1 in per cent of a test that takes row r for class listed[r], from the confusion of the right test."""
     rng = np.random.default_rng(0)
-    for count in (3, 8, 20):
-        listed = [f"class {letter}" for letter in "abcdefghijklmnopqrstuvwxyz"[:count]]
-        mixed = list(rng.permutation(listed))
+    for listed in LISTS:
+        count, mixed = len(listed), list(rng.permutation(listed))
         perfect = np.diag(rng.integers(5, 50, count))
         for stored, confusion, kind in (
             (listed, perfect, "the right order, a perfect network"),
