@@ -102,12 +102,16 @@ def test_a_worker_with_no_more_files_to_open_still_hands_over(monkeypatch, patie
     """Each tensor in shared memory is an open file of the worker."""
     get_item = Pictures.__getitem__
 
-    def with_few_files(self, index):
-        item = get_item(self, index if index != 3 else 4)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1,) * 2)  # one less than it has
-        return item
+    def with_no_more_files(self, index):
+        if index == 0:
+            next_file = os.dup(0)  # the number that the next file would get
+            os.close(next_file)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (next_file, next_file))
+        with pytest.raises(OSError, match="Too many open files"):
+            os.dup(0)
+        return get_item(self, index if index != 3 else 4)
 
-    monkeypatch.setattr(Pictures, "__getitem__", with_few_files)
+    monkeypatch.setattr(Pictures, "__getitem__", with_no_more_files)
     items = list(make_loader(Pictures(), None, 1, batches=False, batch_size=None))
     assert [item[0].item() for item in items] == [0, 1, 2, 4, 4, 5, 6, 7]
 
