@@ -68,7 +68,7 @@ def bars_figure(groups: Mapping[str, Mapping[str, float]], title: str, label: st
         offset = (number - (len(names) - 1) / 2) * width
         heights = {index + offset: group[name] for index, group in enumerate(groups.values()) if name in group}
         bars = axis.bar(list(heights), list(heights.values()), width, label=name, color=f"C{number}")
-        axis.bar_label(bars, fmt=f"%.{digits}f", fontsize=7)
+        axis.bar_label(bars, fmt=f"%.{digits}f", fontsize=8)
     axis.set_xticks(range(len(groups)), list(groups), fontsize=9)
     axis.set_ylabel(label)
     axis.legend(fontsize=8)
