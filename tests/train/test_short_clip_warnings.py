@@ -1,8 +1,8 @@
 """Short clips: what training says before it starts, and what `keep_tail` is worth where the end of a clip decides.
 
-`accuracy_on_lip_like_clips` measures the figures of docs/differences.md:
+`accuracy_on_lip_like_clips` measures the figures of docs/differences.md, run in tests/:
 
-    PYTHONPATH=tests python -c "from train.test_short_clip_warnings import accuracy_on_lip_like_clips as f; print(f('DIR'))"
+    python -c "from train import test_short_clip_warnings as t; print(t.accuracy_on_lip_like_clips('DIR'))"
 """
 
 import dataclasses
