@@ -171,17 +171,17 @@ def targets_table(records: list[dict]) -> list[str]:
 
     A line is from the newest record. A second table has the lines of the older ones.
     """
-    head = ["| ratio or amount | aim | measured | reached | device | date | by |", "|---|---|---|---|---|---|---|"]
+    head = ["| ratio or amount | aim | measured | reached | device | date | commit | by |", "|---" * 8 + "|"]
     now, before = [], []
     for target in TARGETS:
         sign = "at least" if target.at_least else "at most"
         start = f"| {target.on}: {target.title} | {sign} {_number(target.limit, target.value)} |"
-        script = f"`benchmarks/{target.script}.py`"
+        script = f"`{target.script}.py`"
         measured = [(record, cells) for record in records if (cells := _measured(target, record))]
         newest = {}
         for record, cells in sorted(measured, key=lambda pair: _age(pair[0])):
             newest[record["device"]] = cells
-        now += [f"{start} {cells} | {script} |" for cells in newest.values() or ["not run | | |"]]
+        now += [f"{start} {cells} | {script} |" for cells in newest.values() or ["not run | | | |"]]
         old = [cells for record, cells in measured if cells != newest[record["device"]]]
         before += [f"{start} {cells} | {script} |" for cells in old]
     return [*head, *now, "", "Before, by older records:", "", *head, *before] if before else [*head, *now]
@@ -205,7 +205,7 @@ def _measured(target: Target, record: dict) -> str | None:
     else:
         worst = max(rows, key=lambda row: row[target.value])
         reached = worst[target.value] <= target.limit
-    when = record["date"] + (f", commit {record['commit']}" if "commit" in record else "")
+    when = f"{record['date']} | {record.get('commit', '')}"
     return f"{_figure(worst, target.value)} | {'yes' if reached else 'no'} | {_device(record)} | {when}"
 
 

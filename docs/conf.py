@@ -24,7 +24,7 @@ CONTENTS = {
     "Solutions of the exercises": ["notebooks/solutions/*"],
 }
 
-SHORT, LONG = 20, 50  # letters of a table's cell
+SHORT, LONG = 20, 50  # letters of a cell of a table, or of `code`
 
 project = "TANet"
 author = "the authors of this package"
@@ -66,14 +66,14 @@ def add_contents(app, name: str, source: list[str]) -> None:
             source[0] += f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {caption}\n\n{chr(10).join(pages)}\n```\n"
 
 
-def mark_cells(app, document) -> None:
-    """Classes for site.css, by which short cells of tables, such as dates, are not broken and long ones not narrow."""
-    for entry in document.findall(nodes.entry):
-        length = len(entry.astext())
+def mark_lengths(app, document) -> None:
+    """Classes for site.css, where short cells and code (a date, an option) stay whole and long cells are not narrow."""
+    for node in document.findall(lambda node: isinstance(node, nodes.entry | nodes.literal)):
+        length = len(node.astext())
         if length <= SHORT:
-            entry["classes"].append("short")
+            node["classes"].append("short")
         elif length >= LONG:
-            entry["classes"].append("long")
+            node["classes"].append("long")
 
 
 def keep_as_written(app, kind, name, described, options, lines: list[str]) -> None:
@@ -95,6 +95,6 @@ def copy_home(app, error: Exception | None) -> None:
 
 def setup(app) -> None:
     app.connect("source-read", add_contents)
-    app.connect("doctree-read", mark_cells)
+    app.connect("doctree-read", mark_lengths)
     app.connect("autodoc-process-docstring", keep_as_written)
     app.connect("build-finished", copy_home)
