@@ -24,7 +24,7 @@ CONTENTS = {
     "Solutions of the exercises": ["notebooks/solutions/*"],
 }
 
-SHORT, LONG = 20, 50  # letters of a cell of a table, or of `code`
+SHORT, LONG = 16, 50  # letters of a cell of a table, or of `code`
 
 project = "TANet"
 author = "the authors of this package"
