@@ -12,13 +12,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from table import RESULTS, decoding_table, figures, targets
+from table import RESULTS, cpu, decoding_table, figures, targets
 
 from tanet import recipes
 from tanet.checkpoint import published_files_table
 from tanet.demo import ablation
 from tanet.model import summary_table
-from tanet.recipes import Published, published_results, published_table
+from tanet.recipes import Published, get_protocol, published_results, published_table
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- made by benchmarks/pages.py: {} -->", "<!-- end of {} -->"
@@ -43,15 +43,23 @@ def demo(folder: Path = RESULTS) -> str:
 def short(folder: Path = RESULTS) -> str:
     """The README's table: the first figure of each source for 8 frames, and the demo's."""
     record = json.loads((folder / "demo-cpu.json").read_text())
-    lines = ["| top-1, per cent | MMAction2 | the authors | measured here |", "|---|---|---|---|"]
+    addresses = {row.source.partition(" ")[0]: row.url for row in reversed(published_results())}
+    sources = f"[MMAction2]({addresses['MMAction2']}) | [the authors]({addresses['official']})"
+    lines = [f"| top-1, per cent | views | {sources} | measured here |", "|---|---|---|---|---|"]
     for name in ("k400_8f", "sthv1_8f", "sthv2_8f"):
         rows = published_results(name)
         figures = [first_of(rows, "MMAction2"), first_of(rows, "official"), "not run"]
-        lines.append(f"| {rows[0].data}, `{rows[0].protocol}` | {' | '.join(figures)} |")
+        lines.append(f"| {rows[0].data} | {views(rows[0].protocol)} | {' | '.join(figures)} |")
     for name, row in demo_rows(record).items():
         measured = f"{percent(row['tam']['top1'])}, without TAM {percent(row['none']['top1'])}"
-        lines.append(f"| `{name}`, `{row['protocol']}` | - | - | {measured} |")
-    return "\n".join([*lines, "", f"8 frames a clip; measured on {where_and_when(record)}."])
+        lines.append(f"| `{name}` | {views(row['protocol'])} | | | {measured} |")
+    return "\n".join([*lines, "", f"A view is 8 frames, cropped; measured on {where_and_when(record)}."])
+
+
+def views(protocol: str) -> int:
+    """Of a video, which a test by this protocol averages."""
+    chosen = get_protocol(protocol)
+    return chosen.clips * chosen.crops
 
 
 def first_of(rows: tuple[Published, ...], source: str) -> str:
@@ -74,11 +82,17 @@ def ablations(folder: Path = RESULTS) -> str:
         return "Not run yet."
     record = json.loads(path.read_text())
     lines = [
-        "Top-1 in per cent, mean and standard deviation of three seeds, or one seed alone; "
-        f"{where_and_when(record)}. Notebook 10 says what the table shows.",
+        f"Top-1 in per cent, mean and standard deviation of three seeds, or one seed alone; {where_and_when(record)}.",
         "",
     ]
-    lines += [ablation.table(record["rows"], ablation.MODULES), "", f"On `{ablation.SIZES_SET}`:", ""]
+    seeds = ablation.results(record["rows"])["demo_something"]["TAM"]
+    lines += [
+        ablation.table(record["rows"], ablation.MODULES),
+        "",
+        f"The seeds of TAM on `demo_something` gave {', '.join(map(percent, seeds))}. On `{ablation.SIZES_SET}`, other "
+        "sizes and places of TAM; a value without ± is one seed, which says little:",
+        "",
+    ]
     return "\n".join([*lines, ablation.table(record["rows"], ["TAM", *ablation.SIZES], [ablation.SIZES_SET])])
 
 
@@ -87,7 +101,7 @@ def percent(value: float) -> str:
 
 
 def where_and_when(record: dict) -> str:
-    return f"{record['device']}, {record['threads']} thread(s), {record['date']}"
+    return f"{cpu(record)}, {record['date']}"
 
 
 PARTS: dict[tuple[str, str], Callable[[], str]] = {

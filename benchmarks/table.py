@@ -171,17 +171,17 @@ def targets_table(records: list[dict]) -> list[str]:
 
     A line is from the newest record. A second table has the lines of the older ones.
     """
-    head = ["| | must be | measured | reached | device | date | by |", "|---|---|---|---|---|---|---|"]
+    head = ["| ratio or amount | aim | measured | reached | device | date | commit | by |", "|---" * 8 + "|"]
     now, before = [], []
     for target in TARGETS:
         sign = "at least" if target.at_least else "at most"
         start = f"| {target.on}: {target.title} | {sign} {_number(target.limit, target.value)} |"
-        script = f"`benchmarks/{target.script}.py`"
+        script = f"`{target.script}.py`"
         measured = [(record, cells) for record in records if (cells := _measured(target, record))]
         newest = {}
         for record, cells in sorted(measured, key=lambda pair: _age(pair[0])):
             newest[record["device"]] = cells
-        now += [f"{start} {cells} | {script} |" for cells in newest.values() or ["not run | | |"]]
+        now += [f"{start} {cells} | {script} |" for cells in newest.values() or ["not run | | | |"]]
         old = [cells for record, cells in measured if cells != newest[record["device"]]]
         before += [f"{start} {cells} | {script} |" for cells in old]
     return [*head, *now, "", "Before, by older records:", "", *head, *before] if before else [*head, *now]
@@ -205,7 +205,7 @@ def _measured(target: Target, record: dict) -> str | None:
     else:
         worst = max(rows, key=lambda row: row[target.value])
         reached = worst[target.value] <= target.limit
-    when = record["date"] + (f", commit {record['commit']}" if "commit" in record else "")
+    when = f"{record['date']} | {record.get('commit', '')}"
     return f"{_figure(worst, target.value)} | {'yes' if reached else 'no'} | {_device(record)} | {when}"
 
 
@@ -229,23 +229,34 @@ def _number(number: float, value: str) -> str:
 
 
 def _device(record: dict) -> str:
-    if record["on"] == "CPU":
-        return f"{record['device']}, {record['threads']} thread(s)"
-    return record["device"]
+    return cpu(record) if record["on"] == "CPU" else record["device"]
+
+
+def cpu(record: dict) -> str:
+    """The CPU of a record, with the number of its threads."""
+    return f"{record['device']}, {record['threads']} thread{'s' if record['threads'] > 1 else ''}"
 
 
 def module_table(record: dict) -> list[str]:
     """The time of the 16 modules, as ratios to the published formulation."""
     rows = matching(record, MODULE | {"figure": ("forward", "forward+backward")})
     title = "ResNet-50's 16 TAM modules, clips of 8 frames, ratios of time, forward / forward+backward"
-    return grid(title, record, rows, "{clips} clips, {precision} {layout}", _ratios)
+    title, column = with_number_format(title, "{clips} clips", rows)
+    return grid(title, record, rows, column, _ratios)
+
+
+def with_number_format(title: str, column: str, rows: list[dict]) -> tuple[str, str]:
+    """Precision and layout go into the title where all rows have the same, otherwise into the heads of the columns."""
+    formats = {f"{row['precision']} {row['layout']}" for row in rows}
+    return (f"{title}, {formats.pop()}", column) if len(formats) == 1 else (title, column + ", {precision} {layout}")
 
 
 def network_table(record: dict) -> list[str]:
     """Times or memory of the whole network, as ratios to TSN and, where recorded, in units."""
     rows = [row for row in matching(record, {"figure": ("time", None)}) if row.get("base", "TSN") == "TSN"]
-    title = f"{rows[0]['arch']}, 8 frames, clips x pixels, ratios to TSN"
-    column = "{task}, {clips} x {size}, {precision} {layout}"
+    what = "memory" if "MiB" in rows[0] else "time"
+    title = f"The {what} of {rows[0]['arch']}, 8 frames, clips x pixels, ratios to TSN"
+    title, column = with_number_format(title, "{task}, {clips} x {size}", rows)
     return grid(title, record, rows, column, lambda cell_rows: _in_units(cell_rows[0]))
 
 
@@ -279,9 +290,9 @@ def decoding_table(rows: list[dict]) -> list[str]:
     """Each reader's time to open a video file and read it, as ratios to decord."""
     rows = [row for row in rows if "key frame every" in row]
     readers = [name for name in rows[0] if name not in ("task", "size", "key frame every")]
-    lines = [f"| task, picture, key frame every | {' | '.join(readers)} |", "|---" * (len(readers) + 1) + "|"]
+    lines = [f"| task | pixels | key frame every | {' | '.join(readers)} |", "|---" * (len(readers) + 3) + "|"]
     for row in rows:
-        conditions = f"{row['task']}, {row['size'][0]}x{row['size'][1]}, {row['key frame every']}"
+        conditions = f"{row['task']} | {row['size'][0]}x{row['size'][1]} | {row['key frame every']}"
         lines.append(f"| {conditions} | {' | '.join(f'{row[name]:.2f}' for name in readers)} |")
     return lines
 

@@ -10,6 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from textwrap import indent
 
+from docutils import nodes
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("docs", "notebooks")  # what the site is made of, beside README.md
 CONTENTS = {
@@ -21,6 +23,8 @@ CONTENTS = {
     "Code": ["docs/api", "docs/architecture", "CONTRIBUTING", "CHANGELOG"],
     "Solutions of the exercises": ["notebooks/solutions/*"],
 }
+
+SHORT, LONG = 16, 50  # letters of a cell of a table, or of `code`
 
 project = "TANet"
 author = "the authors of this package"
@@ -62,6 +66,16 @@ def add_contents(app, name: str, source: list[str]) -> None:
             source[0] += f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {caption}\n\n{chr(10).join(pages)}\n```\n"
 
 
+def mark_lengths(app, document) -> None:
+    """Classes for site.css, where short cells and code (a date, an option) stay whole and long cells are not narrow."""
+    for node in document.findall(lambda node: isinstance(node, nodes.entry | nodes.literal)):
+        length = len(node.astext())
+        if length <= SHORT:
+            node["classes"].append("short")
+        elif length >= LONG:
+            node["classes"].append("long")
+
+
 def keep_as_written(app, kind, name, described, options, lines: list[str]) -> None:
     """Docstrings are plain text: columns and indented lines stay as they are, and a star is a star."""
     paragraphs = "\n".join(lines).split("\n\n")
@@ -81,5 +95,6 @@ def copy_home(app, error: Exception | None) -> None:
 
 def setup(app) -> None:
     app.connect("source-read", add_contents)
+    app.connect("doctree-read", mark_lengths)
     app.connect("autodoc-process-docstring", keep_as_written)
     app.connect("build-finished", copy_home)

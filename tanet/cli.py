@@ -184,7 +184,7 @@ def _add_predict(commands) -> None:
     _add_ema(command)
     style = "the code base to follow, in everything; default: the checkpoint's"
     command.add_argument("--style", choices=recipes.STYLES, help=style)
-    command.add_argument("--labels", help="label file, a class a line, for weights that do not name their classes")
+    command.add_argument("--labels", help="label file of the data, for weights that do not name their classes")
     command.add_argument("--top", type=int, default=5, help="how many classes; default: 5")
     command.add_argument("--clips", action="store_true", help="the likeliest class of each clip, too")
     command.add_argument("--json", action="store_true", help="a line of JSON a video, with its clips")

@@ -5,7 +5,7 @@ published   published files by name, downloaded where needed
 layouts     other code bases' names of the same weights
 weight_sets which weights of a file are read: those of the network, or of a moving average
 checkpoint  Checkpoint: the content of a file, and the recipe that belongs to it
-classes     the order of a classifier's classes
+classes     the order of a classifier's classes, and the names of Kinetics-400's
 conversion  a checkpoint described, and written in another layout
 """
 
@@ -20,7 +20,7 @@ from tanet.checkpoint.checkpoint import (
     recipe_of,
     save,
 )
-from tanet.checkpoint.classes import check_published_order, classifier_names
+from tanet.checkpoint.classes import check_published_order, classifier_names, published_names
 from tanet.checkpoint.conversion import CLASS_ORDERS, convert, describe
 from tanet.checkpoint.formats import read_file, write_safetensors
 from tanet.checkpoint.layouts import from_ours
@@ -39,6 +39,7 @@ __all__ = [
     "from_ours",
     "layouts",
     "published_files_table",
+    "published_names",
     "load_model",
     "load_weights",
     "read",

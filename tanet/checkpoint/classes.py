@@ -7,6 +7,8 @@ Something-Something V1 the two orders agree on 1 of 174 classes; a network read 
 import hashlib
 import re
 
+from torchvision.models.video import R3D_18_Weights
+
 from tanet.checkpoint.checkpoint import Checkpoint
 from tanet.errors import CheckpointError, DataError
 from tanet.recipes import Recipe
@@ -48,3 +50,13 @@ def check_published_order(recipe: Recipe, listed: tuple[str, ...]) -> None:
             )
     elif len(listed) == SORTED_CLASSES.get(recipe.dataset) and list(listed) != sorted(listed):
         raise DataError(f"the label file of {recipe.dataset} is not in its published order, which is sorted; sort it")
+
+
+def published_names(recipe: Recipe) -> tuple[str, ...] | None:
+    """The names of Kinetics-400's classes in their published order, if the recipe is for them; None for other data.
+
+    torchvision brings them with a network of its own, so nothing is downloaded.
+    """
+    if (recipe.dataset, recipe.num_classes) != ("kinetics", SORTED_CLASSES["kinetics"]):
+        return None
+    return tuple(R3D_18_Weights.KINETICS400_V1.meta["categories"])

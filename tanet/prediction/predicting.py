@@ -17,8 +17,10 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from tanet import checkpoint, recipes
-from tanet.checkpoint import Checkpoint, classifier_names
+from tanet.checkpoint import Checkpoint, classifier_names, published_names
 from tanet.data import (
+    LABEL_FILES,
+    OWN_LABELS,
     Sample,
     Unreadable,
     VideoList,
@@ -65,7 +67,8 @@ class Predictor:
     `weights`: a file of any layout, a Checkpoint, or a published name, see tanet.checkpoint.PUBLISHED_FILES.
     `protocol`: which clips and crops are scored; by default the first of the recipe.
     `recipe`: needed where the file does not name its own and several fit. `style`: another one than the file's.
-    `labels`: a label file, one class a line in the published order, for weights that do not name their classes.
+    `labels`: a label file, one class a line in the published order, for weights that do not name their classes. Without
+    it a network for Kinetics-400 gets the published names. `about_names` says so, or which file would name the classes.
     `use_gpu`: computes on a GPU.
 
     Raises FileNotFoundError, CheckpointError, DataError, DownloadError or ValueError.
@@ -86,7 +89,7 @@ class Predictor:
         recipe = checkpoint.recipe_of(stored, recipe)
         self.recipe = recipes.in_style(recipe, style) if style else recipe
         self.protocol = get_protocol(protocol or self.recipe.protocols[0])
-        self.class_names = _class_names(stored, self.recipe, labels)
+        self.class_names, self.about_names = _class_names(stored, self.recipe, labels)
         self.model, _, _ = checkpoint.load_model(stored, self.recipe)
         self.use_gpu = use_gpu
 
@@ -165,17 +168,27 @@ def predict(
     return predictor.predict(video, features)
 
 
-def _class_names(stored: Checkpoint, recipe: Recipe, labels: str | os.PathLike | None) -> tuple[str, ...] | None:
-    """Names in the order of the classifier: the checkpoint's own, checked against `labels`, or those of `labels`."""
+def _class_names(
+    stored: Checkpoint, recipe: Recipe, labels: str | os.PathLike | None
+) -> tuple[tuple[str, ...] | None, str | None]:
+    """Names in the order of the classifier: the checkpoint's own, checked against `labels`, or those of `labels`.
+
+    Where neither gives any, those of Kinetics-400 if it is that, and a line for the user.
+    """
+    if labels is None and stored.class_names is not None:
+        return stored.class_names, None
     if labels is None:
-        return stored.class_names
+        if names := published_names(recipe):
+            return names, "class names: those of Kinetics-400, as torchvision lists them; --labels FILE gives others"
+        file = LABEL_FILES.get(recipe.dataset, OWN_LABELS)
+        return None, f"class names: none in the weights; --labels FILE gives them, where FILE is the data's {file}"
     index = class_index(user_path(labels))
     listed = tuple(sorted(index, key=index.get))
     if len(listed) != recipe.num_classes:
         raise CheckpointError(
             f"{stored.path}: the weights are for {recipe.num_classes} classes, {labels} names {len(listed)}"
         )
-    return classifier_names(stored, recipe, listed)
+    return classifier_names(stored, recipe, listed), None
 
 
 class _TimedViews(Dataset):

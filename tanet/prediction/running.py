@@ -39,9 +39,12 @@ def run(
 ) -> Iterator[Prediction]:
     """The predictions for `sources`: videos, see `find_videos`, or one camera or address, see `predict_stream`.
 
-    The features go to the file `features`, if it is given. With on_error="skip" videos that cannot be read are named on
-    stderr and left out; VideoError if that are all.
+    Where the weights do not name their classes, a line on stderr says where names come from. The features go to the
+    file `features`, if it is given. With on_error="skip" videos that cannot be read are named on stderr and left out;
+    VideoError if that are all.
     """
+    if predictor.about_names:
+        print(predictor.about_names, file=sys.stderr, flush=True)
     if any(map(is_stream, sources)):
         yield from predict_stream(predictor, sources[0], window or WINDOW)
         return

@@ -116,11 +116,11 @@ _ROWS = (
 def published_table() -> str:
     """`published_results()` as a Markdown table, with a column for what was measured with this code."""
     rows = [
-        "| recipe | trained with | data | protocol | style | top-1 | top-5 | published by | measured here |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| recipe | trained with | protocol | style | top-1 | top-5 | published by | measured here |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     rows += [
-        f"| `{row.recipe}` | {row.settings} | {row.data} | {row.protocol} | {row.style} "
+        f"| `{row.recipe}` | {row.settings} | {row.protocol} | {row.style} "
         f"| {row.percent('top1')} | {row.percent('top5')} | [{row.source}]({row.url}) | not run |"
         for row in published_results()
     ]

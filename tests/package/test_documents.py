@@ -22,6 +22,7 @@ from support.published_weights import gold_weights
 from data_scripts import kinetics400, something
 from tanet import cli, recipes, share
 from tanet.checkpoint import PUBLISHED_FILES, layouts
+from tanet.data import class_names_at
 from tanet.model import build
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *NOTEBOOKS, *SOLUTIONS])
@@ -30,10 +31,8 @@ SHELLS = ("", "bash", "sh")
 OTHER = {
     ("README.md", "@inproceedings{liu2021tam,"): "test_packaging.py compares it with CITATION.cff",
     ("docs/architecture.md", "cli                     the command tanet"): "the floors, a picture",
-    (
-        "docs/own_videos.md",
-        "videos/train/swipe left/anna-01.mp4      videos/swipe left/anna-01.mp4      videos/videos.csv:",
-    ): "three folders, a picture",
+    ("docs/own_videos.md", "with a split:"): "three folders, a picture",
+    ("docs/predict.md", "clip.mp4"): "an answer; test_the_page_about_predictions_shows_an_answer has the same",
     **{
         ("docs/browser.md", part): "test_links.py compares it with docs/cloud.py"
         for part in (
@@ -262,12 +261,23 @@ def test_the_commands_of_the_page_about_predictions_run(tmp_path, monkeypatch, c
         for words in commands
         if words[4] == "runs/mine/checkpoints/best.pth" and (tmp_path / words[2].split("/")[0]).exists()
     ]
-    assert len(commands) == 7 and len(here) == 4
+    assert len(commands) == 10 and len(here) == 4
     for words in here:
         cli.main(words[1:])
     printed = capsys.readouterr().out
     assert printed.count("clips/") == 9 and printed.count('"clips": [') == 3
     assert np.load("features.npy").shape == (3, 512)
+
+
+def test_the_page_about_predictions_shows_an_answer(kinetics_root, capsys):
+    """By the same weights, of a clip of the same class. Probabilities differ from clip to clip and are not compared."""
+    (shown,) = [block.text for block in BLOCKS if (block.page, block.first_line) == ("docs/predict.md", "clip.mp4")]
+    clip = sorted((kinetics_root / "val/flying a diamond").iterdir())[0]
+    cli.main(["predict", str(clip), "--weights", str(ROOT / "notebooks/networks/kinetics-tam.safetensors")])
+    answers = [re.findall(r"^ +\d+\.\d%  (.+)$", text, re.MULTILINE) for text in (shown, capsys.readouterr().out)]
+    assert answers[0][0] == answers[1][0] == "flying a diamond"
+    assert len(answers[0]) == len(answers[1]) == 5
+    assert set(answers[0]) <= set(class_names_at("kinetics", kinetics_root))
 
 
 @pytest.mark.parametrize(

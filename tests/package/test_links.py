@@ -29,8 +29,9 @@ def test_a_dead_link_is_found(link, dead, tmp_path, monkeypatch):
 
 def test_the_reading_order_lists_every_notebook_once_in_order():
     section = README.partition("## Reading order")[2].partition("\n## ")[0]
-    listed = re.findall(r"^\| \[(\w+)\]\(notebooks/\1\.ipynb\) \| \S", section, re.MULTILINE)
-    assert listed == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    listed = re.findall(r"^- \[(\d+)\. .+\]\(notebooks/(\w+)\.ipynb\): \S", section, re.MULTILINE)
+    assert [name for _, name in listed] == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert all(int(number) == int(name[:2]) for number, name in listed)
 
 
 def test_every_page_of_docs_can_be_reached_from_the_readme():

@@ -249,3 +249,4 @@ def test_pages_name_only_files_that_exist(page):
 def test_docs_hold_every_field_of_every_recipe_with_its_source():
     page = ROOT / "docs/recipes.md"
     assert recipes.recipes_page() == page.read_text(), "remake the page as CONTRIBUTING.md says"
+    assert all(f"[{name}](#{name})" in page.read_text() for name in recipes.RECIPES)

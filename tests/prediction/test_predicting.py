@@ -141,6 +141,29 @@ def test_without_names_classes_have_numbers_and_a_label_file_names_them(
     assert labelled.top(8) == named.top(8)
 
 
+def test_a_network_for_kinetics_400_gets_the_published_names(tmp_path, capsys, clip):
+    recipe = recipes.demo_kinetics().with_changes({"num_classes": 400, "workers": 0})
+    weights = write_weights(tmp_path / "theirs.pth", recipe, None)
+    names = Predictor(weights, recipe=recipe).class_names
+    assert names[0] == "abseiling" and names[-1] == "zumba" and list(names) == sorted(set(names)) and len(names) == 400
+    words = (clip, "--weights", weights, "--recipe", "demo_kinetics", "--set", "num_classes=400", "--top", "400")
+    printed = command(capsys, *words)
+    assert {line.split("%  ")[1] for line in printed.out.splitlines()[1:]} == set(names)
+    assert "class names: those of Kinetics-400" in printed.err
+    (tmp_path / "mine.txt").write_text("".join(f"{index:03d}\n" for index in range(400)))
+    printed = command(capsys, *words, "--labels", tmp_path / "mine.txt")
+    assert {line.split("%  ")[1] for line in printed.out.splitlines()[1:]} == {f"{index:03d}" for index in range(400)}
+    assert "class names" not in printed.err
+
+
+def test_where_nothing_names_the_classes_the_command_says_which_file_does(capsys, bare_weights, something_root, clip):
+    words = (clip, "--weights", bare_weights, "--recipe", "demo_something", "--json")
+    printed = command(capsys, *words)
+    assert json.loads(printed.out)["top"][0]["class"].startswith("class ")
+    assert "--labels FILE gives them, where FILE is the data's something-something-v1-labels.csv" in printed.err
+    assert "class names" not in command(capsys, *words, "--labels", something_root / LABEL_FILES["something_v1"]).err
+
+
 def test_labels_of_other_classes_are_refused(tmp_path, bare_weights, something_weights, clip):
     labels = tmp_path / "labels.txt"
     labels.write_text("walking\nrunning\n")
