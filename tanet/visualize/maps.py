@@ -6,11 +6,15 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure, FigureBase
 
+from tanet.visualize.page import page_width
+
 
 def filmstrip(clips: Mapping[str, torch.Tensor], titles: Sequence[str] | None = None) -> Figure:
     """Clips {label: uint8 [T, 3, H, W]} as rows of frames. `titles` of the columns: by default frame numbers."""
     num_frames = max(len(clip) for clip in clips.values())
-    figure = Figure(figsize=(1.25 * num_frames + 1.2, 1.3 * len(clips) + 0.4), layout="constrained")
+    width = page_width(num_frames, each=1.25, beside=1.2)
+    height = (width - 1.2) / num_frames * 1.04 * len(clips) + 0.4
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(len(clips), num_frames, squeeze=False)
     for row, (label, clip) in zip(axes, clips.items()):
         for axis in row:  # a shorter clip leaves some of them empty
@@ -28,7 +32,7 @@ def importance_maps(maps: Mapping[str, torch.Tensor], title: str) -> Figure:
 
     A row is the same channel in all maps: channels are sorted by their peak frame in the first map.
     """
-    figure = Figure(figsize=(2.4 * len(maps) + 1, 3.6), layout="constrained")
+    figure = Figure(figsize=(page_width(len(maps), each=2.4, beside=1), 3.6), layout="constrained")
     _draw_maps(figure, maps, same_channels=True)
     figure.suptitle(title, fontsize=11)
     return figure
@@ -68,7 +72,7 @@ def aggregation_kernels(kernels: Mapping[str, torch.Tensor], title: str, same_ch
     Each name has an order of its own, from past to future; with `same_channels` all have the order of the first, so
     that a row is the same channel in all of them.
     """
-    figure = Figure(figsize=(2.1 * len(kernels) + 1, 4.6), layout="constrained")
+    figure = Figure(figsize=(page_width(len(kernels), each=2.1, beside=1), 4.6), layout="constrained")
     axes = figure.subplots(2, len(kernels), squeeze=False, height_ratios=(3, 1.2))
     first_name, first = next(iter(kernels.items()))
     for (upper, lower), (name, values) in zip(axes.T, kernels.items()):
