@@ -20,27 +20,21 @@ demo: data  ## make the demo data, train with and without TAM, test, run all not
 lint: $(INSTALLED)  ## check format and style of all Python files and notebooks
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
 
+# In several processes. The tests of a file stay together, and so do the cells of a notebook.
+PYTEST_OPTIONS := -q --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+
 check: $(INSTALLED)  ## run the quick tests only: nothing that trains, kills or waits, no notebook
-	$(BIN)/python -m pytest -q -m "not slow" tests
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS) -m "not slow" tests
 
-test: lint data $(VENV)/.installed-site  ## check the style, run all tests, and the notebooks against their stored outputs
-	@$(MAKE) --no-print-directory --jobs=2 test-notebooks test-slow
-
-.PHONY: test-notebooks test-slow
-test-notebooks: check  ## run the quick tests, then the notebooks against their stored outputs
-	$(BIN)/python -m pytest -q --durations=5 --nbval notebooks
-
-# It runs beside the others, since most of both use one core. Its output comes in one piece, at its end.
-test-slow: $(INSTALLED)  ## run the tests that train, kill, wait or start processes
-	@log=$$(mktemp); $(BIN)/python -m pytest -q --durations=10 -m slow tests > $$log 2>&1; status=$$?; \
-	  echo; echo "tests that take seconds:"; cat $$log; rm -f $$log; exit $$status
+test: lint data check $(VENV)/.installed-site  ## check the style, run all tests, and the notebooks against their stored outputs
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS) -m slow --durations=10 --nbval notebooks tests
 
 OLDEST := .venv-oldest
 OLDEST_PYTHON ?= python3.11
 
 .PHONY: test-oldest
 test-oldest: $(OLDEST)/.installed  ## run the quick tests with the oldest versions that pyproject.toml admits, in .venv-oldest
-	$(OLDEST)/bin/python -m pytest -q -m "not slow" tests
+	$(OLDEST)/bin/python -m pytest $(PYTEST_OPTIONS) -m "not slow" tests
 
 $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	$(OLDEST_PYTHON) -m venv $(OLDEST)

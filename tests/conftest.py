@@ -26,7 +26,9 @@ def pytest_configure():
     start a timer of the same kind, so they would wait for the thread forever.
     """
     signal.signal(signal.SIGALRM, fail_hanging_test)
-    torch.set_num_threads(1)  # several threads for networks so small wait for each other, for minutes on a busy machine
+    # Several threads for networks so small wait for each other, for minutes on a busy machine.
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of notebooks and other processes
     faulthandler.register(signal.SIGALRM, file=os.dup(sys.__stderr__.fileno()), chain=True)
     os.register_at_fork(after_in_child=alarm_as_usual)
 
@@ -51,12 +53,13 @@ def pytest_runtest_protocol():
 
 
 def pytest_collection_modifyitems(items):
-    """Tests that are not marked slow come first, then the slow ones, then the notebooks."""
+    """Tests that are not marked slow come first, then the notebooks, then the slow ones."""
 
     def rank(item):
         if item.path.suffix == ".ipynb":
-            return 2
-        return 1 if item.get_closest_marker("slow") else 0
+            item.add_marker("slow")
+            return 1
+        return 2 if item.get_closest_marker("slow") else 0
 
     items.sort(key=rank)
 
