@@ -9,10 +9,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 
-def frame_choices(choices: Mapping[str, np.ndarray], total_frames: int) -> Figure:
+def frame_choices(choices: Mapping[str, np.ndarray], total_frames: int, title: str) -> Figure:
     """The frames of a video that ways of sampling take, {label: indices [clips, T]}: a row of dots for each clip."""
     rows = [(label, clip) for label, clips in choices.items() for clip in clips]
-    figure = Figure(figsize=(9, 0.24 * len(rows) + 0.9), layout="constrained")
+    figure = Figure(figsize=(9, 0.24 * len(rows) + 1.2), layout="constrained")
     axis = figure.subplots()
     colors = {label: f"C{i}" for i, label in enumerate(choices)}
     for y, (label, clip) in enumerate(rows):
@@ -22,6 +22,7 @@ def frame_choices(choices: Mapping[str, np.ndarray], total_frames: int) -> Figur
     axis.set_xlim(-1, total_frames)
     axis.invert_yaxis()
     axis.set_xlabel(f"frame of the video (it has {total_frames})")
+    axis.set_title(title, fontsize=11)
     return figure
 
 

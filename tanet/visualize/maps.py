@@ -1,6 +1,7 @@
 """Clips, importance maps and kernels."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 import torch
@@ -9,21 +10,29 @@ from matplotlib.figure import Figure, FigureBase
 from tanet.visualize.page import page_width
 
 
-def filmstrip(clips: Mapping[str, torch.Tensor], titles: Sequence[str] | None = None) -> Figure:
-    """Clips {label: uint8 [T, 3, H, W]} as rows of frames. `titles` of the columns: by default frame numbers."""
+def filmstrip(clips: Mapping[str, torch.Tensor], titles: Sequence[str] | None = None, title: str = "") -> Figure:
+    """Clips {label: uint8 [T, 3, H, W]} as rows of frames. `titles` of the columns: by default frame numbers.
+
+    Labels and titles are broken into lines, so that a frame keeps its place and a label its size.
+    """
     num_frames = max(len(clip) for clip in clips.values())
-    width = page_width(num_frames, each=1.25, beside=1.2)
-    height = (width - 1.2) / num_frames * 1.04 * len(clips) + 0.4
-    figure = Figure(figsize=(width, height), layout="constrained")
+    width = 1.25 * num_frames + 1.2
+    figure = Figure(figsize=(width, 1.3 * len(clips) + 0.4 + (0.35 if title else 0)), layout="constrained")
     axes = figure.subplots(len(clips), num_frames, squeeze=False)
+    size = max(9, 0.85 * width)  # points: a page shows a wide figure smaller
+    letters = int(130 / size)  # in a line as wide as a frame
     for row, (label, clip) in zip(axes, clips.items()):
         for axis in row:  # a shorter clip leaves some of them empty
             axis.set_axis_off()
         for axis, frame in zip(row, clip):
             axis.imshow(frame.permute(1, 2, 0).numpy())
-        row[0].text(-0.08, 0.5, label, transform=row[0].transAxes, ha="right", va="center", fontsize=9)
+        place = {"transform": row[0].transAxes, "ha": "right", "va": "center", "fontsize": size}
+        row[0].text(-0.08, 0.5, fill(label, letters), **place)
     for index, axis in enumerate(axes[0]):
-        axis.set_title(titles[index] if titles is not None else f"frame {index}", fontsize=8)
+        name = titles[index] if titles is not None else f"frame {index}"
+        axis.set_title(fill(name, letters), fontsize=size)
+    if title:
+        figure.suptitle(title, fontsize=size + 2)
     return figure
 
 

@@ -1,6 +1,7 @@
 """How a training went, and what its network confuses."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -86,19 +87,22 @@ def confusion_matrices(
 
     pairs: (class, the next class) that stand together; their 2 x 2 blocks are framed.
     """
-    figure = Figure(figsize=(4.9 * len(confusions) + 2.3, 5.6), layout="constrained")
+    figure = Figure(figsize=(3.8 * len(confusions) + 3.4, 5.6), layout="constrained")
+    few = len(names) <= 10  # then there is room for two lines
+    labels = [fill(name, max(22, 2 * len(name) // 3)) for name in names] if few else names
+    size = 9 if few else 7
     axes = figure.subplots(1, len(confusions), sharey=True, squeeze=False)[0]
     for axis, (title, confusion) in zip(axes, confusions.items()):
         counts = np.asarray(confusion, float)
         share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
         image = axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
         if len(names) <= 20:
-            axis.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
-            axis.set_yticks(range(len(names)), names, fontsize=8)
+            axis.set_xticks(range(len(names)), labels, rotation=90, fontsize=size)
+            axis.set_yticks(range(len(names)), labels, fontsize=size)
             for (i, j), value in np.ndenumerate(share):
                 if value >= 0.5:
                     color = "w" if value > 50 else "k"
-                    axis.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color=color)
+                    axis.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=size, color=color)
         for first, _ in pairs:
             axis.add_patch(Rectangle((first - 0.5, first - 0.5), 2, 2, fill=False, edgecolor="tab:orange", linewidth=2))
         axis.set_xlabel("taken for")

@@ -1,8 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from tanet.visualize import aggregation_kernels, clip_and_maps, importance_maps, stage_maps
+from tanet.visualize import (
+    aggregation_kernels,
+    clip_and_maps,
+    confusion_matrix,
+    filmstrip,
+    importance_maps,
+    stage_maps,
+)
 
 
 def images_of(figure):
@@ -53,3 +61,37 @@ def test_rows_have_no_numbers_since_they_are_ranks(two_maps):
     for figure in figures:
         maps = [axis for axis in figure.axes if axis.images and axis.get_ylabel().startswith("channel")]
         assert maps and all(axis.get_yticks().size == 0 for axis in maps)
+
+
+LONG = "Pretending to put something underneath something"
+
+
+def boxes_of(texts):
+    return [text.get_window_extent() for text in texts if text.get_text()]
+
+
+@pytest.mark.parametrize("num_frames", [4, 8, 12])
+def test_long_labels_of_a_filmstrip_hide_no_frame_and_leave_the_columns_their_names(num_frames):
+    clip = torch.zeros(num_frames, 3, 4, 4, dtype=torch.uint8)
+    figure = filmstrip({LONG: clip, "backwards": clip}, ["one frame of clip 10"] * num_frames, "title")
+    FigureCanvasAgg(figure).draw()
+    axes = np.array(figure.axes).reshape(2, num_frames)
+    names = boxes_of([axis.title for axis in axes[0]])
+    assert all(left.x1 < right.x0 for left, right in zip(names, names[1:]))
+    labels = boxes_of([row[0].texts[0] for row in axes])
+    for label, row in zip(labels, axes):
+        assert figure.bbox.x0 <= label.x0 and label.x1 <= row[0].get_window_extent().x0
+    assert labels[0].y0 > labels[1].y1
+    assert max(box.y1 for box in names) <= min(box.y0 for box in boxes_of([figure._suptitle]))
+
+
+@pytest.mark.parametrize("classes", [3, 10, 20])
+def test_long_names_of_classes_stand_apart_beside_a_confusion_matrix(classes):
+    figure = confusion_matrix(np.eye(classes), ["Moving something away from the camera"] * classes, "title")
+    FigureCanvasAgg(figure).draw()
+    rows = boxes_of(figure.axes[0].get_yticklabels())
+    columns = boxes_of(figure.axes[0].get_xticklabels())
+    assert len(rows) == len(columns) == classes
+    assert all(upper.y0 >= lower.y1 for upper, lower in zip(rows, rows[1:]))
+    assert all(left.x1 <= right.x0 for left, right in zip(columns, columns[1:]))
+    assert all(figure.bbox.x0 <= box.x0 and figure.bbox.y0 <= box.y0 for box in rows + columns)

@@ -10,7 +10,6 @@ MAPS = {f"map {index}": torch.rand(6, 12) for index in range(6)}
 BANDS = {name: {"x": (torch.zeros(12), torch.ones(12))} for name in MAPS}
 SHARES = {name: {"layer1": {"x": 30.0, "y": 70.0}} for name in MAPS}
 FIGURES = {
-    "filmstrip": lambda: visualize.filmstrip({"a": torch.zeros(12, 3, 8, 8, dtype=torch.uint8)}),
     "importance_maps": lambda: visualize.importance_maps(MAPS, "title"),
     "stage_maps": lambda: visualize.stage_maps(MAPS, MAPS, ("map 0", 2), "title"),
     "aggregation_kernels": lambda: visualize.aggregation_kernels(MAPS, "title"),
@@ -28,15 +27,6 @@ def test_a_figure_of_many_panels_is_as_wide_as_a_page_and_its_words_stay_readabl
     assert figure.get_figwidth() <= PAGE
     texts = [text for axis in figure.axes for text in (axis.title, *axis.get_xticklabels(), *axis.texts)]
     assert min(text.get_fontsize() for text in texts if text.get_text()) >= 8
-
-
-def test_frames_of_a_long_strip_get_smaller_and_keep_their_shape():
-    clips = {name: torch.zeros(12, 3, 8, 8, dtype=torch.uint8) for name in "ab"}
-    figure = visualize.filmstrip(clips)
-    figure.draw_without_rendering()
-    boxes = [axis.get_window_extent() for axis in figure.axes]
-    assert all(box.width == pytest.approx(box.height, rel=0.05) for box in boxes)
-    assert sum(box.width for box in boxes[:12]) > 0.8 * figure.bbox.width
 
 
 def test_numbers_above_bars_lie_in_the_figure_and_one_series_needs_no_legend():
