@@ -12,6 +12,7 @@ comparisons  how maps of clips, channels and classes differ
 data         which frames and which pixels a network gets, and what a data set is made of
 training     how a training went, and what its network confuses
 ablation     what each part of a network is good for
+page         how wide a figure may be: the words on it stay readable
 speed        where the time of a step goes, and how fast it could be
 """
 

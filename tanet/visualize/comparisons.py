@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from tanet.visualize.page import page_width
+
 
 def share_bars(shares: Mapping[str, Mapping[str, Mapping[str, float]]], title: str) -> Figure:
     """Shares in per cent {panel: {bar: {part: share}}} as bars that are put together of the same parts."""
-    figure = Figure(figsize=(4.2 * len(shares) + 1, 3.3), layout="constrained")
+    figure = Figure(figsize=(page_width(len(shares), each=4.2, beside=1), 3.3), layout="constrained")
     axes = figure.subplots(1, len(shares), sharey=True, squeeze=False)[0]
     for axis, (name, bars) in zip(axes, shares.items()):
         bottom = np.zeros(len(bars))
@@ -34,7 +36,7 @@ def deviations(maps: Mapping[str, torch.Tensor], title: str, label: str) -> Figu
 
     Blue is below 0, red above.
     """
-    figure = Figure(figsize=(2.6 * len(maps) + 1, 3.6), layout="constrained")
+    figure = Figure(figsize=(page_width(len(maps), each=2.6, beside=1), 3.6), layout="constrained")
     axes = figure.subplots(1, len(maps), squeeze=False)[0]
     first = next(iter(maps.values()))
     order = first.argmax(1).argsort(stable=True)
@@ -45,6 +47,7 @@ def deviations(maps: Mapping[str, torch.Tensor], title: str, label: str) -> Figu
         )
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("frame t")
+        axis.set_yticks([])  # rows are ranks, not the numbers of channels
     axes[0].set_ylabel("channel, sorted by the first map's peak")
     figure.colorbar(image, ax=list(axes), label=label)
     figure.suptitle(title, fontsize=11)
@@ -53,12 +56,13 @@ def deviations(maps: Mapping[str, torch.Tensor], title: str, label: str) -> Figu
 
 def temporal_operators(matrices: Mapping[str, torch.Tensor], title: str) -> Figure:
     """Matrices {name: [T, T]} from input frames to output frames, side by side on one scale; zeros are blank."""
-    figure = Figure(figsize=(2.5 * len(matrices) + 0.9, 3.1), layout="constrained")
+    figure = Figure(figsize=(page_width(len(matrices), each=2.5, beside=0.9), 3.1), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.1)  # keeps the title off the names, which may have two lines
     axes = figure.subplots(1, len(matrices), squeeze=False)[0]
     largest = max(matrix.max().item() for matrix in matrices.values())
     for axis, (name, matrix) in zip(axes, matrices.items()):
         image = axis.imshow(np.ma.masked_equal(matrix.numpy(), 0), cmap="viridis", vmin=0, vmax=largest)
-        axis.set_title(fill(name, 28), fontsize=9)
+        axis.set_title(fill(name, 24), fontsize=9)
         axis.set_xlabel("input frame s")
     axes[0].set_ylabel("output frame t")
     figure.colorbar(image, ax=list(axes), label="W[s - t + p] V[s]", shrink=0.85)
@@ -68,7 +72,7 @@ def temporal_operators(matrices: Mapping[str, torch.Tensor], title: str) -> Figu
 
 def value_distributions(values: Mapping[str, Mapping[str, torch.Tensor]], title: str, ylabel: str) -> Figure:
     """Values in 0 to 1 {panel: {name: tensor}} as violins: all values between lowest and highest, the median marked."""
-    figure = Figure(figsize=(2.6 * len(values) + 0.6, 3.0), layout="constrained")
+    figure = Figure(figsize=(page_width(len(values), each=2.6, beside=0.6), 3.0), layout="constrained")
     axes = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]
     for axis, (panel, named) in zip(axes, values.items()):
         axis.violinplot([tensor.flatten().numpy() for tensor in named.values()], showmedians=True, points=60)
@@ -85,7 +89,7 @@ def curves_with_bands(
     curves: Mapping[str, Mapping[str, tuple[torch.Tensor, torch.Tensor]]], title: str, ylabel: str
 ) -> Figure:
     """Curves {panel: {line: (mean [T], half the width of its band [T])}} over the frames. Each panel has its scale."""
-    figure = Figure(figsize=(2.9 * len(curves) + 0.6, 3.3), layout="constrained")
+    figure = Figure(figsize=(page_width(len(curves), each=2.9, beside=0.6), 3.3), layout="constrained")
     axes = figure.subplots(1, len(curves), squeeze=False)[0]
     for axis, (name, lines) in zip(axes, curves.items()):
         for index, (label, (mean, half)) in enumerate(lines.items()):

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 
 def frame_choices(choices: Mapping[str, np.ndarray], total_frames: int, title: str) -> Figure:
@@ -100,6 +101,7 @@ def data_overview(overview, title: str) -> Figure:
     right.axvline(overview.num_frames, color="C3", linewidth=1.5, label=f"T = {overview.num_frames}, frames of a clip")
     right.set(xlabel="frames of a video", ylabel="videos", title="Lengths")
     right.set_xlim(left=0)
+    right.yaxis.set_major_locator(MaxNLocator(integer=True))
     right.legend(fontsize=8)
     figure.suptitle(title, fontsize=11)
     return figure

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure, FigureBase
 
+from tanet.visualize.page import page_width
+
 
 def filmstrip(clips: Mapping[str, torch.Tensor], titles: Sequence[str] | None = None, title: str = "") -> Figure:
     """Clips {label: uint8 [T, 3, H, W]} as rows of frames. `titles` of the columns: by default frame numbers.
@@ -39,7 +41,7 @@ def importance_maps(maps: Mapping[str, torch.Tensor], title: str) -> Figure:
 
     A row is the same channel in all maps: channels are sorted by their peak frame in the first map.
     """
-    figure = Figure(figsize=(2.4 * len(maps) + 1, 3.6), layout="constrained")
+    figure = Figure(figsize=(page_width(len(maps), each=2.4, beside=1), 3.6), layout="constrained")
     _draw_maps(figure, maps, same_channels=True)
     figure.suptitle(title, fontsize=11)
     return figure
@@ -79,7 +81,7 @@ def aggregation_kernels(kernels: Mapping[str, torch.Tensor], title: str, same_ch
     Each name has an order of its own, from past to future; with `same_channels` all have the order of the first, so
     that a row is the same channel in all of them.
     """
-    figure = Figure(figsize=(2.1 * len(kernels) + 1, 4.6), layout="constrained")
+    figure = Figure(figsize=(page_width(len(kernels), each=2.1, beside=1), 4.6), layout="constrained")
     axes = figure.subplots(2, len(kernels), squeeze=False, height_ratios=(3, 1.2))
     first_name, first = next(iter(kernels.items()))
     for (upper, lower), (name, values) in zip(axes.T, kernels.items()):

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from tanet.visualize.page import page_width
+
 
 def stage_maps(
     maps: Mapping[str, torch.Tensor], like: Mapping[str, torch.Tensor], marked: tuple[str, int], title: str
@@ -15,7 +17,7 @@ def stage_maps(
     The channels of a block are sorted by their peak frames in `like`, the maps of the clip as it is. So a channel keeps
     its row when the clip changes.
     """
-    figure = Figure(figsize=(2.4 * len(maps) + 1, 3.6), layout="constrained")
+    figure = Figure(figsize=(page_width(len(maps), each=2.4, beside=1), 3.6), layout="constrained")
     axes = figure.subplots(1, len(maps), squeeze=False)[0]
     for axis, (block, values) in zip(axes, maps.items()):
         order = like[block].argmax(1).argsort(stable=True)

@@ -59,7 +59,10 @@ def ladder_figure(rungs: Mapping[str, Mapping[str, float]], title: str) -> Figur
 
 
 def bars_figure(groups: Mapping[str, Mapping[str, float]], title: str, label: str, digits: int = 0) -> Figure:
-    """Groups of bars {group: {series: height}}; a group may lack a series. `label` names the heights and their unit."""
+    """Groups of bars {group: {series: height}}; a group may lack a series. `label` names the heights and their unit.
+
+    One series alone has no legend: the title says what it is.
+    """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axis = figure.subplots()
     names = list(dict.fromkeys(name for heights in groups.values() for name in heights))
@@ -69,8 +72,10 @@ def bars_figure(groups: Mapping[str, Mapping[str, float]], title: str, label: st
         heights = {index + offset: group[name] for index, group in enumerate(groups.values()) if name in group}
         bars = axis.bar(list(heights), list(heights.values()), width, label=name, color=f"C{number}")
         axis.bar_label(bars, fmt=f"%.{digits}f", fontsize=8)
+    axis.margins(y=0.1)  # room for the numbers above the bars
     axis.set_xticks(range(len(groups)), list(groups), fontsize=9)
     axis.set_ylabel(label)
-    axis.legend(fontsize=8)
+    if len(names) > 1:
+        axis.legend(fontsize=8)
     axis.set_title(title, fontsize=10)
     return figure

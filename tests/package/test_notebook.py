@@ -5,11 +5,12 @@ import nbformat
 import papermill
 import pytest
 import torch
-from support.paths import NOTEBOOKS
+from support.paths import NOTEBOOKS, SOLUTIONS
 
 from tanet.notebook import check_parameters, claims_of, has_front_end, play, versions
 
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+COLUMNS = 110  # of a line of code: a page of 1,000 pixels cuts off what is longer
 LOADS_VALIDATION = ("02", "04", "05", "06", "07")
 
 
@@ -217,3 +218,8 @@ def test_a_notebook_that_reads_data_takes_lists_and_leaves_out_what_is_missing_o
     )  # a folder of one's own needs none
     if path.name.startswith(LOADS_VALIDATION):
         assert "val_list" in names
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_no_line_of_code_is_cut_off_on_a_page(path):
+    assert [line for line in code_of(path).splitlines() if len(line) > COLUMNS] == []
