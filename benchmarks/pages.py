@@ -82,7 +82,7 @@ def ablations(folder: Path = RESULTS) -> str:
         return "Not run yet."
     record = json.loads(path.read_text())
     lines = [
-        f"Top-1 in per cent, mean and standard deviation of three seeds, or one seed alone; {where_and_when(record)}.",
+        f"Top-1 in per cent, mean and standard deviation of {len(ablation.SEEDS)} seeds; {where_and_when(record)}.",
         "",
     ]
     seeds = ablation.results(record["rows"])["demo_something"]["TAM"]
@@ -90,7 +90,8 @@ def ablations(folder: Path = RESULTS) -> str:
         ablation.table(record["rows"], ablation.MODULES),
         "",
         f"The seeds of TAM on `demo_something` gave {', '.join(map(percent, seeds))}. On `{ablation.SIZES_SET}`, other "
-        "sizes and places of TAM; a value without ± is one seed, which says little:",
+        "sizes and places of TAM. A seed finds the lamp within the ten epochs or it does not: where the deviation is "
+        "large, some did.",
         "",
     ]
     return "\n".join([*lines, ablation.table(record["rows"], ["TAM", *ablation.SIZES], [ablation.SIZES_SET])])
