@@ -6,7 +6,7 @@ import torch
 from tanet import visualize
 from tanet.visualize.page import PAGE
 
-MAPS = {f"map {index}": torch.rand(6, 12) for index in range(6)}
+MAPS = {f"map {index}": torch.arange(72).view(6, 12) / 72 for index in range(6)}
 BANDS = {name: {"x": (torch.zeros(12), torch.ones(12))} for name in MAPS}
 SHARES = {name: {"layer1": {"x": 30.0, "y": 70.0}} for name in MAPS}
 FIGURES = {
