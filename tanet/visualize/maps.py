@@ -27,13 +27,18 @@ def filmstrip(clips: Mapping[str, torch.Tensor], titles: Sequence[str] | None = 
         for axis, frame in zip(row, clip):
             axis.imshow(frame.permute(1, 2, 0).numpy())
         place = {"transform": row[0].transAxes, "ha": "right", "va": "center", "fontsize": size}
-        row[0].text(-0.08, 0.5, fill(label, letters), **place)
+        row[0].text(-0.08, 0.5, _in_lines(label, letters), **place)
     for index, axis in enumerate(axes[0]):
         name = titles[index] if titles is not None else f"frame {index}"
-        axis.set_title(fill(name, letters), fontsize=size)
+        axis.set_title(_in_lines(name, letters), fontsize=size)
     if title:
         figure.suptitle(title, fontsize=size + 2)
     return figure
+
+
+def _in_lines(text: str, letters: int) -> str:
+    """Its own lines, each broken after so many letters."""
+    return "\n".join(fill(line, letters) for line in text.split("\n"))
 
 
 def importance_maps(maps: Mapping[str, torch.Tensor], title: str) -> Figure:

@@ -85,6 +85,12 @@ def test_long_labels_of_a_filmstrip_hide_no_frame_and_leave_the_columns_their_na
     assert max(box.y1 for box in names) <= min(box.y0 for box in boxes_of([figure._suptitle]))
 
 
+def test_a_filmstrip_keeps_the_line_breaks_of_its_names():
+    figure = filmstrip({"one\nother": torch.zeros(2, 3, 4, 4, dtype=torch.uint8)}, ["t = 0\nframe 1", "t = 1\nframe 3"])
+    assert [axis.get_title() for axis in figure.axes] == ["t = 0\nframe 1", "t = 1\nframe 3"]
+    assert figure.axes[0].texts[0].get_text() == "one\nother"
+
+
 @pytest.mark.parametrize("classes", [3, 10, 20])
 def test_long_names_of_classes_stand_apart_beside_a_confusion_matrix(classes):
     figure = confusion_matrix(np.eye(classes), ["Moving something away from the camera"] * classes, "title")
