@@ -3,30 +3,40 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+TESTABLE := $(VENV)/.installed-test
 DISK_GB := 8
+# Python files are compiled on all cores, where pip would use one. Templates that are no Python fail, as they do in pip.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
+COMPILE := @$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .PHONY: help demo lint check test lab notebooks bench data clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: data  ## make the demo data, train with and without TAM, test, run all notebooks
-	$(BIN)/python -m data_scripts.kinetics400 lists --root data/demo_kinetics
-	$(BIN)/python -m data_scripts.kinetics400 verify --root data/demo_kinetics
-	$(BIN)/python -m data_scripts.something v1 lists --root data/demo_something
-	$(BIN)/python -m data_scripts.something v1 verify --root data/demo_something
+demo:  ## make the demo data, train with and without TAM, test, run all notebooks
+	$(MAKE) --jobs=2 verified-kinetics verified-something
 	$(BIN)/python -m tanet.demo
 
-lint: $(INSTALLED)  ## check format and style of all Python files and notebooks
+.PHONY: verified-kinetics verified-something
+verified-kinetics: data  ## list the demo videos in Kinetics-400's format, open every one
+	$(BIN)/python -m data_scripts.kinetics400 lists --root data/demo_kinetics
+	$(BIN)/python -m data_scripts.kinetics400 verify --root data/demo_kinetics
+
+verified-something: data  ## list the demo videos in Something-Something's format, open every one
+	$(BIN)/python -m data_scripts.something v1 lists --root data/demo_something
+	$(BIN)/python -m data_scripts.something v1 verify --root data/demo_something
+
+lint: $(TESTABLE)  ## check format and style of all Python files and notebooks
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
 
 # In several processes. The tests of a file stay together, and so do the cells of a notebook.
-PYTEST_OPTIONS := -q --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+PYTEST_OPTIONS := -q --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
-check: $(INSTALLED)  ## run the quick tests only: nothing that trains, kills or waits, no notebook
+check: $(TESTABLE)  ## run the quick tests only: nothing that trains, kills or waits, no notebook
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS) -m "not slow" tests
 
-test: lint data check $(VENV)/.installed-site  ## check the style, run all tests, and the notebooks against their stored outputs
+test: lint data check  ## check the style, run all tests, and the notebooks against their stored outputs
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS) -m slow --durations=10 --nbval notebooks tests
 
 OLDEST := .venv-oldest
@@ -62,7 +72,7 @@ picture: data  ## make the moving picture of the README, docs/clip.gif, with the
 	$(BIN)/python -m tanet.demo picture
 
 .PHONY: site
-site: $(VENV)/.installed-site  ## make a site of the README, docs/ and the notebooks in site/, without a network
+site: $(TESTABLE)  ## make a site of the README, docs/ and the notebooks in site/, without a network
 	rm -rf build/site site
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs -d build/site/doctrees . build/site/html
 	mv build/site/html site
@@ -71,10 +81,6 @@ site: $(VENV)/.installed-site  ## make a site of the README, docs/ and the noteb
 .PHONY: links
 links:  ## print the links that open this repository in Binder and in Colab
 	@$(PYTHON) docs/cloud.py
-
-$(VENV)/.installed-site: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[site]'
-	@touch $@
 
 data: $(INSTALLED)  ## make the demo data only
 	$(BIN)/python -m tanet.demo data
@@ -92,5 +98,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -d $(VENV)/lib || df -Pk . | awk 'NR == 2 && $$4 < $(DISK_GB) * 1048576 \
 	  { print "make: " int($$4 / 1048576) " GB free here, $(DISK_GB) GB are needed for the environment"; exit 1 }'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks,test,timm,onnx]'
+	$(INSTALL) '.[notebooks]'
+	$(COMPILE)
+	@touch $@
+
+$(TESTABLE): $(INSTALLED)
+	$(INSTALL) '.[test,timm,onnx,site]'
+	$(COMPILE)
 	@touch $@

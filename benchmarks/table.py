@@ -180,9 +180,10 @@ def targets_table(records: list[dict]) -> list[str]:
         measured = [(record, cells) for record in records if (cells := _measured(target, record))]
         newest = {}
         for record, cells in sorted(measured, key=lambda pair: _age(pair[0])):
-            newest[record["device"]] = cells
-        now += [f"{start} {cells} | {script} |" for cells in newest.values() or ["not run | | | |"]]
-        old = [cells for record, cells in measured if cells != newest[record["device"]]]
+            newest[record["device"]] = record, cells
+        lines = [cells for _, cells in newest.values()]
+        now += [f"{start} {cells} | {script} |" for cells in lines or ["not run | | | |"]]
+        old = [cells for record, cells in measured if record is not newest[record["device"]][0]]
         before += [f"{start} {cells} | {script} |" for cells in old]
     return [*head, *now, "", "Before, by older records:", "", *head, *before] if before else [*head, *now]
 

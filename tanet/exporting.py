@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from tanet.checkpoint import Checkpoint, load_model
+from tanet.checkpoint import Checkpoint, load_model, published_names
 from tanet.errors import ExportError
 from tanet.model import ClipNetwork
 from tanet.recipes import Recipe
@@ -121,7 +121,7 @@ def _network_of(source, path: Path, recipe: Recipe | None) -> tuple[ClipNetwork,
     if path.exists() and path.samefile(source.path if isinstance(source, Checkpoint) else source):
         raise ValueError(f"{path}: this is the checkpoint; give the program another name")
     network, recipe, class_names = load_model(source, recipe)
-    return network, class_names, recipe.test_size
+    return network, class_names or published_names(recipe), recipe.test_size
 
 
 def _clips(number: int, shape: tuple[int, ...]) -> torch.Tensor:

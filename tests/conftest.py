@@ -33,6 +33,11 @@ def pytest_configure():
     os.register_at_fork(after_in_child=alarm_as_usual)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores, since a third of the slow tests' time is waiting; at most four, each takes up to 2 GB."""
+    return min(4, os.cpu_count() + 1)
+
+
 def alarm_as_usual():
     """Data-loading workers use the alarm for themselves."""
     faulthandler.unregister(signal.SIGALRM)

@@ -33,8 +33,6 @@ from tanet.demo.runs import (
     store,
     stored,
     stored_metrics,
-    summary,
-    tested,
     trained,
 )
 
@@ -63,8 +61,6 @@ __all__ = [
     "store",
     "stored",
     "stored_metrics",
-    "summary",
-    "tested",
     "trained",
     "write_video",
 ]

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 
 import av
@@ -222,6 +222,10 @@ def _run_all(function: Callable, jobs: list[tuple]) -> None:
         for job in jobs:
             function(*job)
         return
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    method = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+    context = get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload([__name__])  # torch is imported once, not by every process
+    with ProcessPoolExecutor(mp_context=context) as pool:
         for future in [pool.submit(function, *job) for job in jobs]:
             future.result()

@@ -8,11 +8,13 @@ import dataclasses
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tanet import checkpoint, evaluate, recipes, train
+from tanet import checkpoint, recipes, train
 from tanet.data import Sample, load_list
 from tanet.demo.footage import make_demo_kinetics, make_demo_late, make_demo_near, make_demo_something
 from tanet.evaluate import videos_tested
@@ -22,7 +24,8 @@ from tanet.runtime import read_json
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "runs" / "demo"
 NETWORKS = ROOT / "notebooks" / "networks"
-TRAINED = ("demo_kinetics", "demo_something")  # what `make demo` trains
+TRAINED = ("demo_kinetics", "demo_something")  # what `make demo` trains, in notebooks 04 and 05
+LONGEST = ("10", "04", "05", "08", "09", "02", "07")  # notebooks, the longest first
 # The demo networks that come with the repository: (recipe, temporal module).
 STORED = (
     ("demo_kinetics", "tam"),
@@ -107,17 +110,6 @@ def store(name: str, temporal: str, run: Path) -> None:
     target.with_suffix(".json").write_text('{"epochs": [\n' + ",\n".join(lines) + "\n]}\n")
 
 
-def tested(checkpoint_path: Path, protocol: str, result_path: Path) -> dict:
-    """The test result of a demo network under `protocol`, see `evaluate.run`.
-
-    Tests the checkpoint unless its result is in `result_path` already.
-    """
-    if not result_path.exists() or result_path.stat().st_mtime < checkpoint_path.stat().st_mtime:
-        recipe = checkpoint.read(checkpoint_path).recipe
-        evaluate.run(checkpoint_path, data_root(recipe), protocol, result_path)
-    return read_json(result_path)
-
-
 def execute(notebook: str) -> None:
     """Runs the notebook whose file name begins with `notebook`, with its default parameters.
 
@@ -134,28 +126,8 @@ def execute(notebook: str) -> None:
     print(f"{target.relative_to(ROOT)}: done in {time.monotonic() - started:.0f} s", flush=True)
 
 
-def summary() -> dict:
-    """Top-1 of the demo networks with and without TAM, by the first protocol of each recipe.
-
-    TAM's are trained here, those without are the stored ones. Returns {recipe: {"protocol": name, "tam": {"top1": per
-    cent, "videos": text}, "none": likewise}}.
-    """
-    rows = {}
-    for name in TRAINED:
-        protocol = recipes.get(name).protocols[0]
-        run = trained(name)
-        results = {
-            "tam": tested(run / "checkpoints" / "last.pth", protocol, run / f"result-{protocol}.json"),
-            "none": tested(stored(name, "none"), protocol, RUNS / f"{name}-none-{protocol}.json"),
-        }
-        rows[name] = {"protocol": protocol}
-        for temporal, result in results.items():
-            rows[name][temporal] = {"top1": result["top1"], "videos": videos_tested(result)}
-    return rows
-
-
 def run_all() -> None:
-    """Removes runs/demo, then trains and tests the demo networks, runs all notebooks and prints the accuracies.
+    """Removes runs/demo, then runs all notebooks, which train and test the demo networks, and prints the accuracies.
 
     Everything is run again, so the printed numbers are those of this checkout on this machine. The demo data stay.
     """
@@ -163,15 +135,15 @@ def run_all() -> None:
     shutil.rmtree(RUNS, ignore_errors=True)
     for name in (*TRAINED, "demo_late"):
         print(f"demo data: {data_root(recipes.get(name)).relative_to(ROOT)}", flush=True)
-    # Two at a time with a thread each, since most of their cells use one core. Those that train come first, the longest
-    # of them before 04 and 05, which train the demo networks with TAM.
+    # Two at a time with a thread each, since most of their cells use one core. The longest come first.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    train_first = ("10", "04", "05")
-    others = sorted({path.name[:2] for path in (ROOT / "notebooks").glob("*.ipynb")} - {*train_first})
+    others = sorted({path.name[:2] for path in (ROOT / "notebooks").glob("*.ipynb")} - {*LONGEST})
     with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(execute, notebook) for notebook in (*train_first, *others)]:
-            done.result()
-    rows = summary()
+        jobs = [pool.submit(execute, notebook) for notebook in (*LONGEST, *others)]
+        jobs += [pool.submit(_test_without, name) for name in TRAINED]
+        for job in jobs:
+            job.result()
+    rows = _accuracies()
     summary_path = RUNS / "summary.json"
     summary_path.write_text(json.dumps(rows, indent=2) + "\n")
     print(f"\n{'top-1, per cent':18}{'with TAM':>10}{'without':>10}   protocol")
@@ -181,3 +153,27 @@ def run_all() -> None:
         print(f"{name:18}{with_tam['top1']:10.1f}{without['top1']:10.1f}   {conditions}")
     print(f"\n{time.monotonic() - started:.0f} s; numbers in {summary_path.relative_to(ROOT)}")
     print(f"executed notebooks in {(RUNS / 'notebooks').relative_to(ROOT)}")
+
+
+def _test_without(name: str) -> None:
+    """Tests the stored network without TAM of the demo recipe `name`, by the command that tests any checkpoint."""
+    root, target = data_root(recipes.get(name)), _result_path(name, "none")
+    command = ["evaluate", stored(name, "none"), "--data-root", root, "--out", target]
+    subprocess.run([sys.executable, "-m", "tanet", *map(str, command)], check=True)
+
+
+def _result_path(name: str, temporal: str) -> Path:
+    """Where the result of a demo network is, by the first protocol of its recipe. Notebooks write those with TAM."""
+    recipe = recipes.get(name)
+    return run_dir(dataclasses.replace(recipe, temporal=temporal)) / f"result-{recipe.protocols[0]}.json"
+
+
+def _accuracies() -> dict:
+    """{recipe: {"protocol": name, "tam": {"top1": per cent, "videos": text}, "none": likewise}}."""
+    rows = {}
+    for name in TRAINED:
+        rows[name] = {"protocol": recipes.get(name).protocols[0]}
+        for temporal in ("tam", "none"):
+            result = read_json(_result_path(name, temporal))
+            rows[name][temporal] = {"top1": result["top1"], "videos": videos_tested(result)}
+    return rows

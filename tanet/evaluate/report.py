@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -182,7 +183,8 @@ def _measured(result: dict, figure: str) -> str:
 
 def _remarks(result: dict, published: list[Published]) -> list[str]:
     """What a reader must know to judge the figures, a sentence or two each."""
-    origin = f"; from {result['source']}" if result["source"] else ""
+    source = re.sub("(sha256 [0-9a-f]{16})[0-9a-f]+", r"\1...", result["source"] or "")
+    origin = f"; from {source}" if source else ""
     remarks = [
         f"Checkpoint {result['checkpoint']}, sha256 {result['sha256'][:16]}..., layout {result['layout']}{origin}.",
         f"{result['views']}, {result['frames']} frames each; style {result['style']}; classes {result['class_order']}.",

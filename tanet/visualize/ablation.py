@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from tanet.visualize.page import page_width
+
 
 def module_figure(results: Mapping[str, Mapping[str, Sequence[float]]], chance: Mapping[str, float]) -> Figure:
     """Top-1 in per cent {data set: {module: [of each seed]}}: one panel a set, one row a module, one dot a seed.
@@ -12,7 +14,9 @@ def module_figure(results: Mapping[str, Mapping[str, Sequence[float]]], chance: 
     chance: what guessing gets on each set, the dashed line. The same modules in every set.
     """
     modules = list(next(iter(results.values())))
-    figure = Figure(figsize=(2.5 * len(results) + 1.6, 0.36 * len(modules) + 1.3), layout="constrained")
+    figure = Figure(
+        figsize=(page_width(len(results), each=2.5, beside=1.6), 0.36 * len(modules) + 1.3), layout="constrained"
+    )
     axes = figure.subplots(1, len(results), sharey=True, squeeze=False)[0]
     for axis, (name, by_module) in zip(axes, results.items()):
         for row, module in enumerate(modules):

@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from tanet.visualize.page import page_width
+
 
 def learning_curves(runs: Mapping[str, Sequence[dict]]) -> Figure:
     """Loss and top-1 over the epochs of runs {name: epoch rows of metrics.jsonl}: training dashed, validation solid."""
@@ -87,7 +89,7 @@ def confusion_matrices(
 
     pairs: (class, the next class) that stand together; their 2 x 2 blocks are framed.
     """
-    figure = Figure(figsize=(3.8 * len(confusions) + 3.4, 5.6), layout="constrained")
+    figure = Figure(figsize=(page_width(len(confusions), each=3.8, beside=3.4), 5.6), layout="constrained")
     few = len(names) <= 10  # then there is room for two lines
     labels = [fill(name, max(22, 2 * len(name) // 3)) for name in names] if few else names
     size = 9 if few else 7

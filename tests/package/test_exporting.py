@@ -124,6 +124,15 @@ def test_a_program_says_what_goes_in_and_which_classes_come_out(target, programs
 
 
 @pytest.mark.slow
+def test_a_program_of_weights_for_kinetics_400_without_names_has_the_published_ones(tmp_path):
+    recipe = recipes.demo_kinetics().with_changes({"num_frames": 4, "num_classes": 400})
+    torch.save(build(recipe).state_dict(), tmp_path / "theirs.pth")
+    export(tmp_path / "theirs.pth", tmp_path / "program.pt", "torchscript", recipe=recipe, size=32)
+    names = about(tmp_path / "program.pt", "torchscript")["class_names"]
+    assert names[0] == "abseiling" and len(names) == 400
+
+
+@pytest.mark.slow
 def test_torchs_programs_run_where_this_package_is_not(programs):
     script = "import sys, torch\nsys.modules['tanet'] = None\n"
     script += "clips = torch.zeros(3, 4, 3, 32, 32, dtype=torch.uint8)\n"

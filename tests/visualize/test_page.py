@@ -1,5 +1,6 @@
 """A page makes a figure that is too wide smaller, and its words unreadable."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,8 @@ FIGURES = {
     "temporal_operators": lambda: visualize.temporal_operators({name: torch.eye(12) for name in MAPS}, "title"),
     "value_distributions": lambda: visualize.value_distributions({name: MAPS for name in MAPS}, "title", "V"),
     "curves_with_bands": lambda: visualize.curves_with_bands(BANDS, "title", "V"),
+    "module_figure": lambda: visualize.module_figure({name: {"x": [50.0]} for name in MAPS}, dict.fromkeys(MAPS, 25)),
+    "confusion_matrices": lambda: visualize.confusion_matrices({name: np.eye(4) for name in MAPS}, list("abcd")),
 }
 
 
