@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.installed-test
 DISK_GB := 8
-# Python files are compiled on all cores, where pip would use one. Templates that are no Python fail, as they do in pip.
+# Python compiles a module when it is imported first, and keeps it. To compile all at once would take pip half a minute.
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
-COMPILE := @$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo lint check test lab notebooks bench data clean
 
@@ -99,10 +99,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  { print "make: " int($$4 / 1048576) " GB free here, $(DISK_GB) GB are needed for the environment"; exit 1 }'
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) '.[notebooks]'
-	$(COMPILE)
 	@touch $@
 
 $(TESTABLE): $(INSTALLED)
 	$(INSTALL) '.[test,timm,onnx,site]'
-	$(COMPILE)
 	@touch $@

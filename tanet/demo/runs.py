@@ -135,10 +135,11 @@ def run_all() -> None:
     shutil.rmtree(RUNS, ignore_errors=True)
     for name in (*TRAINED, "demo_late"):
         print(f"demo data: {data_root(recipes.get(name)).relative_to(ROOT)}", flush=True)
-    # Two at a time with a thread each, since most of their cells use one core. The longest come first.
+    # With a thread each, since most of their cells use one core. Kernels that start and trainings that load leave cores
+    # idle, so that one notebook more runs than there are cores. The longest come first.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     others = sorted({path.name[:2] for path in (ROOT / "notebooks").glob("*.ipynb")} - {*LONGEST})
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(min(4, os.cpu_count() + 1)) as pool:
         jobs = [pool.submit(execute, notebook) for notebook in (*LONGEST, *others)]
         jobs += [pool.submit(_test_without, name) for name in TRAINED]
         for job in jobs:

@@ -14,3 +14,7 @@ def test_there_is_an_example_of_every_class_and_it_is_a_long_one(something_root,
     for name, path in examples.items():
         first = list(frames[name].values())[:3]
         assert frames[name][path] == max(first)
+
+
+def test_the_notebooks_that_run_first_are_there():
+    assert {*runs.LONGEST} < {path.name[:2] for path in (demo.ROOT / "notebooks").glob("*.ipynb")}
