@@ -32,9 +32,10 @@ lint: $(TESTABLE)  ## check format and style of all Python files and notebooks
 
 # In several processes. The tests of a file stay together, and so do the cells of a notebook.
 PYTEST_OPTIONS := -q --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+QUICK := -p no:nbval -m "not slow" tests
 
 check: $(TESTABLE)  ## run the quick tests only: nothing that trains, kills or waits, no notebook
-	$(BIN)/python -m pytest $(PYTEST_OPTIONS) -m "not slow" tests
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS) $(QUICK)
 
 test: lint data check  ## check the style, run all tests, and the notebooks against their stored outputs
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS) -m slow --durations=10 --nbval notebooks tests
@@ -44,7 +45,7 @@ OLDEST_PYTHON ?= python3.11
 
 .PHONY: test-oldest
 test-oldest: $(OLDEST)/.installed  ## run the quick tests with the oldest versions that pyproject.toml admits, in .venv-oldest
-	$(OLDEST)/bin/python -m pytest $(PYTEST_OPTIONS) -m "not slow" tests
+	$(OLDEST)/bin/python -m pytest $(PYTEST_OPTIONS) $(QUICK)
 
 $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	$(OLDEST_PYTHON) -m venv $(OLDEST)

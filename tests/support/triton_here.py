@@ -21,7 +21,7 @@ compiles = pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in the in
 def run_in_the_interpreter(file: str) -> int:
     """Runs the tests of a file with the programs in the interpreter, all must pass; returns how many there are."""
     environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:nbval", file]
     done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     return int(re.search(r"(\d+) passed", done.stdout)[1])
