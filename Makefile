@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.installed-test
 DISK_GB := 8
-# Python compiles a module when it is imported first, and keeps it. To compile all at once would take pip half a minute.
+# To compile all modules would take pip half a minute. Python compiles those that are imported, and may keep them.
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -166,7 +166,9 @@ def _test_without(name: str) -> None:
 def _result_path(name: str, temporal: str) -> Path:
     """Where the result of a demo network is, by the first protocol of its recipe. Notebooks write those with TAM."""
     recipe = recipes.get(name)
-    return run_dir(dataclasses.replace(recipe, temporal=temporal)) / f"result-{recipe.protocols[0]}.json"
+    if temporal == "tam":
+        return run_dir(recipe) / f"result-{recipe.protocols[0]}.json"
+    return RUNS / f"{name}-{temporal}-{recipe.protocols[0]}.json"
 
 
 def _accuracies() -> dict:
