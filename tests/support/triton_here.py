@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,6 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
 computes = (lambda test: test) if INTERPRETED else needs_gpu
 compiles = pytest.mark.skipif(INTERPRETED, reason="nothing is compiled in the interpreter")
-
-
-def run_in_the_interpreter(file: str) -> int:
-    """Runs the tests of a file with the programs in the interpreter, all must pass; returns how many there are."""
-    environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:nbval", file]
-    done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    return int(re.search(r"(\d+) passed", done.stdout)[1])
 
 
 class HopperHere:
