@@ -7,8 +7,6 @@ Something-Something V1 the two orders agree on 1 of 174 classes; a network read 
 import hashlib
 import re
 
-from torchvision.models.video import R3D_18_Weights
-
 from tanet.checkpoint.checkpoint import Checkpoint
 from tanet.errors import CheckpointError, DataError
 from tanet.recipes import Recipe
@@ -59,4 +57,6 @@ def published_names(recipe: Recipe) -> tuple[str, ...] | None:
     """
     if (recipe.dataset, recipe.num_classes) != ("kinetics", SORTED_CLASSES["kinetics"]):
         return None
+    from torchvision.models.video import R3D_18_Weights  # see tanet.data.video for why not at the top
+
     return tuple(R3D_18_Weights.KINETICS400_V1.meta["categories"])

@@ -101,6 +101,8 @@ def make_loader(
     note = shortage(processes * workers * BATCHES_AHEAD * item_bytes)
     if note and os.environ.get("LOCAL_RANK", "0") == "0":
         print(note, flush=True)
+    import torchvision.io  # noqa: F401  or each forked worker would import it, for the first picture that it reads
+
     gc.collect()
     # Keeps the long lists of videos out of garbage collection. Otherwise each forked worker would copy their memory
     # when it collects garbage.

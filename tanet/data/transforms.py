@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms.v2 import functional as F
 
 Box = tuple[int, int, int, int]
 
@@ -60,7 +59,7 @@ def training_clip(frames: torch.Tensor, recipe, rng: np.random.Generator) -> tup
     if recipe.style == "mmaction2":
         frames = resize_short_side(frames, recipe.short_side, recipe.style)
     box = multi_scale_crop(*frames.shape[-2:], recipe.crop_size, recipe.crop_scales, rng)
-    clip = _resize(F.crop(frames, *box), (recipe.crop_size, recipe.crop_size), recipe.style)
+    clip = _resize(_crop(frames, *box), (recipe.crop_size, recipe.crop_size), recipe.style)
     flipped = recipe.flip != "none" and bool(rng.random() < 0.5)
     if flipped:
         clip = clip.flip(-1)
@@ -117,7 +116,7 @@ def center_crop(frames: torch.Tensor, size: int, style: str = "mmaction2") -> to
         top, left = (height - size) // 2, (width - size) // 2
     else:
         top, left = round((height - size) / 2), round((width - size) / 2)
-    return F.crop(frames, top, left, size, size)
+    return _crop(frames, top, left, size, size)
 
 
 def three_crops(frames: torch.Tensor, size: int, style: str = "mmaction2") -> torch.Tensor:
@@ -137,7 +136,12 @@ def three_crops(frames: torch.Tensor, size: int, style: str = "mmaction2") -> to
     else:
         left, step = (width - size) // 2, (height - size) // 2
         corners = [(0, left), (2 * step, left), (step, left)]
-    return torch.stack([F.crop(frames, top, left, size, size) for top, left in corners])
+    return torch.stack([_crop(frames, top, left, size, size) for top, left in corners])
+
+
+def _crop(frames: torch.Tensor, top: int, left: int, height: int, width: int) -> torch.Tensor:
+    """A view of the box, which lies within the frames."""
+    return frames[..., top : top + height, left : left + width]
 
 
 def _resize(frames: torch.Tensor, size: tuple[int, int], style: str) -> torch.Tensor:

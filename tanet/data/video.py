@@ -7,6 +7,9 @@ All readers have the same interface. A frame is never replaced by another one: a
 VideoError, which names the file. tanet.data.probing chooses the decoder. Where both decoders can read a file, they
 give the same pixels.
 
+torchvision brings torch's compiler with it and takes longer to import than torch. So it is imported when a picture is
+read; `tanet.data.make_loader` imports it before the workers are forked.
+
 Why PyAV, and not torchcodec: torchcodec 0.17 in exact mode returns wrong frames, without an error, for MPEG-TS (26 of
 30 requests, and 3 errors), AVI (28 of 30) and intra-refresh H.264 (17 of 30). It also needs FFmpeg installed on the
 system. Measured on 2026-11-27.
@@ -21,7 +24,6 @@ import av
 import numpy as np
 import torch
 from av.video.reformatter import VideoReformatter
-from torchvision.io import ImageReadMode, decode_jpeg, decode_png, read_file
 
 from tanet.data.frame_names import read_frame_names
 from tanet.data.probing import Packets, Probe, load_decord, probe_packets, reason
@@ -274,6 +276,8 @@ class FrameFolder(_Video):
 
     def _pictures(self, paths: list[str]) -> list[torch.Tensor]:
         """The pictures in these files, each uint8 RGB [3, H, W]."""
+        from torchvision.io import ImageReadMode, decode_jpeg, read_file
+
         if self.reader_name == "jpeg":
             try:
                 return decode_jpeg([read_file(path) for path in paths], mode=ImageReadMode.RGB)
@@ -282,6 +286,8 @@ class FrameFolder(_Video):
         return [self._picture(path) for path in paths]
 
     def _picture(self, path: str) -> torch.Tensor:
+        from torchvision.io import ImageReadMode, decode_jpeg, decode_png, read_file
+
         kind, decode = ("PNG", decode_png) if self.reader_name == "png" else ("JPEG", decode_jpeg)
         try:
             picture = decode(read_file(path), mode=ImageReadMode.RGB)

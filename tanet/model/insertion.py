@@ -9,7 +9,6 @@ from collections import OrderedDict
 
 import torch
 from torch import nn
-from torchvision.models import regnet, resnet
 
 from tanet.model.folding import PIXEL_MEAN, PIXEL_STD, ClipNetwork
 from tanet.model.tam import TAM
@@ -62,6 +61,8 @@ def insert_tam(network: nn.Module, num_frames: int, temporal: str = "tam") -> Vi
 
 def _convolutions() -> dict[type, tuple[str, str]]:
     """{a class of residual blocks: the names of its first and its second convolution}."""
+    from torchvision.models import regnet, resnet  # see tanet.data.video for why not at the top
+
     known = {
         resnet.BasicBlock: ("conv1", "conv2"),
         resnet.Bottleneck: ("conv1", "conv2"),
@@ -112,7 +113,9 @@ def _temporal_module(conv: nn.Conv2d, num_frames: int, temporal: str) -> nn.Modu
 
 
 def _put_in(block: nn.Module, parent: nn.Module, child: str, temporal: nn.Module) -> None:
-    if type(block) is resnet.Bottleneck:
+    from torchvision.models.resnet import Bottleneck as PublishedBottleneck
+
+    if type(block) is PublishedBottleneck:
         # Our class has the same layers by the same names, and computes BatchNorm, ReLU and TAM in one pass.
         block.__class__ = Bottleneck
         is_tam = isinstance(temporal, TAM)

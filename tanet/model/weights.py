@@ -3,7 +3,6 @@
 from urllib.error import URLError
 
 import torch
-import torchvision
 from torch import nn
 
 from tanet.errors import DownloadError
@@ -19,7 +18,9 @@ def load_imagenet(model: nn.Module, resnet: str, weights: str | None) -> nn.Modu
         return model
     if weights != "imagenet":
         raise ValueError(f'weights must be None or "imagenet", got {weights!r}')
-    published = torchvision.models.get_model_weights(resnet)["IMAGENET1K_V1"]
+    from torchvision.models import get_model_weights  # see tanet.data.video for why not at the top
+
+    published = get_model_weights(resnet)["IMAGENET1K_V1"]
     try:
         state = published.get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError) as error:

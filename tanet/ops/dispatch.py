@@ -13,6 +13,7 @@ from types import ModuleType
 import torch
 
 from tanet.ops import cpp_kernels, plain_kernels
+from tanet.ops.constants import constant_when_compiled
 
 PATHS = ("auto", "plain", "cpp", "triton")
 FAST_PATHS = {"cpu": "cpp", "cuda": "triton"}  # by type of device
@@ -53,7 +54,7 @@ def kernels_for(x: torch.Tensor, taps: int) -> ModuleType:
     return _kernels(x.device.type, x.dtype, taps)
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def folds_batchnorm(device_type: str, dtype: torch.dtype, taps: int) -> bool:
     """Whether the kernels for such frames are faster if they take in the BatchNorm in front.
 

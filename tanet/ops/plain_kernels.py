@@ -11,6 +11,7 @@ Frames are [N, T, C, H, W] in any memory format, which the results keep. Importa
 import torch
 
 from tanet.ops import branches  # noqa: F401  (part of the interface: what computes the maps beside these kernels)
+from tanet.ops.constants import constant_when_compiled
 
 Affine = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -123,7 +124,7 @@ def with_scale(mean: torch.Tensor, variance: torch.Tensor, weight: torch.Tensor,
     return torch.stack([mean, variance, inverse_std, weight * inverse_std])
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def is_exporting() -> bool:
     """Whether torch.export is at work, or a trace for TorchScript.
 

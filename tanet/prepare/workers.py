@@ -94,7 +94,7 @@ class _Worker:
         # open decoders, and start in milliseconds.
         context = get_context("forkserver")
         module = getattr(function, "func", function).__module__  # of a functools.partial: its function's
-        context.set_forkserver_preload([f"{PACKAGE}.ignore_sigint", "tanet.data.video", module])
+        context.set_forkserver_preload([f"{PACKAGE}.ignore_sigint", "tanet.data.video", "torchvision.io", module])
         self.connection, workers_end = context.Pipe()
         self.process = context.Process(target=_serve, args=(workers_end, function), daemon=True)
         self.process.start()

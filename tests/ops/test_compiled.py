@@ -1,4 +1,4 @@
-"""Compiled networks: a second start compiles nothing again."""
+"""Compiled networks: a second start compiles nothing again, and what the compiler need not look into is marked."""
 
 import json
 import os
@@ -7,6 +7,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from tanet.ops.constants import constant_when_compiled
 
 PROGRAM = """
 import json, torch
@@ -32,3 +35,14 @@ def test_a_second_start_finds_what_the_first_compiled(tmp_path):
     first, second = starts
     assert first["fxgraph_cache_miss"] == second["fxgraph_cache_hit"] == 2  # forward and backward
     assert "fxgraph_cache_miss" not in second
+
+
+def test_a_mark_for_the_compiler_is_the_one_that_torch_sets():
+    def torchs():
+        pass
+
+    def ours():
+        pass
+
+    torch.compiler.assume_constant_result(torchs)
+    assert vars(constant_when_compiled(ours)) == vars(torchs) != {}
