@@ -7,8 +7,8 @@ All readers have the same interface. A frame is never replaced by another one: a
 VideoError, which names the file. tanet.data.probing chooses the decoder. Where both decoders can read a file, they
 give the same pixels.
 
-torchvision brings torch's compiler with it and takes longer to import than torch. So it is imported when a picture is
-read; `tanet.data.make_loader` imports it before the workers are forked.
+torchvision brings torch's compiler with it, and takes as long to import as torch. So it is imported when a picture is
+read; `make_loader` imports it before it forks workers.
 
 Why PyAV, and not torchcodec: torchcodec 0.17 in exact mode returns wrong frames, without an error, for MPEG-TS (26 of
 30 requests, and 3 errors), AVI (28 of 30) and intra-refresh H.264 (17 of 30). It also needs FFmpeg installed on the
