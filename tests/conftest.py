@@ -34,8 +34,8 @@ def pytest_configure():
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than cores, since a third of the slow tests' time is waiting; at most four, each takes up to 2 GB."""
-    return min(4, os.cpu_count() + 1)
+    """One more than cores, since tests also wait for other processes; at most four, each takes up to 2 GB."""
+    return min(4, processes.worker_count(os.cpu_count()) + 1)
 
 
 def alarm_as_usual():

@@ -19,7 +19,7 @@ from tanet.data import Sample, load_list
 from tanet.demo.footage import make_demo_kinetics, make_demo_late, make_demo_near, make_demo_something
 from tanet.evaluate import videos_tested
 from tanet.recipes import Recipe
-from tanet.runtime import read_json
+from tanet.runtime import read_json, worker_count
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "runs" / "demo"
@@ -139,7 +139,7 @@ def run_all() -> None:
     # idle, so that one notebook more runs than there are cores. The longest come first.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     others = sorted({path.name[:2] for path in (ROOT / "notebooks").glob("*.ipynb")} - {*LONGEST})
-    with ThreadPoolExecutor(min(4, os.cpu_count() + 1)) as pool:
+    with ThreadPoolExecutor(min(4, worker_count(os.cpu_count()) + 1)) as pool:
         jobs = [pool.submit(execute, notebook) for notebook in (*LONGEST, *others)]
         jobs += [pool.submit(_test_without, name) for name in TRAINED]
         for job in jobs:

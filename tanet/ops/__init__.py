@@ -7,8 +7,8 @@ branches         TAM's two branches, from sums over pixels to the maps and back
 plain_kernels    path "plain": torch operations, on any device
 cpp_kernels      path "cpp": C++ on CPUs (cpp_kernels.cpp, cpp_frames.h, cpp_vectors.h), compiled at first use
 triton_kernels   path "triton": Triton on CUDA GPUs; triton_programs holds the programs that run there
-constants        marks what torch's compiler need not look into
 triton_branches  the branches of that path; triton_branch_programs and triton_norm_programs hold their programs
+constants        marks what torch's compiler need not look into
 """
 
 from tanet.ops import fused
