@@ -53,7 +53,7 @@ def demo_something() -> Recipe:
 
 
 def demo_late() -> Recipe:
-    """Demo Late: 12 frames of 32 x 32, whose two ends decide together; trains on a 2-core CPU in three minutes."""
+    """Demo Late: 12 frames of 32 x 32, whose two ends decide together; trains on a 2-core CPU in under two minutes."""
     return dataclasses.replace(
         demo_something(),
         name="demo_late",
