@@ -22,9 +22,9 @@ from tanet.ops.branches import Branch, Front, Norm  # noqa: E402
 
 TOLERANCES = {torch.float64: 1e-11, torch.float32: 2e-5}
 SHAPES = {  # N, T, C, taps
-    "clips, channels and samples for several programs": (3, 5, 20, 3),
+    "clips, channels and samples for several programs": (3, 3, 20, 3),
     "one frame, one tap": (2, 1, 4, 1),
-    "five taps": (1, 9, 4, 5),
+    "five taps": (1, 5, 4, 5),
 }
 
 
