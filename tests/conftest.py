@@ -19,7 +19,7 @@ from tanet.runtime import processes
 TEST_SECONDS = 1800  # after which a test hangs
 
 
-def pytest_configure():
+def pytest_configure(config):
     """One thread computes. A test that hangs fails, and the stacks of all threads go to the terminal.
 
     Not by pytest's faulthandler_timeout: its thread would be missing in data-loading workers. They are forked and
@@ -31,6 +31,12 @@ def pytest_configure():
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of notebooks and other processes
     faulthandler.register(signal.SIGALRM, file=os.dup(sys.__stderr__.fileno()), chain=True)
     os.register_at_fork(after_in_child=alarm_as_usual)
+    if config.pluginmanager.hasplugin("nbval"):
+        from nbval import kernel as of_nbval
+
+        from tanet.demo.kernels import FileKernelManager
+
+        of_nbval.KernelManager = FileKernelManager
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -6,6 +6,7 @@ home_videos  makes a small folder of videos as people have them
 ablation     trains and tests what notebook 10 compares
 picture      makes the moving picture of the README
 runs         trains and tests the demo networks, runs the notebooks
+kernels      starts the notebooks' kernels, many at once
 """
 
 from tanet.demo import ablation

@@ -115,14 +115,18 @@ def execute(notebook: str) -> None:
 
     The executed copy goes to runs/demo/notebooks. Raises papermill's PapermillExecutionError if a cell fails.
     """
-    import papermill  # not at the top: notebooks import this module, and JupyterLab runs them without papermill
+    # Not at the top: notebooks import this module, and JupyterLab runs them without papermill.
+    import papermill
+
+    from tanet.demo.kernels import AsyncFileKernelManager
 
     source = next((ROOT / "notebooks").glob(f"{notebook}*.ipynb"))
     target = RUNS / "notebooks" / source.name
     target.parent.mkdir(parents=True, exist_ok=True)
     print(f"{source.relative_to(ROOT)}: running", flush=True)
     started = time.monotonic()
-    papermill.execute_notebook(source, target, cwd=source.parent, progress_bar=False)
+    options = {"progress_bar": False, "kernel_manager_class": AsyncFileKernelManager}
+    papermill.execute_notebook(source, target, cwd=source.parent, **options)
     print(f"{target.relative_to(ROOT)}: done in {time.monotonic() - started:.0f} s", flush=True)
 
 

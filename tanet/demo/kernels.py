@@ -1,0 +1,29 @@
+"""Jupyter kernels that other processes cannot keep from starting: for many notebooks that are run at once.
+
+jupyter_client chooses five free TCP ports, and the kernel binds them seconds later. Where another process has taken one
+of them in the meantime, ipykernel does not end, but hangs: "Kernel didn't respond in 60 seconds". These kernels are
+reached through sockets in files of their own.
+"""
+
+import uuid
+from pathlib import Path
+
+from jupyter_client import AsyncKernelManager, KernelManager
+from jupyter_core.paths import jupyter_runtime_dir
+
+
+class _BehindFiles:
+    def __init__(self, **options):
+        runtime = Path(jupyter_runtime_dir())
+        runtime.mkdir(parents=True, exist_ok=True)
+        # 12 digits: the path of a socket has 107 bytes at most.
+        connection_file = runtime / f"kernel-{uuid.uuid4().hex[:12]}.json"
+        super().__init__(transport="ipc", connection_file=str(connection_file), **options)
+
+
+class FileKernelManager(_BehindFiles, KernelManager):
+    """A KernelManager whose kernel is reached through sockets in files."""
+
+
+class AsyncFileKernelManager(_BehindFiles, AsyncKernelManager):
+    """The same for nbclient and papermill, as their `kernel_manager_class`."""
