@@ -5,19 +5,18 @@ of them in the meantime, ipykernel does not end, but hangs: "Kernel didn't respo
 reached through sockets in files of their own.
 """
 
+import tempfile
 import uuid
 from pathlib import Path
 
 from jupyter_client import AsyncKernelManager, KernelManager
-from jupyter_core.paths import jupyter_runtime_dir
 
 
 class _BehindFiles:
     def __init__(self, **options):
-        runtime = Path(jupyter_runtime_dir())
-        runtime.mkdir(parents=True, exist_ok=True)
-        # 12 digits: the path of a socket has 107 bytes at most.
-        connection_file = runtime / f"kernel-{uuid.uuid4().hex[:12]}.json"
+        # Not where Jupyter has them, below the home: the path of a socket has 107 bytes at most, and a home may be on a
+        # network's disk.
+        connection_file = Path(tempfile.gettempdir()) / f"kernel-{uuid.uuid4().hex}.json"
         super().__init__(transport="ipc", connection_file=str(connection_file), **options)
 
 
