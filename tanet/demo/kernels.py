@@ -1,8 +1,8 @@
 """Jupyter kernels that other processes cannot keep from starting: for many notebooks that are run at once.
 
-jupyter_client chooses five free TCP ports, and the kernel binds them seconds later. Where another process has taken one
-of them in the meantime, ipykernel does not end, but hangs: "Kernel didn't respond in 60 seconds". These kernels are
-reached through sockets in files of their own.
+jupyter_client chooses five free TCP ports, and the kernel binds them seconds later. Where another process has taken
+that of the heartbeat or of the output in the meantime, ipykernel does not end, but hangs: "Kernel didn't respond in 60
+seconds". These kernels are reached through sockets in files of their own.
 """
 
 import tempfile
