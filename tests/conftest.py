@@ -31,7 +31,7 @@ def pytest_configure(config):
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of notebooks and other processes
     faulthandler.register(signal.SIGALRM, file=os.dup(sys.__stderr__.fileno()), chain=True)
     os.register_at_fork(after_in_child=alarm_as_usual)
-    if config.pluginmanager.hasplugin("nbval"):
+    if config.pluginmanager.hasplugin("nbval"):  # a kernel whose TCP port is taken hangs, see tanet.demo.kernels
         from nbval import kernel as of_nbval
 
         from tanet.demo.kernels import FileKernelManager
